@@ -1,0 +1,1 @@
+"""The parts that read or write one thing on disk: releases, prepared clips, MiniWorld, scenes, text."""

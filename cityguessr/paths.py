@@ -1,0 +1,35 @@
+"""Where the project's own folders are, whichever folder a notebook or a command runs in."""
+
+import os
+from pathlib import Path
+
+
+def root() -> Path:
+    """The folder that holds `data/`, `runs/` and `figures/`.
+
+    It is the nearest folder at or above the working directory with a `notebooks/` folder beside a `pyproject.toml`,
+    or the working directory itself when there is none; the environment variable `CITYGUESSR_ROOT` overrides both.
+    papermill runs a notebook in the caller's folder and nbval in the notebook's own: both find the same place.
+    """
+    if chosen := os.environ.get("CITYGUESSR_ROOT"):
+        return Path(chosen).resolve()
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").is_file() and (folder / "notebooks").is_dir():
+            return folder
+    return here
+
+
+def data() -> Path:
+    """The default folder for data sets, generated or linked: `<root>/data`."""
+    return root() / "data"
+
+
+def runs() -> Path:
+    """The folder of trained runs: `<root>/runs`."""
+    return root() / "runs"
+
+
+def figures() -> Path:
+    """The folder of rendered figures and tables: `<root>/figures`."""
+    return root() / "figures"

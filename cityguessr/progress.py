@@ -1,0 +1,22 @@
+"""Progress on standard output: in a notebook, anything on standard error reads as a fault."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yield from `items` with a progress bar on a terminal, and one closing line (count and seconds) anywhere else."""
+    if sys.stdout.isatty():
+        yield from tqdm(items, desc=description, total=total, file=sys.stdout)
+        return
+    start, count = time.perf_counter(), 0
+    for item in items:
+        yield item
+        count += 1
+    print(f"{description}: {count:,} in {time.perf_counter() - start:.1f} s", flush=True)

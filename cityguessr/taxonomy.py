@@ -1,0 +1,234 @@
+"""The label tree: city -> state/province -> country -> continent (paper, section 3)."""
+
+import csv
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cityguessr.errors import InputError
+
+LEVELS = ("city", "state", "country", "continent")
+
+_COLUMNS = {"city": "display_name", "state": "state", "country": "country", "continent": "continent"}
+_ID = {"city": "city_id", "state": "state_id", "country": "country_id", "continent": "continent_id"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Taxonomy:
+    """A tree of four levels, its names, its coordinates and the index tensors that walk it.
+
+    Attributes:
+        names: level -> names as a person writes them, indexed by class id.
+        parent: level -> LongTensor (number of classes,) with the id of each class's parent one level up, for every
+            level but `continent`.
+        latlon: float64 tensor (number of cities, 2): latitude and longitude of each city's centre in degrees
+            (GeoNames, CC BY 4.0); NaN where the source gives none.
+        folders: the city names as the release spells its folders (`Banglore`, `Malm`, `Talinn`), by city id.
+        iso2: two-letter country codes by country id, empty where the source gives none.
+    """
+
+    names: Mapping[str, tuple[str, ...]]
+    parent: Mapping[str, Tensor]
+    latlon: Tensor
+    folders: tuple[str, ...]
+    iso2: tuple[str, ...]
+
+    @classmethod
+    def cityguessr68k(cls) -> "Taxonomy":
+        """The 166 cities, 157 states, 91 countries and 6 continents of the paper, ids as in the released mapping."""
+        with resources.as_file(resources.files("cityguessr.data") / "resources" / "taxonomy.csv") as path:
+            return cls.from_csv(path)
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> "Taxonomy":
+        """Read a tree that `to_csv` wrote (one row a city, every id and name).
+
+        Raises InputError where a column is missing, ids are not 0..n-1, or a class has two parents.
+        """
+        rows = _read_rows(Path(path), required=set(_ID.values()) | set(_COLUMNS.values()) | {"city"})
+        return cls._build(rows, Path(path))
+
+    @classmethod
+    def from_labels_list(cls, path: str | Path) -> "Taxonomy":
+        """Build the tree from a release's own `labels_list.csv` (columns City, State, Country, Continent).
+
+        Ids follow the order of first appearance, which is how the released mapping numbers its classes. States are
+        told apart by country as well, so two countries may have a state of one name. Coordinates, display names and
+        codes are filled in from the built-in table where a city of that folder name is known.
+        """
+        path = Path(path)
+        raw = _read_rows(path, required={"city", "state", "country", "continent"})
+        known = {row["city"]: row for row in _builtin_rows()}
+        ids: dict[str, dict[tuple[str, ...], int]] = {level: {} for level in LEVELS}
+        rows = []
+        for line, row in raw:
+            folder = row["city"].strip().replace(" ", "_")
+            keys = {
+                "city": (folder,),
+                "state": (row["country"].strip(), row["state"].strip()),
+                "country": (row["country"].strip(),),
+                "continent": (row["continent"].strip(),),
+            }
+            if keys["city"] in ids["city"]:
+                raise InputError(f"{path}, line {line}: the city {folder!r} is listed twice; keep one line a city")
+            full = {"city": folder, "display_name": folder.replace("_", " "), "iso2": "", "lat": "", "lon": ""}
+            full |= {k: known[folder][k] for k in ("display_name", "iso2", "lat", "lon") if folder in known}
+            for level in LEVELS:
+                full[_ID[level]] = str(ids[level].setdefault(keys[level], len(ids[level])))
+                if level != "city":
+                    full[level] = keys[level][-1].replace("_", " ")
+            rows.append((line, full))
+        return cls._build(rows, path)
+
+    @classmethod
+    def _build(cls, rows: list[tuple[int, dict[str, str]]], path: Path) -> "Taxonomy":
+        names: dict[str, dict[int, str]] = {level: {} for level in LEVELS}
+        parent: dict[str, dict[int, int]] = {level: {} for level in LEVELS[:-1]}
+        cities: dict[int, dict[str, str]] = {}
+        iso2: dict[int, str] = {}
+        for line, row in rows:
+            try:
+                ids = {level: int(row[_ID[level]]) for level in LEVELS}
+            except ValueError as error:
+                raise InputError(f"{path}, line {line}: a class id is not a whole number ({error})") from None
+            for level, above in zip(LEVELS, (*LEVELS[1:], None), strict=True):
+                if names[level].setdefault(ids[level], row[_COLUMNS[level]]) != row[_COLUMNS[level]]:
+                    raise InputError(f"{path}, line {line}: {level} {ids[level]} has two names")
+                if above and parent[level].setdefault(ids[level], ids[above]) != ids[above]:
+                    raise InputError(f"{path}, line {line}: {level} {row[_COLUMNS[level]]!r} lies in two {above}s")
+            cities[ids["city"]] = row
+            iso2[ids["country"]] = row.get("iso2", "")
+        for level in LEVELS:
+            if sorted(names[level]) != list(range(len(names[level]))):
+                raise InputError(f"{path}: {level} ids are not 0..{len(names[level]) - 1} without a gap")
+        ordered = [cities[i] for i in range(len(cities))]
+        return cls(
+            names={level: tuple(names[level][i] for i in range(len(names[level]))) for level in LEVELS},
+            parent={k: torch.tensor([v[i] for i in range(len(v))]) for k, v in parent.items()},
+            latlon=torch.tensor(
+                [[float(r.get("lat") or "nan"), float(r.get("lon") or "nan")] for r in ordered], dtype=torch.float64
+            ),
+            folders=tuple(r["city"] for r in ordered),
+            iso2=tuple(iso2[i] for i in range(len(iso2))),
+        )
+
+    def size(self, level: str) -> int:
+        """How many classes a level has (166, 157, 91, 6 for the paper's tree)."""
+        return len(self.names[level])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of classes of every level, in the order of `LEVELS`."""
+        return {level: self.size(level) for level in LEVELS}
+
+    @cached_property
+    def ancestors(self) -> dict[str, Tensor]:
+        """level -> LongTensor (number of cities,): the id at that level of each city's ancestor (itself for `city`)."""
+        ids = {"city": torch.arange(self.size("city"))}
+        for below, level in itertools.pairwise(LEVELS):
+            ids[level] = self.parent[below][ids[below]]
+        return ids
+
+    def chain(self, city_ids: Tensor) -> dict[str, Tensor]:
+        """Trace cities up the tree: LongTensor of any shape -> the ids at every level, each of that shape."""
+        return {level: self.ancestors[level].to(city_ids.device)[city_ids] for level in LEVELS}
+
+    def city_id(self, name: str) -> int:
+        """The id of a city by its folder name or its display name. Raises InputError for an unknown name."""
+        for names in (self.folders, self.names["city"]):
+            if name in names:
+                return names.index(name)
+        raise InputError(
+            f"no city {name!r} in this taxonomy of {self.size('city')}; see taxonomy.folders for the names"
+        )
+
+    def subset(self, cities: Iterable[str | int]) -> "Taxonomy":
+        """The tree over some of the cities (names or ids), re-numbered in the order of the full tree.
+
+        The 21 cities that CityGuessr68k and Mapillary share give 21 / 21 / 19 / 6 classes (supplement, section 4).
+        """
+        keep = sorted({c if isinstance(c, int) else self.city_id(c) for c in cities})
+        if not keep:
+            raise InputError("a taxonomy needs at least one city")
+        if keep[0] < 0 or keep[-1] >= self.size("city"):
+            raise InputError(f"city ids run from 0 to {self.size('city') - 1}; got {keep[0]}..{keep[-1]}")
+        ids = self.chain(torch.tensor(keep))
+        old = {level: list(dict.fromkeys(ids[level].tolist())) for level in LEVELS}
+        new = {level: {o: n for n, o in enumerate(old[level])} for level in LEVELS}
+        return Taxonomy(
+            names={level: tuple(self.names[level][o] for o in old[level]) for level in LEVELS},
+            parent={
+                below: torch.tensor([new[above][int(self.parent[below][o])] for o in old[below]])
+                for below, above in itertools.pairwise(LEVELS)
+            },
+            latlon=self.latlon[keep],
+            folders=tuple(self.folders[o] for o in old["city"]),
+            iso2=tuple(self.iso2[o] for o in old["country"]),
+        )
+
+    def rows(self) -> list[dict[str, str | int | float]]:
+        """One dictionary a city with every id and name, as `to_csv` writes them."""
+        out = []
+        for city in range(self.size("city")):
+            ids = {level: int(self.ancestors[level][city]) for level in LEVELS}
+            lat, lon = self.latlon[city].tolist()
+            out.append(
+                {"city_id": city, "city": self.folders[city]}
+                | {_COLUMNS[level]: self.names[level][ids[level]] for level in LEVELS}
+                | {_ID[level]: ids[level] for level in LEVELS[1:]}
+                | {
+                    "iso2": self.iso2[ids["country"]],
+                    "lat": "" if lat != lat else lat,
+                    "lon": "" if lon != lon else lon,
+                }
+            )
+        return out
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the tree as a CSV file that `from_csv` reads back."""
+        rows = self.rows()
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Taxonomy) and self.rows() == other.rows()
+
+    def __repr__(self) -> str:
+        return "Taxonomy(" + ", ".join(f"{n} {level}" for level, n in self.sizes.items()) + ")"
+
+
+def _read_rows(path: Path, required: set[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file with their line numbers; headers are matched in lower case."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = [(name or "").strip().lower() for name in reader.fieldnames or []]
+            if missing := required - set(header):
+                names = ", ".join(sorted(missing))
+                raise InputError(f"{path}, line 1: no column {names}; found {', '.join(header) or 'none'}")
+            reader.fieldnames = header
+            rows = []
+            for row in reader:
+                if None in row or None in row.values():
+                    raise InputError(f"{path}, line {reader.line_num}: expected {len(header)} columns as in the header")
+                rows.append((reader.line_num, row))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a label table") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file in UTF-8") from None
+    if not rows:
+        raise InputError(f"{path}: no rows below the header")
+    return rows
+
+
+def _builtin_rows() -> list[dict[str, str]]:
+    with resources.as_file(resources.files("cityguessr.data") / "resources" / "taxonomy.csv") as path:
+        return [row for _, row in _read_rows(path, required={"city"})]
