@@ -1,0 +1,233 @@
+"""CityGuessr (paper, section 4): backbone -> four heads -> self-cross attention -> FFN_s and FFN_t.
+
+Read it top to bottom beside Fig. 5. B is the batch, T the frames of a clip, and d = 166 + 157 + 91 + 6 = 420 the
+number of classes of all four levels together.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cityguessr.backbones import BACKBONES
+from cityguessr.errors import InputError
+from cityguessr.taxonomy import LEVELS, Taxonomy
+
+# Mean and standard deviation of ImageNet, per colour channel: what every pretrained backbone here was trained with.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Everything that defines a system of the paper, with a switch wherever paper and released code disagree.
+
+    The defaults are `as_described()`. Each field names its source.
+    """
+
+    # Backbone (section 4.2, 5.2): VideoMAE ViT-S, pretrained and finetuned on Kinetics-400
+    backbone: str = "videomae"
+    pretrained: str | None = "MCG-NJU/videomae-small-finetuned-kinetics"  # None: random weights
+    frames: int = 15  # paper 5.2: 15 frames; released code: 16
+    size: int = 224  # pixels, height and width of a frame (5.2)
+    patch: int = 16  # pixels
+    width: int = 384  # feature dimension (5.2)
+    depth: int = 12
+    heads: int = 6
+    # The frames of a clip and their colours
+    sampling: str = "uniform"  # paper: frames of the video, evenly; "released": every 5th file by name, 16 of them
+    normalise_train: str = "imagenet"  # paper: silent, so as the backbone was pretrained; released code: "none" ...
+    normalise_eval: str = "imagenet"  # ... but ImageNet mean and std in its evaluation script
+    # Self-Cross Attention and FFN_s (4.3, 5.2)
+    scene_labels: str | None = "soft"  # "soft", "majority", "first", or None for no scene loss (Table 3)
+    scenes: int = 16
+    attention_heads: int = 2
+    attention_width: int = 6
+    scene_widths: tuple[int, ...] = (256, 128, 64, 32, 16)  # hidden layers of FFN_s; six layers with the last (5.2)
+    # TextLabel Alignment and FFN_t (4.4, 5.2)
+    text_labels: str | None = "all"  # mean over the four names; "city": the city's alone; None: no text loss (Table 3)
+    text_encoder: str = "clip"
+    text_dim: int = 512
+    text_layers: int = 3  # paper 5.2: 3 layers; released code: 2 (420-466-512)
+    text_reduction: str = "mean"  # Eq. 3 is the loss of one video; released code: "sum" over the batch of 12
+    # Protocol (4.6, 5.2)
+    epochs: int = 10  # paper 5.2: 10; released code: 12
+    selection: str = "last"  # released code: "best_on_validation", the very split that is reported
+    products: bool = True  # Eq. 5; released code: False, its products are commented out
+
+    def __post_init__(self) -> None:
+        choices = {
+            "backbone": tuple(BACKBONES),
+            "sampling": ("uniform", "released"),
+            "normalise_train": ("none", "imagenet"),
+            "normalise_eval": ("none", "imagenet"),
+            "scene_labels": ("soft", "majority", "first", None),
+            "text_labels": ("all", "city", None),
+            "text_reduction": ("mean", "sum"),
+            "selection": ("last", "best_on_validation"),
+        }
+        for field, allowed in choices.items():
+            if getattr(self, field) not in allowed:
+                names = ", ".join(map(repr, allowed))
+                raise InputError(f"ModelConfig: {field} = {getattr(self, field)!r}; choose one of {names}")
+        if self.size % self.patch or self.width % self.heads or self.attention_width % self.attention_heads:
+            raise InputError(
+                "ModelConfig: size must be a multiple of patch, width of heads, attention_width of attention_heads"
+            )
+
+    @classmethod
+    def as_described(cls) -> "ModelConfig":
+        """The method as the paper and the supplement describe it."""
+        return cls()
+
+    @classmethod
+    def as_released(cls) -> "ModelConfig":
+        """The method as the authors' public code computes it (facts of the code, see `paper.disagreements`)."""
+        return cls(
+            frames=16,
+            sampling="released",
+            normalise_train="none",
+            normalise_eval="imagenet",
+            text_layers=2,
+            text_reduction="sum",
+            epochs=12,
+            selection="best_on_validation",
+            products=False,
+        )
+
+    def replace(self, **changes: object) -> "ModelConfig":
+        """A copy with some fields changed. Raises InputError for a name that is no field."""
+        known = {field.name for field in dataclasses.fields(self)}
+        if unknown := set(changes) - known:
+            raise InputError(
+                f"ModelConfig has no field {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
+            )
+        return dataclasses.replace(self, **changes)
+
+
+@dataclasses.dataclass
+class Output:
+    """What the model says of a batch of clips.
+
+    Attributes:
+        logits: level -> (B, number of classes), the outputs of H1 to H4; softmax gives probabilities.
+        scene: PV'_s (B, scenes), logits of the scenes; None without scene recognition.
+        text: PV'_t (B, text_dim); None without text alignment.
+        attention: (B, attention heads, d, d), rows add up to 1; only when asked for.
+    """
+
+    logits: dict[str, Tensor]
+    scene: Tensor | None = None
+    text: Tensor | None = None
+    attention: Tensor | None = None
+
+
+def feed_forward(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers from widths[0] to widths[-1] with a ReLU between each two: (B, widths[0]) -> (B, widths[-1])."""
+    layers: list[nn.Module] = []
+    for wide, narrow in itertools.pairwise(widths):
+        layers += [nn.Linear(wide, narrow), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def evenly(start: int, stop: int, layers: int) -> list[int]:
+    """Widths of an FFN of so many layers, evenly spaced: evenly(420, 512, 2) is [420, 466, 512].
+
+    The paper gives FFN_t's depth and its two ends. The released 466 is the middle of 420 and 512, so the widths of
+    three layers follow by the same rule: 420-451-481-512.
+    """
+    return [round(start + (stop - start) * i / layers) for i in range(layers + 1)]
+
+
+class SelfCrossAttention(nn.Module):
+    """Lets every class of every level attend to every other (section 4.3): PV (B, d) -> PV' (B, d).
+
+    Each of the d logits is one token of width 1. Three linear maps lift it to a query, a key and a value of width 6,
+    two heads attend over the d tokens, and a last map brings every token back to width 1. Tokens stand in the order
+    city, state, country, continent, so the diagonal blocks of the weights are self attention, the others cross.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(1, width)
+        self.key = nn.Linear(1, width)
+        self.value = nn.Linear(1, width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.project = nn.Linear(width, 1)
+
+    def forward(self, vector: Tensor, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        tokens = vector.unsqueeze(2)  # (B, d, 1)
+        query, key, value = self.query(tokens), self.key(tokens), self.value(tokens)  # (B, d, 6) each
+        attended, weights = self.attention(
+            query, key, value, need_weights=need_weights, average_attn_weights=False
+        )  # (B, d, 6), (B, heads, d, d)
+        return self.project(attended).squeeze(2), weights  # (B, d)
+
+
+class CityGuessr(nn.Module):
+    """The whole model of Fig. 5.
+
+    Args:
+        config: see `ModelConfig`.
+        taxonomy: the label tree; its sizes are those of the four heads.
+        allow_downloads: whether pretrained weights may be fetched.
+    """
+
+    def __init__(self, config: ModelConfig, taxonomy: Taxonomy, allow_downloads: bool = False) -> None:
+        super().__init__()
+        self.config, self.taxonomy = config, taxonomy
+        self.backbone = BACKBONES[config.backbone](
+            frames=config.frames,
+            size=config.size,
+            patch=config.patch,
+            width=config.width,
+            depth=config.depth,
+            heads=config.heads,
+            pretrained=config.pretrained,
+            allow_downloads=allow_downloads,
+        )
+        self.classifiers = nn.ModuleDict(
+            {level: nn.Linear(self.backbone.width, taxonomy.size(level)) for level in LEVELS}
+        )
+        d = sum(taxonomy.sizes.values())
+        self.attention = self.ffn_s = self.ffn_t = None
+        if config.scene_labels or config.text_labels:
+            self.attention = SelfCrossAttention(config.attention_width, config.attention_heads)
+        if config.scene_labels:
+            self.ffn_s = feed_forward([d, *config.scene_widths, config.scenes])
+        if config.text_labels:
+            self.ffn_t = feed_forward(evenly(d, config.text_dim, config.text_layers))
+
+    def prepare_frames(self, frames: Tensor) -> Tensor:
+        """Frames as read, uint8 or float in [0, 1], as the backbone wants them: float, normalised as configured."""
+        frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames
+        normalise = self.config.normalise_train if self.training else self.config.normalise_eval
+        if normalise == "imagenet":
+            mean, std = torch.tensor(IMAGENET, device=frames.device, dtype=frames.dtype)[:, :, None, None]
+            frames = (frames - mean) / std
+        return frames
+
+    def forward(self, frames: Tensor, need_weights: bool = False) -> Output:
+        """Frames (B, T, 3, H, W), uint8 or float in [0, 1] -> `Output`."""
+        if frames.ndim != 5 or frames.shape[1:] != (self.config.frames, 3, self.config.size, self.config.size):
+            want = f"(B, {self.config.frames}, 3, {self.config.size}, {self.config.size})"
+            raise InputError(f"frames have shape {tuple(frames.shape)}; this model takes {want}")
+        features = self.backbone(self.prepare_frames(frames))  # (B, width)
+        logits = {level: self.classifiers[level](features) for level in LEVELS}  # Fig. 5: PV_H1 .. PV_H4
+        if self.attention is None:
+            return Output(logits)
+        vector = torch.cat([logits[level] for level in LEVELS], dim=1)  # PV (B, d)
+        attended, weights = self.attention(vector, need_weights)  # PV' (B, d)
+        return Output(
+            logits,
+            scene=self.ffn_s(attended) if self.ffn_s else None,  # PV'_s (B, scenes)
+            text=self.ffn_t(attended) if self.ffn_t else None,  # PV'_t (B, text_dim)
+            attention=weights,
+        )
+
+
+def probabilities(logits: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Softmax at every level: level -> (B, number of classes), rows add up to 1."""
+    return {level: F.softmax(logits[level], dim=1) for level in LEVELS}
