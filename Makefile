@@ -1,0 +1,55 @@
+# make paper: build the environment and render everything from the embedded default.   make test: every check.
+#   PYTHON=python3.12                    the interpreter to build with (3.11 or later; by default the first suitable one)
+#   make table4 PROFILE=cityguessr68k SEEDS=0,1,2 PARAMS="-p name value"         one notebook, at another scale
+PYTHON ?=
+PROFILE ?=
+SEEDS ?=
+PARAMS ?=
+# Notebooks share data/ and runs/, and the first ones make what the later ones read: one process, in order.
+PYTEST_FLAGS ?= -p no:xdist -x
+
+START := $(shell date +%s)
+RUN = CITYGUESSR_STARTED=$(START) .venv/bin/python -m cityguessr.notebooks
+CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
+
+.PHONY: help paper test lab notebooks lock clean env FORCE
+.NOTPARALLEL:
+
+help:
+	@echo "make paper       render every notebook, table, figure and map (builds the environment first)"
+	@echo "make test        ruff, pytest, and every notebook run again by nbval"
+	@echo "make lab         JupyterLab on notebooks/"
+	@echo "make table4      one table or figure: table4, table_s3, 40_world_maps, ... with PROFILE=, SEEDS=, PARAMS=\"-p name value\""
+	@echo "make notebooks   run all notebooks and keep their outputs in notebooks/, to commit"
+	@echo "make env | lock | clean"
+
+env:
+	@PYTHON="$(PYTHON)" sh env/bootstrap.sh
+
+paper: env
+	@$(RUN) paper $(CHOICES)
+
+test: env
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	@CITYGUESSR_STARTED=$(START) .venv/bin/python -m pytest $(PYTEST_FLAGS) --nbval-lax --nbval-current-env tests notebooks
+
+lab: env
+	@.venv/bin/python -m jupyterlab notebooks
+
+notebooks: env
+	@$(RUN) refresh
+
+# make table4, make table_s3, make fig_s5, make 21_train: the runner finds the notebook by that name.
+table% fig% 0% 1% 2% 3% 4% 5% 9%: env FORCE
+	@$(RUN) run $@ $(CHOICES)
+
+# Resolve pyproject.toml anew. Pins stay where they still fit; delete env/lock.txt first to take the newest of all.
+lock: env
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
+		--custom-compile-command "make lock" pyproject.toml --output-file env/lock.txt
+
+clean:
+	rm -rf .venv runs/notebooks .pytest_cache .ruff_cache
+	find cityguessr tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	@echo "kept: data/ and the trained runs in runs/ (remove them by hand if nothing there is dear to you)"

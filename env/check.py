@@ -1,0 +1,20 @@
+"""Import what the project stands on, once, and print the versions: a broken install shows here, not in a notebook.
+
+It also lets matplotlib build its font list, which it would otherwise announce on the first notebook's standard error.
+"""
+
+import importlib
+import platform
+
+import matplotlib.font_manager  # builds the font list  # noqa: F401
+import torch
+
+for name in ("transformers", "datasets", "accelerate", "cartopy.crs", "seaborn", "papermill", "av", "cityguessr"):
+    importlib.import_module(name)
+try:
+    import decord  # after torch, as in the package  # noqa: F401
+except ImportError as error:
+    print(f"environment: no decord here ({error}): videos cannot be opened, see the README's notes on platforms")
+
+device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+print(f"environment: Python {platform.python_version()}, torch {torch.__version__} on {device}")
