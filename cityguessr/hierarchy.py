@@ -32,8 +32,24 @@ def refine(logits: Mapping[str, Tensor], taxonomy: Taxonomy) -> dict[str, Tensor
     refined = {"continent": logits["continent"].softmax(dim=1)}
     for below, level in reversed(list(pairwise(LEVELS))):
         parents = taxonomy.parent[below].to(logits[below].device)
-        refined[below] = logits[below].softmax(dim=1).mul_(refined[level].index_select(1, parents))
+        refined[below] = refined[level].index_select(1, parents).mul_(logits[below].softmax(dim=1))
     return {level: refined[level] for level in LEVELS}
+
+
+def path_scores(logits: Mapping[str, Tensor], taxonomy: Taxonomy) -> dict[str, Tensor]:
+    """Eq. 5 in logarithms, up to a constant: each class's logit plus those of all its ancestors.
+
+    The denominators of a clip's four softmaxes are the same for all its classes, so these sums rank the classes of a
+    level exactly as `refine` does, need no exponential, and cannot underflow where four probabilities are tiny.
+
+    Returns:
+        level -> (N, number of classes), unbounded.
+    """
+    scores = {"continent": logits["continent"]}
+    for below, level in reversed(list(pairwise(LEVELS))):
+        parents = taxonomy.parent[below].to(logits[below].device)
+        scores[below] = scores[level].index_select(1, parents).add_(logits[below])
+    return {level: scores[level] for level in LEVELS}
 
 
 def predict(
@@ -65,7 +81,7 @@ def top_k(
         InputError: for another mode, or logits whose width is not the taxonomy's.
     """
     _check(logits, taxonomy, mode)
-    scores = refine(logits, taxonomy) if mode == "independent" or (mode == "codependent" and products) else logits
+    scores = path_scores(logits, taxonomy) if mode == "independent" or (mode == "codependent" and products) else logits
     if mode == "codependent":
         return taxonomy.chain(_top(scores["city"], k))
     return {level: _top(scores[level], k) for level in LEVELS}
