@@ -7,6 +7,7 @@ SEEDS ?=
 PARAMS ?=
 # Notebooks share data/ and runs/, and the first ones make what the later ones read: one process, in order.
 PYTEST_FLAGS ?= -p no:xdist -x
+LAB_FLAGS ?=
 
 START := $(shell date +%s)
 RUN = CITYGUESSR_STARTED=$(START) .venv/bin/python -m cityguessr.notebooks
@@ -35,7 +36,7 @@ test: env
 	@CITYGUESSR_STARTED=$(START) .venv/bin/python -m pytest $(PYTEST_FLAGS) --nbval-lax --nbval-current-env tests notebooks
 
 lab: env
-	@.venv/bin/python -m jupyterlab notebooks
+	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto $(LAB_FLAGS) notebooks
 
 notebooks: env
 	@$(RUN) refresh

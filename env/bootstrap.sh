@@ -45,9 +45,12 @@ find_python() {
 recipe() {
     "$1" -c 'import platform; print("Python", platform.python_version())'
     pwd
-    printf '%s\n' "${TORCH_INDEX:-}"
+    printf '%s\n' "$TORCH_INDEX"
     cat env/uv.txt env/lock.txt
 }
+
+# An environment made of CPU-only wheels stays one: the index is given once.
+TORCH_INDEX=${TORCH_INDEX:-$(sed -n 3p $stamp 2>/dev/null || true)}
 
 if [ -f $stamp ] && [ -x $venv/bin/python ] && have=$(recipe $venv/bin/python 2>/dev/null); then
     wanted=$have
@@ -76,7 +79,7 @@ fi
 
 lock=env/lock.txt
 index=
-if [ -n "${TORCH_INDEX:-}" ]; then
+if [ -n "$TORCH_INDEX" ]; then
     lock=$venv/lock-cpu.txt
     grep -Ev '^(nvidia-|cuda-|triton==)' env/lock.txt >$lock
     index="--index $TORCH_INDEX --index-strategy unsafe-best-match"

@@ -9,7 +9,17 @@ import platform
 import matplotlib.font_manager  # builds the font list  # noqa: F401
 import torch
 
-for name in ("transformers", "datasets", "accelerate", "cartopy.crs", "seaborn", "papermill", "av", "cityguessr"):
+for name in (
+    "torchvision",
+    "transformers",
+    "datasets",
+    "accelerate",
+    "cartopy.crs",
+    "seaborn",
+    "papermill",
+    "av",
+    "cityguessr",
+):
     importlib.import_module(name)
 try:
     import decord  # after torch, as in the package  # noqa: F401

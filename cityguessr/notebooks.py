@@ -1,0 +1,250 @@
+"""Run the notebooks with parameters, strictly.
+
+    python -m cityguessr.notebooks list
+    python -m cityguessr.notebooks run table4 --profile cityguessr68k --seeds 0,1,2 -p epochs 2
+    python -m cityguessr.notebooks paper          # all of them in order, from the embedded default
+    python -m cityguessr.notebooks refresh        # the same, and keep the outputs in notebooks/
+
+papermill does the running. An unknown parameter or a value of the wrong type is an error before anything runs, here and
+in plain papermill, where
+`notebooks.check_parameters(globals())` is the first statement after a notebook's parameters cell.
+"""
+
+import argparse
+import logging
+import os
+import re
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from cityguessr import paths
+from cityguessr.errors import InputError
+from cityguessr.parameters import bind, check_parameters, declared, read_parameters, unknown
+
+__all__ = ["available", "check_parameters", "execute", "find", "main", "run_all", "written_since"]
+
+
+def available() -> list[Path]:
+    """The notebooks, in the order in which they run."""
+    return sorted((paths.root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def find(name: str) -> Path:
+    """The notebook of that name: `32`, `table4`, `table_s3`, `32_table4_hierarchical_evaluation`, its path, or the
+    beginning of a figure's name that it saves (`fig_s5`).
+
+    Raises:
+        InputError: no notebook goes by that name, or several do.
+    """
+    stem = Path(name).name.removesuffix(".ipynb")
+    every = available()
+    found = [path for path in every if path.stem == stem or path.stem[:2] == stem]
+    found = found or [path for path in every if f"_{stem}_" in f"{path.stem}_"]
+    if not found and stem.startswith("fig"):
+        found = [path for path in every if re.search(rf'\\"{re.escape(stem)}[_\\]', path.read_text(encoding="utf-8"))]
+    if len(found) == 1:
+        return found[0]
+    problem = f"could be {' or '.join(path.stem for path in found)}" if found else "is no notebook"
+    raise InputError(f"{name!r} {problem}. There are: {', '.join(path.stem for path in every) or 'none yet'}.")
+
+
+def profile_file(name: str) -> Path:
+    """The papermill parameter file of a profile: `env/profiles/<name>.yaml`."""
+    folder = paths.root() / "env" / "profiles"
+    if not (folder / f"{name}.yaml").is_file():
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+        raise InputError(f"there is no profile {name!r} in env/profiles. There are: {known}.")
+    return folder / f"{name}.yaml"
+
+
+class _Echo:
+    """Shows a notebook's output lines under its progress line."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark, self.used, self.rest = mark, False, ""
+
+    def write(self, text: str) -> None:
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            print(f"{'' if self.used else chr(10)}    {self.mark} {line}", flush=True)
+            self.used = True
+
+    def flush(self) -> None:
+        """Nothing to do: only an unfinished line is held back."""
+
+    def close(self) -> None:
+        """Show the unfinished line, if there is one."""
+        if self.rest:
+            self.write("\n")
+
+
+def check_kernel() -> None:
+    """Raise unless the kernel named python3 is this interpreter's own: another one would run another environment."""
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
+    try:
+        program = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    except NoSuchKernel:
+        raise InputError("this environment has no kernel named python3: run make env") from None
+    # Jupyter replaces a bare name by the running interpreter.
+    if Path(program).name != program and Path(program).parent != Path(sys.executable).parent:
+        raise InputError(
+            f"the Jupyter kernel python3 is {program}, not {sys.executable}: run make env, and use its .venv"
+        )
+
+
+def execute(notebook: Path, parameters: Mapping[str, Any], output: Path, echo: TextIO | _Echo) -> None:
+    """Run one notebook in the project's root and write it, executed, to `output`; nothing half-run is left there.
+
+    Raises:
+        papermill.PapermillExecutionError: a cell failed; what ran stands beside `output` as `<name>.failed.ipynb`.
+    """
+    import papermill
+    from traitlets.config import Config
+
+    # It warns about a declared `str | None`, which its inspection overlooks; here every name has been checked.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    papermill.execute_notebook(
+        str(notebook),
+        str(failed),
+        parameters=dict(parameters),
+        kernel_name="python3",
+        cwd=str(paths.root()),
+        progress_bar=False,
+        stdout_file=echo,
+        stderr_file=echo,
+        # A kernel listens on a port of this machine: encrypted, or it says at each start that it is not.
+        config=Config(KernelManager={"transport_encryption": "auto"}),
+    )
+    os.replace(failed, output)
+
+
+def keep_outputs(executed: Path, notebook: Path) -> None:
+    """Put the executed notebook in the place of its source, without papermill's traces (paths, times) in it."""
+    import nbformat
+
+    page = nbformat.read(executed, as_version=4)
+    page.metadata.pop("papermill", None)
+    page.metadata.get("language_info", {}).pop("version", None)
+    for cell in page.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if not cell.metadata.get("tags", True):
+            cell.metadata.pop("tags")
+    part = notebook.with_suffix(".part")
+    nbformat.write(page, part)
+    os.replace(part, notebook)
+
+
+def written_since(start: float) -> list[Path]:
+    """Files under `figures/` that were written after `start` (seconds since the epoch), relative to the root."""
+    files = sorted(path for path in paths.figures().rglob("*") if path.is_file())
+    return [path.relative_to(paths.root()) for path in files if path.stat().st_mtime >= start]
+
+
+def duration(seconds: float) -> str:
+    """`7.4 s`, or `3 min 05 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def run_all(plan: Sequence[tuple[Path, dict[str, Any]]], refresh: bool = False) -> bool:
+    """Run notebooks one after another, a progress line each; stop at the first that fails. True when all ran."""
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    check_kernel()
+    root = paths.root()
+    for number, (notebook, parameters) in enumerate(plan, start=1):
+        profile = parameters.get("profile") or getattr(declared(notebook).get("profile"), "default", "mini")
+        output = paths.runs() / "notebooks" / profile / notebook.name
+        given = " ".join(f"{name}={value}" for name, value in parameters.items())
+        print(f"[{number}/{len(plan)}] {notebook.stem} {given}".rstrip(), end=" ", flush=True)
+        start, echo = time.perf_counter(), _Echo("|")
+        try:
+            execute(notebook, parameters, output, echo)
+            echo.close()
+        except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
+            print(f"\nFAILED after {duration(time.perf_counter() - start)}", end=" ")
+            if isinstance(error, papermill.PapermillExecutionError):
+                cell = "\n".join(f"    {line}" for line in error.source.splitlines())
+                print(f"in cell [{error.exec_count}]:\n{cell}\n{error.ename}: {error.evalue}")
+            else:
+                print(f"({type(error).__name__}): the kernel died or hung; too little memory is the usual cause")
+            print(f"Its pages up to there: {(output.parent / f'{output.stem}.failed.ipynb').relative_to(root)}")
+            return False
+        if refresh:
+            keep_outputs(output, notebook)
+        place = notebook if refresh else output
+        indent = "   " if echo.used else ""
+        print(f"{indent} {duration(time.perf_counter() - start)} -> {place.relative_to(root)}", flush=True)
+    return True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; see the module's docstring. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cityguessr.notebooks", description="Run the notebooks, strictly.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the notebooks and their parameters")
+    commands.add_parser("refresh", help="run all with their defaults and keep the outputs in notebooks/")
+    run = commands.add_parser("run", help="run the named notebooks")
+    run.add_argument("names", nargs="+", metavar="NAME", help="32, table4, table_s3, fig_s5, 40_world_maps, ...")
+    paper = commands.add_parser("paper", help="run all in order")
+    for command in (run, paper):
+        command.add_argument("--profile", help="scale and data: a file of env/profiles, for each notebook that has it")
+        command.add_argument("--seeds", help="0,1,2: for each notebook that has `seeds`")
+        command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="texts")
+        command.add_argument("-f", action="append", default=[], type=Path, metavar="FILE", dest="files")
+    options = parser.parse_args(arguments)
+    start = float(os.environ.get("CITYGUESSR_STARTED") or time.time())
+    try:
+        if options.command == "list":
+            for notebook in available():
+                lines = [f"    {parameter}  # {parameter.comment}" for parameter in declared(notebook).values()]
+                print("\n".join([notebook.stem, *lines]))
+            return 0
+        names = getattr(options, "names", None)
+        plan = _plan([find(name) for name in names] if names else available(), options)
+        done = run_all(plan, refresh=options.command == "refresh")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    files = written_since(start)
+    print(f"wrote {len(files)} files under figures/" + "".join(f"\n    {file}" for file in files))
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    print(f"{'done' if done else 'stopped'} after {duration(time.time() - start)}; largest notebook {memory:.1f} GB")
+    return 0 if done else 1
+
+
+def _plan(notebooks: Sequence[Path], options: argparse.Namespace) -> list[tuple[Path, dict[str, Any]]]:
+    """Each notebook with its checked parameters. `--profile` and `--seeds` reach the notebooks that declare such
+    names, and at least one must; `-p` and `-f` must be known to every notebook named."""
+    shared: dict[str, Any] = {}
+    if profile := getattr(options, "profile", None):
+        shared |= read_parameters(profile_file(profile))
+    if seeds := getattr(options, "seeds", None):
+        shared["seeds"] = seeds
+    for name in shared:
+        if not any(name in declared(notebook) for notebook in notebooks):
+            every = {known: None for notebook in notebooks for known in declared(notebook)}
+            raise unknown(name, every, ", ".join(notebook.stem for notebook in notebooks) or "notebooks/")
+    own: dict[str, Any] = {}
+    for file in getattr(options, "files", ()):
+        own |= read_parameters(file)
+    plan = []
+    for notebook in notebooks:
+        known = declared(notebook)
+        values = {name: value for name, value in shared.items() if name in known} | own
+        plan.append((notebook, bind(notebook, values, dict(getattr(options, "texts", ())))))
+    return plan
+
+
+if __name__ == "__main__":
+    sys.exit(main())
