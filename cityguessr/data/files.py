@@ -1,16 +1,50 @@
-"""Writing files so that a half-written one is never taken for whole."""
+"""Reading text with the line number at hand, and writing files so that a half-written one is never taken for whole."""
 
 import contextlib
+import csv
 import errno
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from cityguessr.errors import InputError
 
 PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def open_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """Open a text file in UTF-8. Raises InputError, naming it, where it is missing, forbidden or no such text."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a text file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file in UTF-8; save it as one") from None
+
+
+def read_rows(path: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file with their line numbers; headers in any case, fields without outer blanks.
+
+    Raises InputError, naming file and line, where one of `columns` is missing or a row has too few or too many fields.
+    """
+    with open_text(path) as file:
+        reader = csv.reader(file)
+        header = [name.strip().lower() for name in next(reader, [])]
+        if missing := [name for name in columns if name not in header]:
+            found = ", ".join(header) or "none"
+            raise InputError(f"{path}, line 1: no column {', '.join(missing)} (found: {found}); add it to the header")
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise InputError(
+                    f"{path}, line {reader.line_num}: {len(row)} fields, where the header has {len(header)}; correct it"
+                )
+            yield reader.line_num, {name: field.strip() for name, field in zip(header, row, strict=True)}
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:

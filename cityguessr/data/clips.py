@@ -1,0 +1,225 @@
+"""Prepared clips: the one format that training reads, whatever the source was.
+
+A prepared set is a folder: `taxonomy.csv`, `meta.json` (written last: without it the set is not whole), the shards
+`clips-00000.parquet` ... with a row a clip, `index.parquet` with the same rows without their frames, `rejected.csv`,
+and `text_features.safetensors` where the source carries text features of its cities.
+"""
+
+import functools
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cityguessr.data.scenes import SCENES
+from cityguessr.data.shards import read_shard
+from cityguessr.data.sources import SPLITS
+from cityguessr.errors import InputError
+from cityguessr.taxonomy import LEVELS, Taxonomy
+
+FORMAT = 1
+META = "meta.json"
+INDEX = "index.parquet"
+TAXONOMY = "taxonomy.csv"
+REJECTED = "rejected.csv"
+TEXT = "text_features.safetensors"
+
+
+class PreparedClips:
+    """A whole prepared set on disk.
+
+    Attributes:
+        folder: where it is.
+        taxonomy: the label tree that its ids refer to.
+        meta: what `meta.json` says: name, source, frames, size, sampling, synthetic, clips, counts a split and level,
+            shards, fingerprint.
+    """
+
+    def __init__(self, folder: Path, taxonomy: Taxonomy, meta: dict[str, Any], index: Any) -> None:
+        self.folder, self.taxonomy, self.meta = folder, taxonomy, meta
+        self._index = index
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> "PreparedClips":
+        """Open a prepared set, without reading any frame.
+
+        Raises InputError where the folder is missing, its preparation did not finish, or shards are missing or do not
+        hold the rows that were written.
+        """
+        import pyarrow.parquet as pq
+
+        folder = Path(folder).resolve()
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; prepare a source there first")
+        try:
+            meta = json.loads((folder / META).read_bytes())
+        except FileNotFoundError:
+            raise InputError(
+                f"{folder}: no {META}, so the preparation did not finish; run it again, it goes on where it stopped"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder / META}: cannot be read ({error}); prepare again with overwrite=True") from None
+        if meta.get("format") != FORMAT:
+            raise InputError(
+                f"{folder / META}: format {meta.get('format')}, not {FORMAT}; prepare again, overwrite=True"
+            )
+        for shard in meta["shards"]:
+            rows = read_shard(folder / shard["file"]).rows
+            if rows != shard["rows"]:
+                raise InputError(f"{folder / shard['file']}: {rows} clips, {META} says {shard['rows']}; prepare again")
+        try:
+            index = pq.read_table(folder / INDEX)
+        except (OSError, ValueError):
+            raise InputError(f"{folder / INDEX}: missing or damaged; prepare again with overwrite=True") from None
+        if index.num_rows != sum(shard["rows"] for shard in meta["shards"]):
+            raise InputError(
+                f"{folder / INDEX}: {index.num_rows} rows, not as in the shards; prepare again, overwrite=True"
+            )
+        return cls(folder, Taxonomy.from_csv(folder / TAXONOMY), meta, index)
+
+    @property
+    def name(self) -> str:
+        """The set's name, that of its folder when it was prepared."""
+        return self.meta["name"]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of every clip's id, labels and frames, and of the tree; the same however the work was divided."""
+        return self.meta["fingerprint"]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the pictures are rendered rather than filmed."""
+        return self.meta["synthetic"]
+
+    @functools.cached_property
+    def text_features(self) -> Tensor | None:
+        """Text features that the source itself carries, float32 (number of cities, d), NaN for a city without; or None.
+
+        In the released label files these are 512 numbers a clip, in effect one vector a city; here it is their mean.
+        """
+        if not (self.folder / TEXT).is_file():
+            return None
+        from safetensors.torch import load_file
+
+        return load_file(self.folder / TEXT)["city"]
+
+    def rejected(self) -> list[dict[str, str]]:
+        """The clips that were listed and could not be prepared: `clip_id`, `path`, `reason`."""
+        import csv
+
+        with open(self.folder / REJECTED, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def split(self, name: str) -> "ClipDataset":
+        """The clips of "train" or "val". Raises InputError for another name, or where the split is empty."""
+        if name not in SPLITS:
+            raise InputError(f"unknown split {name!r}; it is one of {', '.join(SPLITS)}")
+        rows = np.flatnonzero(np.asarray(self._index["split"].to_pylist(), dtype=object) == name)
+        if not len(rows):
+            raise InputError(f"{self.folder}: no clip in the split {name!r}; see {REJECTED}, and the source's lists")
+        return ClipDataset(self, name, rows)
+
+    def __repr__(self) -> str:
+        clips = ", ".join(f"{self.meta['counts'][split]['clips']:,} {split}" for split in SPLITS)
+        return f"PreparedClips({self.name}: {clips}, {self.meta['frames']} frames of {self.meta['size']} px)"
+
+
+class ClipDataset(Dataset[dict[str, Any]]):
+    """The clips of one split, read from disk one by one: safe in the workers of a DataLoader.
+
+    `ds[i]` is a dictionary: `frames` uint8 (T, 3, H, W), RGB; `labels` int64 (4,) in the order of `LEVELS`;
+    `frame_scenes` float32 (n, 16), n = T, or 1 where the source labels a clip as a whole, or NaN (1, 16) where there
+    are none; `index` = i.
+
+    Attributes:
+        clip_ids, video_ids: one string a clip.
+        labels: level -> LongTensor (N,).
+    """
+
+    def __init__(self, prepared: PreparedClips, name: str, rows: np.ndarray) -> None:
+        self.name, self.taxonomy, self.fingerprint = name, prepared.taxonomy, prepared.fingerprint
+        self.synthetic = prepared.synthetic
+        self._index = prepared._index.take(rows)
+        self.clip_ids: list[str] = self._index["clip_id"].to_pylist()
+        self.video_ids: list[str] = self._index["video_id"].to_pylist()
+        self.labels = {level: torch.from_numpy(self._index[level].to_numpy().astype(np.int64)) for level in LEVELS}
+        shards = prepared.meta["shards"]
+        self._paths = [str(prepared.folder / shard["file"]) for shard in shards]
+        starts = np.cumsum([0] + [shard["rows"] for shard in shards])
+        self._shard = np.searchsorted(starts, rows, side="right") - 1
+        self._row = rows - starts[self._shard]
+        self._open: dict[int, Any] = {}
+        self._pid = os.getpid()
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        i = range(len(self))[i]
+        scenes = self.frame_scenes(i)
+        return {
+            "frames": torch.from_numpy(np.stack([_decode(frame) for frame in self.jpegs(i)])),  # (T, 3, H, W)
+            "labels": torch.stack([self.labels[level][i] for level in LEVELS]),
+            "frame_scenes": torch.full((1, len(SCENES)), float("nan")) if scenes is None else scenes,
+            "index": i,
+        }
+
+    def jpegs(self, i: int) -> list[bytes]:
+        """The frames of a clip as they stand on disk: T JPEG files' content."""
+        file = self._file(int(self._shard[i]))
+        group, row = divmod(int(self._row[i]), file.metadata.row_group(0).num_rows)
+        return file.read_row_group(group, columns=["frames"], use_threads=False)["frames"][row].as_py()
+
+    def frame_scenes(self, i: int) -> Tensor | None:
+        """Scene probabilities of a clip: float32 (n, 16), or None; see the class for n."""
+        rows = self._index["frame_scenes"][i].as_py()
+        return None if rows is None else torch.tensor(rows, dtype=torch.float32)
+
+    def gps(self, i: int) -> Tensor | None:
+        """The track of a clip: float64 (T, 2), latitude and longitude of each frame in degrees, or None."""
+        points = self._index["gps"][i].as_py()
+        return None if points is None else torch.tensor([[p["lat"], p["lon"]] for p in points], dtype=torch.float64)
+
+    def frames_tensor(self) -> Tensor:
+        """Every clip's frames at once, uint8 (N, T, 3, H, W), for sets that fit in memory."""
+        out = None
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding leaves the interpreter free
+            for i in range(len(self)):
+                frames = list(pool.map(_decode, self.jpegs(i)))
+                if out is None:
+                    out = np.empty((len(self), len(frames), *frames[0].shape), np.uint8)
+                np.stack(frames, out=out[i])
+        return torch.from_numpy(out)
+
+    def _file(self, shard: int) -> Any:
+        """An open reader of a shard, of this process alone: none is handed on by fork or pickle."""
+        import pyarrow.parquet as pq
+
+        if self._pid != os.getpid():
+            self._open, self._pid = {}, os.getpid()
+        if shard not in self._open:
+            self._open[shard] = pq.ParquetFile(self._paths[shard], memory_map=True)
+        return self._open[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}}
+
+    def __repr__(self) -> str:
+        return f"ClipDataset({self.name}: {len(self):,} clips)"
+
+
+def _decode(content: bytes) -> np.ndarray:
+    """JPEG -> uint8 (3, H, W), RGB."""
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

@@ -1,0 +1,275 @@
+"""One preparation for every source: clips of frames at training size, in Parquet shards, whole or not at all."""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cityguessr import video
+from cityguessr.data.clips import FORMAT, INDEX, META, REJECTED, TAXONOMY, TEXT, PreparedClips
+from cityguessr.data.files import PARTIAL, make_folder, write_atomically
+from cityguessr.data.shards import JPEG_QUALITY, SceneLabeller, Shard, ShardJob, read_shard, write_shard
+from cityguessr.data.sources import SPLITS, ClipRef, Source
+from cityguessr.errors import InputError
+from cityguessr.progress import track
+from cityguessr.taxonomy import LEVELS
+
+PLAN = "plan.json"
+SHARD_CLIPS = 256  # clips a shard: about 100 MB at 16 frames of 224 pixels
+
+
+def prepare(
+    source: Source,
+    out: str | os.PathLike[str],
+    *,
+    frames: int = 16,
+    size: int = 224,
+    sampling: video.Sampling = "uniform",
+    workers: int = 2,
+    cluster: str | None = None,
+    text: np.ndarray | torch.Tensor | None = None,
+    scene_labeller: SceneLabeller | None = None,
+    shard_clips: int = SHARD_CLIPS,
+    overwrite: bool = False,
+) -> PreparedClips:
+    """Turn every clip of a source into `frames` JPEG frames of `size` pixels, and write them to the folder `out`.
+
+    A clip that cannot be read never stops the others: it stands in `rejected.csv` with its reason, and prepared and
+    rejected clips add up to those listed. Shards are written one by one under a temporary name; run again after an
+    interruption, it goes on after the finished ones. `meta.json` is written last and marks a whole set; a set that is
+    whole already is loaded as it is. Neither `workers`, `cluster` nor `shard_clips` changes a byte of a clip.
+
+    Args:
+        source: a `ReleaseSource`, a `FolderSource`, or anything that fits `Source`.
+        out: the folder to fill, by custom `data/prepared/<name>/`.
+        frames, size, sampling: as in `video.read_frames`.
+        workers: processes of this machine; with 1, the work is done in this process. From a script, call with more
+            than 1 below `if __name__ == "__main__":`, as every pool of processes asks.
+        cluster: address of a Dask scheduler (`tcp://host:8786`) whose workers do the work instead; they must see
+            the source and `out` under the same paths and have this package.
+        text: text features of the cities (number of cities, d) to keep with the set; the source's own by default.
+        scene_labeller: gives the scenes of frames where the source gives none, such as a `Places365Labeller`.
+        shard_clips: clips a shard.
+        overwrite: throw away what an earlier preparation, whole or not, left in `out`.
+
+    Raises InputError where `out` holds something else, cannot be written or the disk is full, where no clip at all can
+    be prepared, and for arguments that make no sense.
+    """
+    for name, value in (("frames", frames), ("size", size), ("workers", workers), ("shard_clips", shard_clips)):
+        if value < 1:
+            raise InputError(f"prepare: {name} is {value}; it must be at least 1")
+    if sampling not in video.SAMPLINGS:
+        raise InputError(f"prepare: unknown sampling {sampling!r}; it is one of {', '.join(video.SAMPLINGS)}")
+    if text is None:
+        text = getattr(source, "text_features", None)
+    text = None if text is None else _check_text(np.asarray(text, dtype=np.float32), source)
+    clips = source.clips()
+    if not clips:
+        raise InputError(f"{source.name}: the source lists no clip; give one that does")
+    settings = {
+        "source": source.name,
+        "frames": frames,
+        "size": size,
+        "sampling": sampling,
+        "quality": JPEG_QUALITY,
+        "scenes": None if scene_labeller is None else getattr(scene_labeller, "name", type(scene_labeller).__name__),
+    }
+    out = make_folder(out).resolve()
+    if overwrite:
+        _clear(out)
+    plan = _agree_on_plan(out, {"format": FORMAT, **settings, "clips": len(clips), "hash": _hash_clips(clips, text)})
+    if (out / META).is_file():
+        with contextlib.suppress(InputError):
+            return PreparedClips.load(out)
+        (out / META).unlink()  # a shard was lost since: what is missing is made again
+
+    jobs = [
+        ShardJob(
+            str(out / f"clips-{number:05d}.parquet"), plan, first, tuple(clips[first : first + shard_clips]), LEVELS,
+            frames, size, sampling, scene_labeller,
+        )
+        for number, first in enumerate(range(0, len(clips), shard_clips))
+    ]  # fmt: skip
+    shards = _run(jobs, f"preparing {out.name}, shards of {shard_clips} clips", workers, cluster)
+    _finish(out, source, shards, [Path(job.path).name for job in jobs], settings | {"plan": plan}, text)
+    return PreparedClips.load(out)
+
+
+def _run(jobs: list[ShardJob], description: str, workers: int, cluster: str | None) -> list[Shard]:
+    """Every job's shard, those already on the disk as they are."""
+    done: dict[str, Shard] = {}
+    for job in jobs:
+        with contextlib.suppress(InputError):
+            shard = read_shard(job.path)
+            if (shard.plan, shard.first, shard.listed) == (job.plan, job.first, len(job.clips)):
+                done[job.path] = shard
+    todo = [job for job in jobs if job.path not in done]
+    if done:
+        print(f"{description}: {len(done):,} of {len(jobs):,} are there already", flush=True)
+    if workers == 1 and cluster is None:
+        done |= {job.path: write_shard(job) for job in track(todo, description)}
+    elif todo:
+        with _executor(min(workers, len(todo)), cluster) as executor:
+            futures: dict[Future[Shard], str] = {executor.submit(write_shard, job): job.path for job in todo}
+            try:
+                for future in track(as_completed(futures), description, total=len(todo)):
+                    done[futures[future]] = future.result()
+            except BrokenProcessPool:
+                raise InputError(
+                    "a worker of the preparation ended by force, as it does where memory runs out, or where a script "
+                    'has no `if __name__ == "__main__":`; run again with fewer workers, finished shards are kept'
+                ) from None
+            finally:
+                for future in futures:
+                    future.cancel()
+    return [done[job.path] for job in jobs]
+
+
+@contextlib.contextmanager
+def _executor(workers: int, cluster: str | None) -> Iterator[Executor]:
+    if cluster is None:
+        # forked workers would inherit the threads' locks of torch and decord; these start clean
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        context: Any = multiprocessing.get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload([write_shard.__module__])
+        with ProcessPoolExecutor(workers, mp_context=context) as executor:
+            yield executor
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError("a cluster needs the package distributed; install it, or leave `cluster` out") from None
+    try:
+        client = Client(cluster, timeout=10)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Dask scheduler at {cluster!r} ({error}); give its address, tcp://host:port") from None
+    with client, client.get_executor(pure=False) as executor:
+        yield executor
+
+
+def _hash_clips(clips: list[ClipRef], text: np.ndarray | None) -> str:
+    """A hash of what is listed, and of the size of each clip's first file, so that a changed source is noticed.
+
+    Sizes rather than times: a copy of the source on another machine is the same source.
+    """
+    digest = hashlib.sha256(b"" if text is None else text.tobytes())
+    for clip in clips:
+        path = Path(clip.path)
+        try:
+            stamp = os.stat(path if path.suffix and not path.is_dir() else path / "1.jpg").st_size
+        except OSError:
+            stamp = -1
+        listed = (clip.clip_id, clip.video_id, clip.split, clip.labels, path.name, stamp)
+        digest.update(json.dumps(listed).encode())
+        for array in (clip.clip_scenes, clip.frame_scenes, clip.gps):
+            digest.update(b"-" if array is None else array.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _agree_on_plan(out: Path, plan: dict[str, Any]) -> str:
+    """Write the plan beside the shards, or hold it against the one that is there. Returns its hash."""
+    path = out / PLAN
+    if not path.is_file():
+        others = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
+        if others:
+            raise InputError(f"{out}: holds other files ({sorted(others)[0]}, ...); choose an empty or a new folder")
+        write_atomically(path, lambda file: file.write(json.dumps(plan, indent=1).encode()))
+    try:
+        found = json.loads(path.read_bytes())
+        differences = [f"{key} {found.get(key)!r}, now {plan[key]!r}" for key in plan if found.get(key) != plan[key]]
+    except (ValueError, AttributeError):
+        differences = [f"{PLAN} is damaged"]
+    if differences:
+        raise InputError(
+            f"{out}: holds a preparation of another source or with other settings ({'; '.join(differences)}); choose "
+            "another folder, or throw the old one away with overwrite=True"
+        )
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _clear(out: Path) -> None:
+    """Delete what a preparation wrote, the mark of a whole set first, and nothing else."""
+    names = [META, INDEX, REJECTED, TAXONOMY, TEXT, *(path.name for path in out.glob("clips-*.parquet")), PLAN]
+    if (out / PLAN).is_file():
+        for name in names:
+            (out / name).unlink(missing_ok=True)
+
+
+def _finish(
+    out: Path, source: Source, shards: list[Shard], names: list[str], settings: dict[str, Any], text: np.ndarray | None
+) -> None:
+    """Write everything that depends on all shards, and `meta.json` last."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rejected = [row for shard in shards for row in shard.rejected]
+    prepared, listed = sum(shard.rows for shard in shards), sum(shard.listed for shard in shards)
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows([("clip_id", "path", "reason"), *rejected])
+    write_atomically(out / REJECTED, lambda file: file.write(lines.getvalue().encode()))
+    if not prepared:
+        raise InputError(f"none of the {listed} clips of {source.name} could be prepared; the first: {rejected[0][2]}")
+
+    for path in set(out.glob("clips-*.parquet")) - {out / name for name in names}:
+        path.unlink()  # of an interrupted preparation with smaller shards
+    for path in out.glob(f".*{PARTIAL}"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > 3600:  # left by a process that was killed
+                path.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        source.taxonomy.to_csv(Path(folder) / TAXONOMY)
+        tree = (Path(folder) / TAXONOMY).read_bytes()
+    write_atomically(out / TAXONOMY, lambda file: file.write(tree))
+    if text is not None:
+        from safetensors.numpy import save
+
+        write_atomically(out / TEXT, lambda file: file.write(save({"city": text})))
+    columns = ["clip_id", "video_id", "split", *LEVELS, "frame_scenes", "gps"]
+    index = pa.concat_tables([pq.read_table(out / name, columns=columns) for name in names])
+    index = index.replace_schema_metadata(None)
+    write_atomically(out / INDEX, lambda file: pq.write_table(index, file))
+
+    digest = hashlib.sha256(tree + (b"" if text is None else text.tobytes()))
+    for row in (row for shard in shards for row in shard.digests):
+        digest.update(row.encode())
+    meta = {
+        "format": FORMAT,
+        "name": out.name,
+        **settings,
+        "synthetic": source.synthetic,
+        "clips": {"listed": listed, "prepared": prepared, "rejected": len(rejected)},
+        "counts": {split: _counts(index, split, source) for split in SPLITS},
+        "shards": [{"file": name, "rows": shard.rows} for name, shard in zip(names, shards, strict=True)],
+        "fingerprint": digest.hexdigest()[:32],
+    }
+    write_atomically(out / META, lambda file: file.write(json.dumps(meta, indent=1).encode()))
+
+
+def _counts(index: Any, split: str, source: Source) -> dict[str, Any]:
+    """How many clips and source videos a split has, and how many clips each class of each level has."""
+    here = index.filter([s == split for s in index["split"].to_pylist()])
+    counts = {"clips": here.num_rows, "videos": len(set(here["video_id"].to_pylist()))}
+    for level in LEVELS:
+        counts[level] = np.bincount(here[level].to_numpy(), minlength=source.taxonomy.size(level)).tolist()
+    return counts
+
+
+def _check_text(text: np.ndarray, source: Source) -> np.ndarray:
+    cities = source.taxonomy.size("city")
+    if text.ndim != 2 or len(text) != cities:
+        raise InputError(f"text features are (number of cities = {cities}, d), not {text.shape}")
+    return np.ascontiguousarray(text)

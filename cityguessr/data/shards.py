@@ -1,0 +1,228 @@
+"""One Parquet shard of prepared clips: how a clip becomes a row, and how a shard is written and looked into.
+
+This is what the workers of the preparation run. It imports no torch, so that a worker starts at once.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cityguessr import video
+from cityguessr.data.files import write_atomically
+from cityguessr.data.scenes import SCENES
+from cityguessr.data.sources import ClipRef
+from cityguessr.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from PIL.Image import Image
+
+JPEG_QUALITY = 95
+
+SceneLabeller = Callable[[np.ndarray], np.ndarray]
+"""Frames uint8 (T, H, W, 3) -> the probability of each scene in each frame, float (T, 16)."""
+
+_GROUP_BYTES = 1 << 20  # a row group is what one random access reads: about a megabyte, and at least one clip
+_METADATA = b"cityguessr"
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardJob:
+    """What a worker needs to write one shard: `first` is the position of its first clip in the source's list."""
+
+    path: str
+    plan: str
+    first: int
+    clips: tuple[ClipRef, ...]
+    levels: tuple[str, ...]
+    frames: int
+    size: int
+    sampling: video.Sampling
+    scene_labeller: SceneLabeller | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """What a written shard says of itself in its footer.
+
+    Attributes:
+        plan: hash of the preparation that wrote it.
+        first: position of its first listed clip in the source.
+        listed: how many clips of the source it stands for, prepared or rejected.
+        rejected: (clip id, path, reason) of the clips left out.
+        digests: a content hash of every row, in order.
+    """
+
+    plan: str
+    first: int
+    listed: int
+    rejected: tuple[tuple[str, str, str], ...]
+    digests: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many clips it holds."""
+        return len(self.digests)
+
+
+def schema(levels: tuple[str, ...]) -> "pa.Schema":
+    """The columns of a shard; shapes and meaning are those of `PreparedClips`."""
+    import pyarrow as pa
+
+    ids = [pa.field(level, pa.int32(), nullable=False) for level in levels]
+    return pa.schema(
+        [
+            pa.field("clip_id", pa.string(), nullable=False),
+            pa.field("video_id", pa.string(), nullable=False),
+            pa.field("split", pa.string(), nullable=False),
+            *ids,
+            pa.field("frames", pa.list_(pa.binary()), nullable=False),
+            pa.field("frame_scenes", pa.list_(pa.list_(pa.float32()))),
+            pa.field("gps", pa.list_(pa.struct([("lat", pa.float64()), ("lon", pa.float64())]))),
+        ]
+    )
+
+
+def clip_row(clip: ClipRef, job: ShardJob) -> dict[str, Any]:
+    """Read, resize and encode one clip. Raises InputError, naming file and reason, where that is impossible."""
+    if Path(clip.path).suffix and not Path(clip.path).is_dir():
+        files: list[Path] = []
+        pictures = [_as_image(f) for f in video.read_frames(clip.path, job.frames, job.size, job.sampling)]
+        encoded = [_jpeg(picture) for picture in pictures]
+    else:
+        files = video.frame_files(clip.path, job.frames, job.sampling)
+        pictures, encoded = map(list, zip(*(_shrink(file, job.size) for file in files), strict=True))
+    numbers = [video.frame_number(file) for file in files]
+    return {
+        "clip_id": clip.clip_id,
+        "video_id": clip.video_id,
+        "split": clip.split,
+        **dict(zip(job.levels, clip.labels, strict=True)),
+        "frames": encoded,
+        "frame_scenes": _scenes(clip, numbers, pictures, job.scene_labeller),
+        "gps": _gps(clip, numbers, len(encoded)),
+    }
+
+
+def write_shard(job: ShardJob) -> Shard:
+    """Write the clips of a job as one Parquet file, leaving out those that cannot be read, with the reason.
+
+    Raises InputError where the file cannot be written; then there is no file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = []
+    rejected: list[tuple[str, str, str]] = []
+    for clip in job.clips:
+        try:
+            rows.append(clip_row(clip, job))
+        except InputError as error:
+            rejected.append((clip.clip_id, clip.path, str(error)))
+        except MemoryError:
+            raise
+        except Exception as error:  # a bad clip never stops the others, not even by a fault in a decoder
+            rejected.append((clip.clip_id, clip.path, f"{clip.path}: {type(error).__name__}: {error}; leave it out"))
+    shard = Shard(job.plan, job.first, len(job.clips), tuple(rejected), tuple(row_digest(row) for row in rows))
+    columns = schema(job.levels).with_metadata({_METADATA: json.dumps(dataclasses.asdict(shard))})
+    table = pa.Table.from_pylist(rows, columns)
+    clip_bytes = max((sum(map(len, row["frames"])) for row in rows), default=1)
+    group = max(1, _GROUP_BYTES // clip_bytes)
+    # JPEG does not compress any further, and labels are small
+    write_atomically(job.path, lambda file: pq.write_table(table, file, row_group_size=group, compression="none"))
+    return shard
+
+
+def read_shard(path: str | Path) -> Shard:
+    """The footer of a shard. Raises InputError for a file that no preparation wrote, or wrote in part."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_metadata(path)
+        content = json.loads((metadata.metadata or {})[_METADATA])
+        shard = Shard(
+            content["plan"],
+            content["first"],
+            content["listed"],
+            tuple((c, p, r) for c, p, r in content["rejected"]),
+            tuple(content["digests"]),
+        )
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        raise InputError(
+            f"{path}: missing, or not a whole shard; run the preparation again, it makes it anew"
+        ) from None
+    if metadata.num_rows != shard.rows:
+        raise InputError(
+            f"{path}: {metadata.num_rows} rows where {shard.rows} were written; delete it and prepare again"
+        )
+    return shard
+
+
+def row_digest(row: dict[str, Any]) -> str:
+    """A hash of everything that a row holds, whatever shard it stands in."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps({name: value for name, value in row.items() if name != "frames"}).encode())
+    for frame in row["frames"]:
+        digest.update(len(frame).to_bytes(8, "little") + frame)
+    return digest.hexdigest()[:32]
+
+
+def _as_image(frame: np.ndarray) -> "Image":
+    from PIL import Image
+
+    return Image.fromarray(frame)
+
+
+def _jpeg(image: "Image") -> bytes:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # full colour: signs are small at training size
+    return content.getvalue()
+
+
+def _shrink(file: Path, size: int) -> tuple["Image", bytes]:
+    """A frame at training size, decoded and encoded; a JPEG of that very size stays as it is, without a second loss."""
+    content = video.read_bytes(file)
+    image = video.decode_image(file, content)
+    if image.format == "JPEG" and image.mode == "RGB" and image.size == (size, size):
+        return image, content
+    small = video.resize(image, size)
+    return small, _jpeg(small)
+
+
+def _scenes(
+    clip: ClipRef, numbers: list[int | None], pictures: list["Image"], labeller: SceneLabeller | None
+) -> list[list[float]] | None:
+    """Scene probabilities: a row a frame where frames are labelled, one row where the clip is, or None."""
+    if clip.frame_scenes is not None:
+        rows = []
+        for n in numbers:
+            scene = int(clip.frame_scenes[n]) if n is not None and n < len(clip.frame_scenes) else -1
+            if scene < 0:
+                raise InputError(f"{clip.path}: no scene is listed for frame {n}; add it to frame_scenes.csv")
+            rows.append([float(k == scene) for k in range(len(SCENES))])
+        return rows
+    if clip.clip_scenes is not None:
+        return [[float(p) for p in clip.clip_scenes]]
+    if labeller is None:
+        return None
+    probabilities = np.asarray(labeller(np.stack([np.asarray(p) for p in pictures])), dtype=np.float32)
+    if probabilities.shape != (len(pictures), len(SCENES)):
+        raise InputError(f"the scene labeller gave {probabilities.shape}, not ({len(pictures)}, {len(SCENES)})")
+    return [[float(p) for p in row] for row in probabilities]
+
+
+def _gps(clip: ClipRef, numbers: list[int | None], frames: int) -> list[dict[str, float]] | None:
+    if clip.gps is None:
+        return None
+    if len(clip.gps) == 1:
+        points = np.repeat(clip.gps, frames, axis=0)
+    else:
+        points = np.stack([clip.gps[n] if n is not None and n < len(clip.gps) else (np.nan, np.nan) for n in numbers])
+    return None if np.isnan(points).any() else [{"lat": float(lat), "lon": float(lon)} for lat, lon in points]
