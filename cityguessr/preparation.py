@@ -1,0 +1,78 @@
+"""The prepared clips that a profile trains on, made on the spot where they are not there yet."""
+
+from pathlib import Path
+
+from filelock import FileLock
+
+from cityguessr import paths
+from cityguessr.data.clips import PreparedClips
+from cityguessr.data.prepare import prepare
+from cityguessr.data.release import ReleaseSource
+from cityguessr.errors import InputError
+from cityguessr.model import ModelConfig
+from cityguessr.profiles import Profile
+
+
+def miniworld(profile: Profile, data_root: str | Path | None = None, workers: int = 2, device: str = "cpu") -> Path:
+    """The folder of the profile's MiniWorld: `videos/` and `release/`, rendered at the first call.
+
+    It is `data/miniworld/<profile>`, or `data_root` when that is given.
+    """
+    from cityguessr.data.miniworld import MiniWorld, MiniWorldConfig, write
+
+    folder = Path(data_root) if data_root else paths.data() / "miniworld" / profile.name
+    config = MiniWorldConfig.mini() if profile.name == "mini" else MiniWorldConfig.paper_scale()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        write(MiniWorld(config), folder, workers=workers, device=device)
+    return folder
+
+
+def release_root(profile: Profile, data_root: str | Path | None = None, workers: int = 2, device: str = "cpu") -> Path:
+    """The folder in the CityGuessr68k layout that the profile reads.
+
+    Raises:
+        InputError: for a real data set without `data_root`.
+    """
+    if profile.source == "miniworld":
+        return miniworld(profile, data_root, workers, device) / "release"
+    if not data_root:
+        raise InputError(
+            f"the profile {profile.name!r} reads the real data set; give its folder as data_root (the one that holds "
+            "labels_list.csv, train/ and val/)"
+        )
+    return Path(data_root)
+
+
+def prepared(
+    profile: Profile,
+    config: ModelConfig,
+    data_root: str | Path | None = None,
+    workers: int = 2,
+    cluster: str | None = None,
+    device: str = "cpu",
+) -> PreparedClips:
+    """The prepared clips of a profile, with as many frames, of that size and so sampled, as the model takes.
+
+    They stand in `data/prepared/<profile>-<sampling>-<frames>x<size>`; a set that is there is not made again.
+
+    Args:
+        data_root: the release to read, for a profile of real data; where MiniWorld is rendered, for the others.
+        workers: processes on this machine.
+        cluster: the address of a Dask scheduler to prepare on instead, such as "tcp://10.0.0.1:8786".
+    """
+    folder = paths.data() / "prepared" / f"{profile.name}-{config.sampling}-{config.frames}x{config.size}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        if (folder / "meta.json").is_file():
+            return PreparedClips.load(folder)
+        source = ReleaseSource(release_root(profile, data_root, workers, device))
+        return prepare(
+            source,
+            folder,
+            frames=config.frames,
+            size=config.size,
+            sampling=config.sampling,
+            workers=workers,
+            cluster=cluster,
+        )
