@@ -1,0 +1,248 @@
+"""One look for every figure, and one way to write it: PNG, PDF and the plotted numbers.
+
+Sizes are meant for print: make a figure 7.2 inches wide for a full text width or 3.5 for a column, and no text on it
+falls under 7 points.
+"""
+
+import contextlib
+import io
+import os
+import re
+import tempfile
+import textwrap
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cityguessr import paths
+from cityguessr.errors import InputError
+from cityguessr.taxonomy import LEVELS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+# Okabe and Ito's colours (Color Universal Design, 2008), chosen to stay apart with any common colour blindness.
+LEVEL_COLOURS = dict(zip(LEVELS, ("#D55E00", "#E69F00", "#009E73", "#0072B2"), strict=True))
+"""Level -> colour, from the warm city to the cool continent."""
+
+# Paul Tol's "bright" scheme (technical note SRON/EPS/TN/09-002), its cyan darkened for small marks on white.
+CONTINENT_COLOURS = {
+    "Africa": "#CCBB44",
+    "Asia": "#EE6677",
+    "Europe": "#4477AA",
+    "North America": "#228833",
+    "Oceania": "#AA3377",
+    "South America": "#44BBDD",
+}
+"""Continent -> colour, by the names of the built-in tree."""
+
+INK, MUTED, LAND, PAPER = "#222222", "#6f6f6f", "#dcdcdc", "#8c8c8c"
+"""Text; secondary text; the one grey of maps; the paper's own numbers."""
+
+SYNTHETIC_LABEL = "MiniWorld: synthetic data"
+MAX_PNG_BYTES, MAX_PDF_BYTES = 1_000_000, 2_500_000
+
+
+def use_style() -> None:
+    """Apply the project's style sheet to matplotlib, for this process."""
+    import matplotlib.pyplot as plt
+
+    with resources.as_file(resources.files("cityguessr.data") / "resources" / "cityguessr.mplstyle") as path:
+        plt.style.use(path)
+
+
+def sequential() -> "Colormap":
+    """The sequential colour map of densities and rates: perceptually even, light to dark, pale yellow to violet."""
+    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
+
+    # magma backwards, without its ends: neither white on white paper nor black.
+    colours = colormaps["magma_r"](np.linspace(0.06, 0.9, 256))
+    return LinearSegmentedColormap.from_list("cityguessr", colours)
+
+
+def save(
+    fig: "Figure",
+    name: str,
+    data: "pd.DataFrame | None",
+    *,
+    synthetic: bool,
+    note: str = "",
+    folder: Path | None = None,
+) -> list[Path]:
+    """Write a figure as `<name>.png` (200 dpi), `<name>.pdf` and, with data, `<name>.csv` into the figures' folder.
+
+    Each file appears whole or not at all, and the same figure gives the same bytes. A PNG of more than 1 MB gets a
+    palette of 256 colours and then, if it must, fewer pixels; images inside a PDF likewise lose resolution.
+
+    Args:
+        fig: a matplotlib figure.
+        name: the paper's figure number and what it shows, such as `fig2_data_distribution`.
+        data: the plotted numbers, a column a variable (the index is not written); None for pictures alone.
+        synthetic: whether it shows MiniWorld; a small label below the figure then says so.
+        note: a short remark beside that label, such as the number of seeds.
+        folder: where to write, `figures/` of the project when left out.
+
+    Returns the paths written. Raises InputError for a name that is no plain file name or a folder that cannot be
+    written.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise InputError(f"figure name {name!r}: use letters, digits, '_', '-' and '.'")
+    _foot(fig, " · ".join(part for part in (SYNTHETIC_LABEL if synthetic else "", note) if part))
+    target = (folder or paths.figures()) / name
+    written = [target.with_name(f"{name}.png"), target.with_name(f"{name}.pdf")]
+    write_atomically(written[0], _png(fig))
+    write_atomically(written[1], _pdf(fig))
+    if data is not None:
+        written.append(target.with_name(f"{name}.csv"))
+        write_atomically(written[-1], data.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
+    return written
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a small file so that a reader sees the old one or the new one, never a part. Makes its folder.
+
+    Raises InputError, with the folder and the system's reason, where it cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(content)
+        os.chmod(temporary, 0o644)  # a temporary file starts out private
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose a folder you may write to "
+            "(the environment variable CITYGUESSR_ROOT moves figures/)"
+        ) from None
+
+
+def frames_grid(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int | None = None,
+    width: float = 7.2,
+    colours: Sequence[str] | None = None,
+    suptitle: str | None = None,
+) -> "Figure":
+    """A contact sheet of frames.
+
+    Args:
+        images: uint8 arrays (H, W, 3), or one array (N, H, W, 3).
+        titles: a short text above each frame.
+        columns: frames in a row; chosen for a sheet of about 3:2 when left out.
+        width: of the sheet, in inches.
+        colours: the colour of each frame's rule (a continent's, say); none when left out.
+        suptitle: what to see.
+
+    Raises InputError where there are no images, one is not uint8 (H, W, 3), or titles or colours do not match them.
+    """
+    import matplotlib.pyplot as plt
+
+    images = [np.asarray(image) for image in images]
+    if not images:
+        raise InputError("a contact sheet needs at least one frame")
+    for i, image in enumerate(images):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise InputError(f"frame {i}: expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    for what, values in (("titles", titles), ("colours", colours)):
+        if values is not None and len(values) != len(images):
+            raise InputError(f"{len(values)} {what} for {len(images)} frames")
+    ratio = images[0].shape[0] / images[0].shape[1]
+    columns = columns or min(len(images), max(1, round((1.5 * len(images) * ratio) ** 0.5)))
+    rows = -(-len(images) // columns)
+    cell = width / columns
+    title_height = 0.19 if titles else 0.06
+    height = rows * (cell * ratio + title_height) + (0.36 if suptitle else 0)
+    fig, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.03, h_pad=0.015, wspace=0, hspace=0)
+    for i, ax in enumerate(axes.flat):
+        ax.set_axis_off()
+        if i >= len(images):
+            continue
+        ax.imshow(images[i], interpolation="antialiased")
+        if titles:
+            ax.set_title(titles[i], fontsize=7 if cell < 1.4 else 7.5, fontweight="normal", pad=2.5)
+        if colours:
+            ax.plot(
+                [0, 1], [0, 0], color=colours[i], lw=2.5, transform=ax.transAxes, clip_on=False, solid_capstyle="butt"
+            )
+    if suptitle:
+        fig.suptitle(suptitle, x=0.01, ha="left")
+    return fig
+
+
+def _foot(fig: "Figure", text: str) -> None:
+    """Put one muted line below everything on the figure, replacing the one of an earlier call."""
+    for old in [t for t in fig.texts if t.get_gid() == "foot"]:
+        old.remove()
+    if not text:
+        return
+    fig.canvas.draw()  # the layout settles when drawn, and only then is it known what lies lowest
+    width, height = fig.get_size_inches()
+    box = fig.get_tightbbox(fig.canvas.get_renderer())
+    lines = textwrap.fill(text, max(30, int(width * 17)))
+    x, y = min(box.x0, 0.1) / width, (box.y0 - 0.05) / height
+    foot = fig.text(x, y, lines, fontsize=7, color=MUTED, ha="left", va="top", style="italic", gid="foot")
+    foot.set_in_layout(True)
+
+
+def _rendered(fig: "Figure", kind: str, dpi: int) -> bytes:
+    # Neither file says when or by which version it was made: the same figure gives the same bytes.
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}[kind]
+    buffer = io.BytesIO()
+    with _frozen_layout(fig):
+        fig.savefig(buffer, format=kind, dpi=dpi, metadata=metadata, bbox_inches="tight", pad_inches=0.06)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _frozen_layout(fig: "Figure") -> Iterator[None]:
+    """Keep the axes where they are while the file is written: the line below the figure was placed by them."""
+    engine = fig.get_layout_engine()
+    fig.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        fig.set_layout_engine(engine)
+
+
+def _png(fig: "Figure") -> bytes:
+    from PIL import Image
+
+    if fig.get_layout_engine() is not None:
+        fig.canvas.draw()
+    image = Image.open(io.BytesIO(_rendered(fig, "png", 200))).convert("RGB")
+    content = _encoded(image, 200)
+    dpi = 200.0
+    while len(content) > MAX_PNG_BYTES:
+        size = (round(image.width * dpi / 200), round(image.height * dpi / 200))
+        content = _encoded(image.resize(size, Image.Resampling.LANCZOS).quantize(256), dpi)
+        dpi *= 0.9
+    return content
+
+
+def _encoded(image: "Image", dpi: float) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="png", optimize=True, dpi=(dpi, dpi))
+    return buffer.getvalue()
+
+
+def _pdf(fig: "Figure") -> bytes:
+    for dpi in (200, 150, 110, 80):
+        content = _rendered(fig, "pdf", dpi)
+        if len(content) <= MAX_PDF_BYTES:
+            break
+    return content
