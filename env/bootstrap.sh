@@ -88,7 +88,7 @@ say "installing the packages of env/lock.txt (6 GB; a first time downloads them 
 quiet=--quiet
 [ ! -t 2 ] || quiet=
 # shellcheck disable=SC2086
-$venv/bin/uv pip sync $quiet $index --python $venv/bin/python $lock
+$venv/bin/uv pip sync $quiet $index --python $venv/bin/python $lock env/uv.txt
 # The lock holds the build backend too, so that nothing is fetched beside it.
 $venv/bin/uv pip install --quiet --no-deps --no-build-isolation --python $venv/bin/python --editable .
 

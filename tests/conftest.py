@@ -13,6 +13,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         start = float(started)
         runs = [path for path in paths.runs().rglob("config.json") if path.stat().st_mtime >= start]
         terminalreporter.write_line(
-            f"wrote {len(notebooks.written_since(start))} files under figures/ and {len(runs)} trained runs under runs/, "
+            f"wrote {len(notebooks.written_since(start))} files under figures/ and {len(runs)} runs under runs/, "
             f"in {notebooks.duration(time.time() - start)} with the environment"
         )

@@ -1,5 +1,6 @@
 """One set of packages: pyproject.toml declares it, env/lock.txt pins it, environment.yml names it for conda."""
 
+import ast
 import importlib.metadata
 import os
 import re
@@ -16,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-CONDA_NAMES = {"pytorch": "torch"}  # where conda-forge's name is not the package's own
+CONDA_NAMES = {"pytorch": "torch"}  # where conda-forge's name is not the package's own, but for - and _
 
 
 def declared() -> dict[str, Requirement]:
@@ -61,6 +62,22 @@ def test_every_declared_package_is_pinned_within_its_range() -> None:
             assert version_of(pin) in requirement.specifier, f"{pin} does not satisfy {requirement}: make lock"
 
 
+def test_every_package_that_the_code_imports_is_declared() -> None:
+    files = [path for folder in ("cityguessr", "tests") for path in (ROOT / folder).rglob("*.py")]
+    imported: dict[str, str] = {}
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            imported |= {name.partition(".")[0]: path.name for name in names}
+    own = {"cityguessr", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    owners = importlib.metadata.packages_distributions()
+    for name in sorted(set(imported) - own - set(sys.stdlib_module_names)):
+        packages = {canonicalize_name(package) for package in owners.get(name, [name])}
+        assert packages & set(declared()), f"{imported[name]} imports {name}: declare it in pyproject.toml"
+
+
 def test_transformers_that_lose_videomae_biases_are_refused() -> None:
     refused = declared()["transformers"].specifier
     assert not any(Version(f"5.{minor}.0") in refused for minor in range(6, 17))
@@ -86,11 +103,11 @@ def test_conda_names_the_same_packages_in_the_same_versions() -> None:
     lines = [line for line in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"] if line != "pip"]
     conda = dict(line.split("=") for line in lines if isinstance(line, str))
     python = conda.pop("python")
-    assert {CONDA_NAMES.get(name, name) for name in conda} == set(declared())
+    assert {CONDA_NAMES.get(name, canonicalize_name(name)) for name in conda} == set(declared())
     here = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
     here |= {"platform_machine": "x86_64", "platform_system": "Linux", "os_name": "posix"}
     for name, version in conda.items():
-        package = CONDA_NAMES.get(name, name)
+        package = CONDA_NAMES.get(name, canonicalize_name(name))
         fitting = [pin for pin in pins() if pin.name == package and (not pin.marker or pin.marker.evaluate(here))]
         assert [f"{version_of(pin).major}.{version_of(pin).minor}" for pin in fitting] == [version], (
             f"environment.yml has {name}={version}, env/lock.txt {', '.join(map(str, fitting))}"

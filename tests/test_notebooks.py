@@ -11,7 +11,7 @@ import papermill
 import pytest
 from nbformat import NotebookNode, v4
 
-from cityguessr import notebooks, parameters, paths
+from cityguessr import notebooks, parameters, paths, profiles
 from cityguessr.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,9 +99,15 @@ def test_numbers_are_given_once() -> None:
     assert len(numbers) == len(set(numbers))
 
 
+def test_the_readme_names_every_notebook() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [path.stem for path in PAGES if f"`{path.stem}`" not in readme] == []
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "env" / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_profile_file_suits_every_notebook(path: Path) -> None:
     assert parameters.read_parameters(path) == {"profile": path.stem}
+    assert profiles.get(path.stem).name == path.stem
 
 
 # A page in the house's form, small enough to run in two seconds.
