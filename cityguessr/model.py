@@ -48,7 +48,7 @@ class ModelConfig:
     scene_widths: tuple[int, ...] = (256, 128, 64, 32, 16)  # hidden layers of FFN_s; six layers with the last (5.2)
     # TextLabel Alignment and FFN_t (4.4, 5.2)
     text_labels: str | None = "all"  # mean over the four names; "city": the city's alone; None: no text loss (Table 3)
-    text_encoder: str = "clip"
+    text_encoder: str = "clip"  # see `cityguessr.data.text`; "release": the columns of the released label files
     text_dim: int = 512
     text_layers: int = 3  # paper 5.2: 3 layers; released code: 2 (420-466-512)
     text_reduction: str = "mean"  # Eq. 3 is the loss of one video; released code: "sum" over the batch of 12

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from cityguessr import paths
 from cityguessr.data.clips import PreparedClips
+from cityguessr.data.files import make_folder, write_atomically
 from cityguessr.data.text import text_features
-from cityguessr.data.writing import make_folder, write_atomically
 from cityguessr.errors import InputError
 from cityguessr.experiments import Experiment
 from cityguessr.experiments import get as get_experiment
@@ -141,9 +141,7 @@ def ensure(
     profile = get_profile(profile) if isinstance(profile, str) else profile
     config = experiment.config(profile)
     clips = prepared(profile, config, data_root, workers)
-    text = None
-    if config.text_labels:
-        text = text_features(clips.taxonomy, config.text_encoder, config.text_labels, allow_downloads=allow_downloads)
+    text = _text(clips, config, allow_downloads)
     identity = {
         "experiment": experiment.name,
         "profile": profile.name,
@@ -162,6 +160,20 @@ def ensure(
             report(f"training {experiment.name}, profile {profile.name}, seed {seed}: {config.epochs} epochs")
             _train(folder, identity, config, clips, text, profile, seed, allow_downloads, device, report)
     return Run(folder)
+
+
+def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> Tensor | None:
+    """The text features of every city, from an encoder or, for "release", from the columns of the label files."""
+    if not config.text_labels:
+        return None
+    if config.text_encoder != "release":
+        encoder, labels = config.text_encoder, config.text_labels
+        return text_features(clips.taxonomy, encoder, labels, allow_downloads=allow_downloads)
+    if clips.text_features is None or clips.text_features.isnan().any():
+        raise InputError(
+            f"{clips.folder}: its label files carry no text features for every city; choose another text_encoder"
+        )
+    return clips.text_features
 
 
 def code_version() -> str:

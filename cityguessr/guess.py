@@ -1,0 +1,124 @@
+"""Guess your own clip: one call from a video file to the five likeliest places of every level, on a map."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cityguessr import hierarchy, video
+from cityguessr.model import CityGuessr
+from cityguessr.runs import Run
+from cityguessr.taxonomy import LEVELS, Taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from cartopy.mpl.geoaxes import GeoAxes
+
+SYNTHETIC = (
+    "The model behind this guess was trained on MiniWorld, a synthetic world. It knows nothing of the real one: for a "
+    "real video its answer shows how the machinery works and means nothing."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Guess:
+    """Where a video may have been filmed.
+
+    Attributes:
+        path: the video.
+        taxonomy: the label tree.
+        ids: level -> the k likeliest class ids, best first, after the products of Eq. 5.
+        probabilities: level -> their probabilities: the products, divided by their sum over the level's classes.
+        chain: level -> the class id on the codependent path, from the likeliest city up the tree.
+        frames: uint8 (T, size, size, 3), what the model saw.
+        synthetic: whether the model was trained on MiniWorld, so that its answers about real videos mean nothing.
+    """
+
+    path: Path
+    taxonomy: Taxonomy
+    ids: dict[str, Tensor]
+    probabilities: dict[str, Tensor]
+    chain: dict[str, int]
+    frames: np.ndarray
+    synthetic: bool
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The codependent path in words: level -> name."""
+        return {level: self.taxonomy.names[level][self.chain[level]] for level in LEVELS}
+
+    def table(self) -> "pd.DataFrame":
+        """The k likeliest places of every level: a row a rank, and for each level its name and probability (%)."""
+        import pandas as pd
+
+        ranks = range(1, len(self.ids["city"]) + 1)
+        columns = {}
+        for level in LEVELS:
+            rows = zip(self.ids[level].tolist(), self.probabilities[level].tolist(), strict=True)
+            cells = [f"{self.taxonomy.names[level][i]} ({100 * p:.1f}%)" for i, p in rows]
+            columns[level] = cells + [""] * (len(ranks) - len(cells))
+        return pd.DataFrame(columns, index=pd.Index(ranks, name="rank"))
+
+    def draw(self, ax: "GeoAxes | None" = None, truth: tuple[float, float] | None = None) -> "GeoAxes":
+        """The likeliest cities on a world map, sized by probability.
+
+        Args:
+            truth: latitude and longitude in degrees of where the video was filmed, if that is known.
+        """
+        from cityguessr import maps
+
+        cities = self.ids["city"]
+        return maps.guess_map(
+            maps.world(ax),
+            self.taxonomy.latlon[cities].numpy(),
+            self.probabilities["city"].numpy(),
+            path=[self.names[level] for level in LEVELS],
+            truth=truth,
+            names=[self.taxonomy.names["city"][i] for i in cities.tolist()],
+        )
+
+    def __str__(self) -> str:
+        path = " > ".join(self.names[level] for level in reversed(LEVELS))
+        warning = f"\n{SYNTHETIC}" if self.synthetic else ""
+        return f"{self.path.name}: {path} ({100 * self.probabilities['city'][0]:.1f}%){warning}"
+
+
+def guess(path: str | Path, model: Run | CityGuessr, k: int = 5) -> Guess:
+    """Guess where a video was filmed.
+
+    Args:
+        path: any video that decord opens.
+        model: a run, or a model such as `load_released_checkpoint` returns.
+        k: how many places a level.
+
+    Raises:
+        InputError: for a file that is missing, no video, or shorter than the model's clips.
+    """
+    network = model.model() if isinstance(model, Run) else model
+    synthetic = isinstance(model, Run) and model.provenance["data"]["synthetic"]
+    frames = video.read_frames(path, network.config.frames, network.config.size)
+    return guess_frames(frames, network, k, path=Path(path), synthetic=synthetic)
+
+
+@torch.no_grad()
+def guess_frames(
+    frames: np.ndarray, model: CityGuessr, k: int = 5, *, path: Path = Path("frames"), synthetic: bool = False
+) -> Guess:
+    """The same for frames in memory: uint8 (T, size, size, 3), as many and as large as the model takes."""
+    batch = torch.from_numpy(frames).permute(0, 3, 1, 2)[None]  # (1, T, 3, H, W)
+    refined = hierarchy.refine(model.eval()(batch).logits, model.taxonomy)
+    shares = {level: (p / p.sum(dim=1, keepdim=True))[0] for level, p in refined.items()}
+    best = {level: p.topk(min(k, len(p))) for level, p in shares.items()}
+    chain = model.taxonomy.chain(best["city"].indices[0])
+    return Guess(
+        path=path,
+        taxonomy=model.taxonomy,
+        ids={level: top.indices for level, top in best.items()},
+        probabilities={level: top.values for level, top in best.items()},
+        chain={level: int(i) for level, i in chain.items()},
+        frames=frames,
+        synthetic=synthetic,
+    )
