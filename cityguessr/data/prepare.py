@@ -154,7 +154,7 @@ def _executor(workers: int, cluster: str | None) -> Iterator[Executor]:
     except ImportError:
         raise InputError("a cluster needs the package distributed; install it, or leave `cluster` out") from None
     try:
-        client = Client(cluster, timeout=10)
+        client = Client(cluster)  # waits as long as Dask's own configuration says
     except (OSError, ValueError) as error:
         raise InputError(f"no Dask scheduler at {cluster!r} ({error}); give its address, tcp://host:port") from None
     with client, client.get_executor(pure=False) as executor:

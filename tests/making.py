@@ -1,0 +1,74 @@
+"""Tiny videos, frame folders and releases, made in code for the tests."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+CITIES = {"Abu_Dhabi": 0, "Paris": 1, "Lyon": 2}
+LABELS_LIST = """City,State,Country,Continent
+Abu_Dhabi,Abu Dhabi Emirate,United Arab Emirates,Asia
+Paris,Ile-de-France,France,Europe
+Lyon,Auvergne-Rhone-Alpes,France,Europe
+"""
+IDS = {"Abu_Dhabi": (0, 0, 0, 0), "Paris": (1, 1, 1, 1), "Lyon": (2, 2, 1, 1)}
+
+
+def picture(value: int, width: int = 64, height: int = 48) -> np.ndarray:
+    """One even grey, uint8 (height, width, 3)."""
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def make_video(path: Path, frames: int = 40, width: int = 64, height: int = 48, index_first: bool = False) -> Path:
+    """An H.264 file whose k-th frame is an even grey of 5 k + 20."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options={"movflags": "faststart"} if index_first else {}) as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "1", "g": "12"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for k in range(frames):
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(picture((5 * k + 20) % 256, width, height), "rgb24"))
+            )
+        container.mux(stream.encode())
+    return path
+
+
+def make_frames(folder: Path, frames: int = 100, size: tuple[int, int] = (64, 48)) -> Path:
+    """A folder of `<n>.jpg`, n from 1, not zero-padded; frame n is an even grey of 2 n."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(1, frames + 1):
+        Image.fromarray(picture(2 * n % 256, *size)).save(folder / f"{n}.jpg", quality=95)
+    return folder
+
+
+def label_line(clip: str, ids: Sequence[int], scenes: Sequence[float] = (), text: Sequence[float] = ()) -> str:
+    """A line of a released label file: 5, 21 or 533 fields."""
+    return ",".join(map(str, [clip, *ids, *text, *scenes]))
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
+    """A CSV file."""
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def make_release(root: Path, clips: int = 4, frames: int = 20, scenes: bool = True) -> Path:
+    """A release of three cities with `clips` clips each, the last of each for validation, every frame there."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "labels_list.csv").write_text(LABELS_LIST)
+    lines: dict[str, list[str]] = {"train": [], "val": []}
+    for city in CITIES:
+        for k in range(clips):
+            split = "val" if k == clips - 1 else "train"
+            clip = f"{city}_{k:04d}"
+            soft = [0.0] * 16
+            soft[10], soft[k % 10] = 0.75, 0.25
+            lines[split].append(label_line(clip, IDS[city], soft if scenes else ()))
+            make_frames(root / split / city / clip, frames)
+    for split, content in lines.items():
+        (root / f"{split}_labels.txt").write_text("\n".join(content) + "\n")
+    return root
