@@ -51,6 +51,6 @@ lock: env
 		--custom-compile-command "make lock" pyproject.toml --output-file env/lock.txt
 
 clean:
-	rm -rf .venv runs/notebooks .pytest_cache .ruff_cache
-	find cityguessr tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	@rm -rf .venv runs/notebooks .pytest_cache .ruff_cache
+	@find cityguessr tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 	@echo "kept: data/ and the trained runs in runs/ (remove them by hand if nothing there is dear to you)"
