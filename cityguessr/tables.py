@@ -254,7 +254,7 @@ def _latex(grid: _Grid, caption: str) -> str:
 def _html(grid: _Grid, caption: str) -> str:
     # No colour of its own: text and rules take the theme's, the paper's side is the same ink, paler.
     rule, pale = "border-bottom:1px solid currentColor;", "opacity:.62;"
-    right, left = "text-align:right;padding:3px 6px;", "text-align:left;padding:3px 10px 3px 2px;"
+    right, left = "text-align:right;padding:3px 6px;", "text-align:left;padding:3px 10px;"
     first, second = [f'<th style="{left}"></th>'], [f'<th style="{left}{rule}">System</th>']
     for column in grid.columns:
         name = html.escape(grid.heading(column))
@@ -272,7 +272,7 @@ def _html(grid: _Grid, caption: str) -> str:
             cells.append(f'<td style="{right}{pale}">{grid.paper(line, column)}</td>')
             cells.append(f'<td style="{right}{weight}{faint}white-space:nowrap;">{grid.measured(line, column)}</td>')
         cells.append(f'<td style="{left}{pale}white-space:nowrap;">{grid.seeds(line)}</td>')
-        body.append(f'<tr style="background:none;">{"".join(cells)}</tr>')
+        body.append(f'<tr style="background:transparent;">{"".join(cells)}</tr>')
     title = f"<b>{html.escape(paper.TITLES[grid.table])}.</b> {html.escape(grid.caption(caption))}"
     notes = "".join(f'<div style="{pale}">{html.escape(note)}</div>' for note in grid.notes)
     return (
