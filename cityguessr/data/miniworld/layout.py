@@ -1,0 +1,234 @@
+"""From a plan to the street that is built: tables of heights, tiles and things, by plot and side."""
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor
+
+from cityguessr.data.miniworld import atlas, grounds, noise
+from cityguessr.data.miniworld.atlas import (
+    CAR, FENCE, FRONT, HALL, HEDGE, HISTORIC, HOUSE, LAMP, LAND, MAST, PERSON, PLANTER, RAILING, ROAD, SIGN, STALL,
+    TOWER, TREE, TREES, WORKS,
+)  # fmt: skip
+from cityguessr.data.miniworld.effects import Style
+from cityguessr.data.miniworld.plan import BEHIND, INDOOR, VideoPlan
+
+CELL = 4.5  # metres between things on the pavement
+HALL_HEIGHT, PORTAL = 4.6, 3.0  # of a covered street, and of the wall above its mouth
+_WATER, _HILLS, _FOREST, _ELEMENTS, _ROADS, _MONUMENTS, _PARKS, _WORKS, _HOUSES, _TRADE = range(6, 16)
+_GRASS, _SOIL, _SEA, _SNOW, _GARDEN, _COURT, _YARD, _PARKING = (LAND + i for i in range(8))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layout:
+    """Tables of a street; those by plot are (2 * plots,), left side first, those by cell (2 * cells,).
+
+    Attributes:
+        half, kerb: metres from the middle of the road to the fronts, and to the kerb; `back`: from the fronts to
+            the second row.
+        front, back_height: heights of the first and the second row in metres; `front_rise`, `back_rise`: of the
+            roofs above; `front_tile`, `back_tile`, `land`, `street`: tile numbers; `depth`: of the first row; `gloss`:
+            how much the open ground mirrors the sky.
+        thing, thing_width, thing_height, thing_offset: what stands in a cell (tile number, 0 for nothing), its size
+            in metres, and how far it stands from the furniture line, outwards.
+        spans: the covered stretches as (start, end) in metres along the street.
+        hills, skyline: heights of the horizon as tangents of elevation, by bearing.
+    """
+
+    half: float
+    kerb: float
+    back: float
+    plots: int
+    cells: int
+    front: Tensor
+    front_rise: Tensor
+    front_tile: Tensor
+    depth: Tensor
+    back_height: Tensor
+    back_rise: Tensor
+    back_tile: Tensor
+    land: Tensor
+    street: Tensor
+    gloss: Tensor
+    thing: Tensor
+    thing_width: Tensor
+    thing_height: Tensor
+    thing_offset: Tensor
+    spans: tuple[tuple[float, float], ...]
+    hills: Tensor
+    skyline: Tensor
+
+    def to(self, device: str | torch.device) -> "Layout":
+        """The same tables on another device."""
+        tables = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **tables)
+
+
+def build(plan: VideoPlan, style: Style) -> Layout:
+    """Lay out the street of a plan."""
+    count = len(plan.plots)
+    kinds = torch.tensor(plan.plots)
+    side = torch.arange(2)[:, None]  # 0 left, 1 right
+    plot = torch.arange(count)[None]
+    seed = plan.key
+
+    def die(*what: object) -> Tensor:
+        return noise.uniform(noise.key(seed, *what), side, plot)  # (2, plots)
+
+    run = torch.cat([torch.zeros(1, dtype=torch.int64), (kinds[1:] != kinds[:-1]).long().cumsum(0)])
+
+    def run_die(*what: object) -> Tensor:
+        return noise.uniform(noise.key(seed, *what), side, run[None])
+
+    mean = math.exp(style.u("height", math.log(6.5), math.log(30)))
+    spread = style.u("height_spread", 0.08, 0.45)
+    storey = 12.0 / 4
+    height = 4 + storey * torch.round((mean * torch.exp(spread * 2.6 * (die("h") - 0.5)) - 4) / storey).clamp(min=0.0)
+    towers = (die("tower") < max(0.0, style.u("height", -0.25, 0.40))) & (mean > 12)
+    height = torch.where(towers, height * 1.8 + 10, height) + 0.7
+    fronts = FRONT + (die("front") * 6).floor()
+    fronts = torch.where(towers, TOWER + (die("which") * 2).floor(), fronts)
+    rise = style.u("gable", -4.5, 5.5)
+    roofs = torch.where(towers, 0.0, torch.full_like(height, max(0.0, rise)))
+    cold = style.warmth < 0.45 and noise.key(seed, "snow") % 100 < 45
+
+    t = {
+        "front": height * 0 + 0.0, "front_rise": height * 0, "front_tile": fronts * 0 + HEDGE, "depth": height * 0 + 0.4,
+        "back_height": height * 0, "back_rise": height * 0, "back_tile": fronts, "land": fronts * 0 + _GRASS,
+        "street": height * 0 + ROAD, "gloss": height * 0,
+    }  # fmt: skip
+
+    def put(where: Tensor, **values: Tensor | float) -> None:
+        for name, value in values.items():
+            t[name] = torch.where(where, torch.as_tensor(value, dtype=torch.float32), t[name])
+
+    is_ = [(kinds == k)[None].expand(2, -1) for k in range(16)]
+    soil = _SOIL if style.arid or style.traits["green"] < -0.3 else _GRASS
+    open_side = run_die("open") < 0.5
+    open_side = open_side | (open_side.logical_not() & open_side.flip(0).logical_not() & (side == 1))
+    for scene in INDOOR:
+        put(
+            is_[scene], front=HALL_HEIGHT + PORTAL, front_tile=HALL + scene, depth=9.0, street=ROAD + 4,
+            back_height=height, back_tile=fronts,
+        )  # fmt: skip
+    built = {"front": height, "front_tile": fronts, "front_rise": roofs, "depth": 11.0}
+    put(is_[_TRADE], **built)
+    put(is_[_TRADE] & (plot % 5 == 2), street=ROAD + 1)
+    water = is_[_WATER]
+    put(water & open_side, front=1.05, front_tile=RAILING, land=_SNOW if cold else _SEA, gloss=0.15 if cold else 0.85)
+    put(water & ~open_side, **built)
+    put(is_[_HILLS], front=0.0, land=soil if soil == _SOIL else _SOIL, back_height=0.0)
+    put(
+        is_[_HILLS] & (die("rocks") < 0.35),
+        back_height=1.0 + 4 * die("rock"),
+        back_tile=HEDGE if soil == _GRASS else FENCE,
+    )
+    put(is_[_FOREST], land=_GRASS, back_height=7 + 6 * die("wood"), back_tile=TREES)
+    put(is_[_ELEMENTS], front=0.7, front_tile=FENCE, land=_GARDEN, back_height=2.2 + die("wall"), back_tile=HEDGE)
+    put(is_[_ROADS], front=0.85, front_tile=RAILING, land=_PARKING, street=ROAD + 3)
+    put(is_[_ROADS] & open_side, land=_SEA if style.traits["water"] > 0 else soil)
+    put(is_[_ROADS] & ~open_side, back_height=height, back_tile=fronts)
+    monument = is_[_MONUMENTS]
+    put(
+        monument, front=12 + 6 * run_die("nave").round(), front_tile=HISTORIC + (run_die("m") * 2).floor(),
+        street=ROAD + 2, depth=12.0, front_rise=torch.where(die("dome") < 0.3, 6.0, 0.0),
+    )  # fmt: skip
+    put(monument & (die("gap") < 0.2), front=0.0, land=_GARDEN, back_height=height, back_tile=fronts)
+    put(is_[_PARKS], front=0.6, front_tile=FENCE, land=_GRASS, back_height=4 + 2 * die("wood"), back_tile=TREES)
+    put(is_[_PARKS] & open_side, land=_COURT, front=1.3)
+    put(is_[_WORKS], front=7 + 4 * die("shed").round(), front_tile=WORKS + (run_die("w") * 2).floor(), depth=14.0)
+    put(is_[_WORKS] & (die("yard") < 0.35), front=2.0, front_tile=FENCE, land=_YARD, back_height=9.0, back_tile=WORKS)
+    put(
+        is_[_HOUSES], front=0.7 + 0.5 * run_die("f").round(), front_tile=HEDGE if style.traits["green"] > 0 else FENCE,
+        land=_GARDEN, back_height=3.3 + 3.0 * (die("floors") < 0.55), back_tile=HOUSE + (die("house") * 3).floor(),
+        back_rise=2.0 + style.u("gable", 0.3, 2.2),
+    )  # fmt: skip
+    if cold:
+        put((t["land"] == _GRASS) | (t["land"] == _SOIL) | (t["land"] == _GARDEN), land=_SNOW)
+
+    things = _things(plan, style, kinds, t)
+    indoor = [kind in INDOOR for kind in plan.plots]
+    edges = [i for i in range(1, count) if indoor[i] != indoor[i - 1]] + ([count] if indoor[-1] else [])
+    spans = [
+        (a * plan.plot_width - BEHIND, b * plan.plot_width - BEHIND)
+        for a, b in zip(edges[::2], edges[1::2], strict=True)
+    ]
+    hills, skyline = _horizon(style, plan)
+    return Layout(
+        half=grounds.street_half(style), kerb=grounds.road_half(style), back=8.0 + 6 * (noise.key(seed, "back") % 100) / 100,
+        plots=count, cells=things[0].shape[1],
+        **{name: table.expand(2, -1).reshape(-1).contiguous() for name, table in t.items()},
+        **dict(zip(("thing", "thing_width", "thing_height", "thing_offset"), (x.reshape(-1) for x in things), strict=True)),
+        spans=tuple(spans), hills=hills, skyline=skyline,
+    )  # fmt: skip
+
+
+def _things(plan: VideoPlan, style: Style, kinds: Tensor, t: dict[str, Tensor]) -> list[Tensor]:
+    """Trees, lamps, signs, cars and people along both pavements: tile, width, height, offset, each (2, cells)."""
+    cells = int(len(plan.plots) * plan.plot_width / CELL)
+    at = ((torch.arange(cells) + 0.5) * CELL / plan.plot_width).long().clamp(max=len(plan.plots) - 1)
+    kind = kinds[at][None].expand(2, -1)
+    side, cell = torch.arange(2)[:, None], torch.arange(cells)[None]
+
+    def die(what: str) -> Tensor:
+        return noise.uniform(noise.key(plan.key, what), side, cell)
+
+    tile, width, height = torch.zeros(2, cells), torch.ones(2, cells), torch.ones(2, cells)
+    offset = torch.zeros(2, cells)
+    left, vary = die("what"), 0.8 + 0.4 * die("size")
+
+    def put(where: Tensor, number: Tensor | int, w: float, h: float, out: Tensor | float = 0.0) -> None:
+        tile[where] = torch.as_tensor(number, dtype=torch.float32).expand(2, cells)[where]
+        width[where], height[where] = (w * vary)[where], (h * vary)[where]
+        offset[where] = torch.as_tensor(out, dtype=torch.float32).expand(2, cells)[where]
+
+    density = style.u("trees", 0.02, 0.42)
+    wooded = torch.full((16,), density)
+    wooded[torch.tensor([8, 9, 12])] = torch.tensor([0.85, 0.5, 0.6])
+    wooded[torch.tensor([10, 13, 7])] = torch.tensor([0.05, 0.04, 0.08])
+    wooded[:6] = 0.0
+    tall = 4.6 + 1.6 * style.u("trees")
+    tree = TREE + (die("tree") * 4).floor()
+    put(left < wooded[kind], tree, tall, tall * 1.15, die("out") * 0.6 + (kind == 8) * 2.0 * die("deep"))
+    rest = left >= wooded[kind]
+    second = die("second")
+    urban = (kind >= 9) & rest
+    put(urban & (second < style.u("traffic", 0.05, 0.45)), CAR + (die("car") * 4).floor(), 1.85, 1.5, -0.75 - 0.4)
+    people = rest & (second > 0.86) & (kind != 10)
+    put(people, PERSON + (die("who") * 4).floor(), 0.75, 1.72, die("where") * 0.9)
+    put(urban & (second > 0.62) & (second < 0.68), SIGN, 0.9, 2.7)
+    put((kind == 10) & rest & (second > 0.8), SIGN + 1, 2.6, 4.4, 0.5)
+    put((kind == 15) & rest & (second > 0.70) & (second < 0.78), STALL, 2.6, 2.7, 0.2)
+    put(rest & (second > 0.50) & (second < 0.56) & ((kind == 11) | (kind == 2) | (kind == 9)), PLANTER, 1.3, 1.3)
+    put((kind == 13) & (die("mast") < 0.07), MAST, 11.0, 28.0, 9.0)
+    every = int(style.pick("poles", (4, 5, 7, 9)))
+    lamps = ((cell + side * (every // 2)) % every == 0) & (kind >= 6)
+    put(lamps, LAMP, 2.6, 6.4)
+    return [tile, width, height, offset]
+
+
+def _horizon(style: Style, plan: VideoPlan) -> tuple[Tensor, Tensor]:
+    """The outline of hills and of the city far away, 2048 steps of bearing each."""
+    n = 2048
+    relief = style.u("relief", -0.02, 0.22) if style.traits["relief"] > -0.6 else 0.01
+    x = torch.zeros(n)
+    amount, total, cells = 1.0, 0.0, 5 + int(style.u("rough", 0, 5))
+    for octave in range(6):
+        x += amount * noise.smooth(noise.key(plan.key, "hills", octave), 1, n, (1, cells))[0]
+        total += amount
+        amount, cells = amount * style.u("rough", 0.35, 0.60), cells * 2
+    hills = max(relief, 0.0) * (x / total * 1.8 - 0.35).clamp(min=0)
+    step = torch.arange(n) // 12
+    block = noise.uniform(noise.key(plan.key, "skyline"), step)
+    near = torch.exp(-(((torch.arange(n) - n / 2) / (n * 0.2)) ** 2))
+    skyline = style.u("skyline", 0.01, 0.10) * (0.25 + block**2 * 1.6) * (0.35 + 0.65 * near) * (block > 0.25)
+    return hills, skyline
+
+
+def page_size(height: int) -> int:
+    """Texels a tile for a picture of that height: the nearest pavement should not look coarse."""
+    return 64 if height <= 100 else 128 if height <= 200 else 256
+
+
+__all__ = ["CELL", "HALL_HEIGHT", "PORTAL", "Layout", "atlas", "build", "page_size"]

@@ -1,0 +1,68 @@
+"""Counter-based noise: every random number is a hash of what it is for, so no order of drawing can change it."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+
+
+def key(*parts: object) -> int:
+    """A 32-bit number that names something: `key(seed, "city", "Paris")`."""
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
+
+
+def _mix(x: Tensor) -> Tensor:
+    # Two rounds of a 32-bit multiply-xorshift hash, in int64 so that the products do not overflow (PyTorch has no
+    # arithmetic on unsigned 32-bit tensors) and the result is the same on every device.
+    x = ((x >> 16) ^ x) * 0x45D9F3B & _MASK
+    x = ((x >> 16) ^ x) * 0x45D9F3B & _MASK
+    return (x >> 16) ^ x
+
+
+def uniform(seed: int, *counters: Tensor | int) -> Tensor:
+    """Uniform float32 numbers in [0, 1), one for each (broadcast) tuple of whole-number counters."""
+    x: Tensor = torch.tensor(seed & _MASK)
+    for counter in counters:
+        x = _mix((x + 0x9E3779B9 + torch.as_tensor(counter, dtype=torch.int64)) & _MASK)
+    return (x >> 8).to(torch.float32) / (1 << 24)
+
+
+def normal(seed: int, count: int) -> Tensor:
+    """`count` standard normal float32 numbers (Box-Muller on `uniform`)."""
+    i = torch.arange(count)
+    radius = torch.sqrt(-2 * torch.log1p(-uniform(seed, i, 0)))
+    return radius * torch.cos(2 * torch.pi * uniform(seed, i, 1))
+
+
+def smooth(seed: int, height: int, width: int, cells: tuple[int, int]) -> Tensor:
+    """Value noise in [0, 1], (height, width), that repeats without a seam in both directions.
+
+    cells: how many lattice cells stand in the image, (down, across).
+    """
+    rows, columns = cells
+    lattice = uniform(seed, torch.arange(rows)[:, None], torch.arange(columns)[None])
+    y = torch.arange(height, dtype=torch.float32) * rows / height
+    x = torch.arange(width, dtype=torch.float32) * columns / width
+    y0, x0 = y.long(), x.long()
+    fy, fx = y - y0, x - x0
+    fy, fx = (fy * fy * (3 - 2 * fy))[:, None], (fx * fx * (3 - 2 * fx))[None]
+    top = lattice[y0 % rows]
+    bottom = lattice[(y0 + 1) % rows]
+    band = top + (bottom - top) * fy
+    left, right = band[:, x0 % columns], band[:, (x0 + 1) % columns]
+    return left + (right - left) * fx
+
+
+def fractal(seed: int, size: int, cells: int, octaves: int = 4) -> Tensor:
+    """A sum of octaves of `smooth`, (size, size), in [0, 1], seamless; octaves finer than two texels are left out."""
+    total, weight, amount = torch.zeros(size, size), 0.0, 1.0
+    for octave in range(octaves):
+        if octave and cells * 2 > size:
+            break
+        total += amount * smooth(seed + octave, size, size, (min(cells, size), min(cells, size)))
+        weight += amount
+        amount, cells = amount / 2, cells * 2
+    return total / weight
