@@ -1,0 +1,109 @@
+"""Plots of the method that several notebooks share."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cityguessr.figures import LEVEL_COLOURS
+from cityguessr.taxonomy import LEVELS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def block_means(weights: NDArray, sizes: Mapping[str, int]) -> NDArray:
+    """How much attention each level pays to each: (d, d) weights -> (4, 4), rows add up to 1.
+
+    Entry (a, b) is the attention that a token of level a pays to all tokens of level b together, averaged over a's
+    tokens. Attention without preference gives b's share of the d tokens.
+    """
+    edges = np.cumsum([0, *(sizes[level] for level in LEVELS)])
+    return np.array([[weights[a:b, c:d].sum(axis=1).mean() for c, d in pairwise(edges)] for a, b in pairwise(edges)])
+
+
+def attention_blocks(ax: "Axes", weights: NDArray, sizes: Mapping[str, int]) -> "Axes":
+    """The attention weights as the 4 x 4 blocks of Fig. 5: one cell a pair of levels.
+
+    A cell's colour is how far attention departs from indifference: the base-2 logarithm of the block's share over the
+    share that its number of tokens would give it. Diagonal blocks are self attention, the others cross attention.
+
+    Args:
+        weights: (d, d), rows attend to columns and add up to 1.
+        sizes: level -> number of classes, as `taxonomy.sizes`.
+    """
+    means = block_means(weights, sizes)
+    even = np.array([sizes[level] for level in LEVELS]) / sum(sizes.values())
+    ratio = np.log2(np.maximum(means, 1e-6) / even)
+    limit = max(1.0, float(np.abs(ratio).max()))
+    image = ax.imshow(ratio, cmap="PuOr_r", vmin=-limit, vmax=limit)
+    for (row, column), share in np.ndenumerate(means):
+        light = abs(ratio[row, column]) > 0.6 * limit
+        ax.text(column, row, f"{100 * share:.1f}%", ha="center", va="center", color="white" if light else "black")
+    ticks = range(len(LEVELS))
+    ax.set_xticks(ticks, [f"{level}\n({sizes[level]})" for level in LEVELS])
+    ax.set_yticks(ticks, LEVELS)
+    ax.set_xlabel("attended level (tokens)")
+    ax.set_ylabel("attending level")
+    for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+        for text, level in zip(labels, LEVELS, strict=True):
+            text.set_color(LEVEL_COLOURS[level])
+    ax.grid(False)
+    ax.figure.colorbar(image, ax=ax, label="log2 of share over even share", fraction=0.046, pad=0.03)
+    return ax
+
+
+def training_curves(logs: Mapping[str, "pd.DataFrame"]) -> "Figure":
+    """The losses on the training split and the accuracies on the validation split, epoch by epoch.
+
+    Args:
+        logs: a name (such as "seed 0") -> the log of a run; the first is drawn solid, the others dashed.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.9), layout="constrained")
+    for style, log in zip(_styles(len(logs)), logs.values(), strict=True):
+        for number, part in enumerate(name for name in ("geolocalization", "scene", "text") if name in log):
+            left.plot(log["epoch"], log[part], style, color=f"C{number}")
+        for level in LEVELS:
+            right.plot(log["epoch"], log[f"val_{level}"], style, color=LEVEL_COLOURS[level])
+    last = next(iter(logs.values())).iloc[-1]
+    for number, part in enumerate(name for name in ("geolocalization", "scene", "text") if name in last):
+        _end_label(left, last["epoch"], last[part], part, f"C{number}")
+    for level in LEVELS:
+        _end_label(right, last["epoch"], last[f"val_{level}"], level, LEVEL_COLOURS[level])
+    left.set(title="The three losses on the training split", xlabel="epoch", ylabel="loss")
+    right.set(
+        title="Accuracy on the validation split", xlabel="epoch", ylabel="accuracy (%), codependent", ylim=(0, 100)
+    )
+    for ax in (left, right):
+        ax.margins(x=0.02)
+        ax.set_xlim(right=last["epoch"] * 1.3)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    return fig
+
+
+def scene_bars(ax: "Axes", names: Sequence[str], predicted: NDArray, target: NDArray) -> "Axes":
+    """The soft scene label of a clip beside the scenes that the model predicts, both shares of 1 over `names`."""
+    positions = np.arange(len(names))
+    ax.barh(positions - 0.2, 100 * np.asarray(target), height=0.4, color="0.65", label="soft label")
+    ax.barh(positions + 0.2, 100 * np.asarray(predicted), height=0.4, color="C0", label="predicted")
+    ax.set_yticks(positions, names)
+    ax.invert_yaxis()
+    ax.set_xlabel("share of the clip (%)")
+    ax.legend(loc="lower right")
+    return ax
+
+
+def _styles(count: int) -> list[str]:
+    return (["-", "--", ":", "-."] * count)[:count]
+
+
+def _end_label(ax: "Axes", x: float, y: float, text: str, colour: str) -> None:
+    ax.annotate(
+        text, (x, y), xytext=(4, 0), textcoords="offset points", va="center", color=colour, annotation_clip=False
+    )
