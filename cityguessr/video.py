@@ -195,11 +195,7 @@ def _open(path: Path) -> Any:
         raise InputError(
             f"{path}: not a video, or cut off before its index ({length:,} bytes); copy or download it again"
         ) from None
-    import torch  # noqa: F401  decord's libraries clash with torch's where decord is loaded first
-
-    # isort: split
-    import decord
-
+    decord = _decord()
     decord.logging.set_level(decord.logging.QUIET)
     try:
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
@@ -214,9 +210,22 @@ def _open(path: Path) -> Any:
     return reader
 
 
-def _decode(path: Path, reader: Any, index: int) -> np.ndarray:
-    import decord
+def _decord() -> Any:
+    import torch  # noqa: F401  decord's libraries clash with torch's where decord is loaded first
 
+    # isort: split
+    try:
+        import decord
+    except (ImportError, OSError) as error:
+        raise InputError(
+            f"video needs decord, which cannot be imported here ({error}); it has wheels for Linux and Windows on "
+            "x86-64: open videos there, or work from folders of JPEG frames, which need no decord"
+        ) from None
+    return decord
+
+
+def _decode(path: Path, reader: Any, index: int) -> np.ndarray:
+    decord = _decord()
     try:
         return reader[index].asnumpy()
     except (decord.DECORDError, RuntimeError, IndexError):
