@@ -94,18 +94,19 @@ def test_what_miniworld_knows_beyond_the_release_is_used(root: Path) -> None:
         [(c, c.rsplit("_", 1)[0] + "_v0", 0, s) for c, s in zip(clips, splits, strict=True)],
     )
     numbered = [(c, n) for c in clips for n in range(1, 21)]
-    write_csv(root / "frame_scenes.csv", ("clip", "n", "scene"), [(c, n, n % 16) for c, n in numbered])
-    write_csv(root / "gps.csv", ("clip", "n", "lat", "lon"), [(c, n, 48 + n / 100, 2.5) for c, n in numbered])
-    (root / "world.json").write_text(json.dumps({"synthetic": True}))
+    write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [(c, n, n % 16) for c, n in numbered])
+    write_csv(root / "gps.csv", ("clip", "frame", "lat", "lon"), [(c, n, 48 + n / 100, 2.5) for c, n in numbered])
+    (root / "world.json").write_text(json.dumps({"name": "MiniWorld", "synthetic": True}))
     prepared = prepare(ReleaseSource(root), root.parent / "prepared", **SMALL)
     train = prepared.split("train")
     assert prepared.synthetic
+    assert prepared.meta["source"] == "MiniWorld"
     assert train.video_ids[:3] == ["Abu_Dhabi_v0"] * 3
     assert train.frame_scenes(0).argmax(dim=1).tolist() == [3, 8, 13, 18 % 16]  # frames 3, 8, 13 and 18 of 20
     assert train.frame_scenes(0).sum(dim=1).tolist() == [1.0] * 4
     assert train.gps(0).tolist() == pytest.approx(np.array([[48.03, 2.5], [48.08, 2.5], [48.13, 2.5], [48.18, 2.5]]))
 
-    write_csv(root / "frame_scenes.csv", ("clip", "n", "scene"), [(c, n, 1) for c, n in numbered if n != 13])
+    write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [(c, n, 1) for c, n in numbered if n != 13])
     with pytest.raises(InputError, match="no scene is listed for frame 13"):
         prepare(ReleaseSource(root), root.parent / "gap", **SMALL)
 
@@ -113,10 +114,10 @@ def test_what_miniworld_knows_beyond_the_release_is_used(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "header", "row", "complaint"),
     [
-        ("frame_scenes.csv", ("clip", "n", "scene"), ("Paris_0000", 1, 16), r"scene '16' is not one of 0\.\.15"),
-        ("frame_scenes.csv", ("clip", "n", "scene"), ("Paris_0000", "one", 1), "frame number 'one'"),
-        ("gps.csv", ("clip", "n", "lat", "lon"), ("Paris_0000", 1, 91, 0), "latitude '91'"),
-        ("gps.csv", ("clip", "n", "lat", "lon"), ("Paris_0000", 1, 48), "3 fields, where the header has 4"),
+        ("frame_scenes.csv", ("clip", "frame", "scene"), ("Paris_0000", 1, 16), r"scene '16' is not one of 0\.\.15"),
+        ("frame_scenes.csv", ("clip", "frame", "scene"), ("Paris_0000", "one", 1), "frame number 'one'"),
+        ("gps.csv", ("clip", "frame", "lat", "lon"), ("Paris_0000", 1, 91, 0), "latitude '91'"),
+        ("gps.csv", ("clip", "frame", "lat", "lon"), ("Paris_0000", 1, 48), "3 fields, where the header has 4"),
     ],
 )
 def test_mistakes_in_the_further_files_are_named(

@@ -9,15 +9,18 @@ country and continent, then, by the width of the line, nothing (5 fields), 16 sc
 and 16 scene numbers (533).
 
 MiniWorld writes the same layout and, since it knows more than the real release says, four further files, used where
-they are: `clips.csv` (clip, video, first_frame, split), `frame_scenes.csv` (clip, n, scene id), `gps.csv` (clip, n,
-lat, lon) and `world.json` (the mark of synthetic pictures). The real release does not say which long video a clip was
-cut from: each clip then counts as a video of its own, and a split by source video is not possible.
+they are: `clips.csv` (clip, video, first_frame, split), `frame_scenes.csv` (clip, frame, scene: the frame's number n and
+its scene's id), `gps.csv` (clip, frame, lat, lon) and `world.json` (name, and the mark of synthetic pictures). The real
+release does not say which long video a clip was cut from: each clip then counts as a video of its own, and a split by
+source video is not possible.
 """
 
 import itertools
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +49,7 @@ class ReleaseSource:
     fields in its first line, and of equals from the first by name.
 
     Attributes:
-        name: the name of the root folder (of the one above it where that is `release`).
+        name: what `world.json` says, or the name of the root folder (of the one above it where that is `release`).
         taxonomy: built from `labels_list.csv`.
         synthetic: whether `world.json` marks the pictures as rendered.
         label_files: split -> the label file that was read.
@@ -68,9 +71,10 @@ class ReleaseSource:
         self._labels = root if labels is None else Path(labels).resolve()
         if not (self._labels / LABELS_LIST).is_file():
             raise InputError(f"{self._labels}: no {LABELS_LIST}; give the folder of a release that has it")
-        self.name = root.parent.name if root.name == "release" else root.name
+        world = self._world()
+        self.name = world.get("name") or (root.parent.name if root.name == "release" else root.name)
         self.taxonomy = Taxonomy.from_labels_list(self._labels / LABELS_LIST)
-        self.synthetic = (root / "world.json").is_file()
+        self.synthetic = bool(world.get("synthetic"))
         self.label_files = {split: self._label_file(split) for split in SPLITS}
         self._text = np.zeros((self.taxonomy.size("city"), N_TEXT))
         self._text_lines = np.zeros(self.taxonomy.size("city"), dtype=np.int64)
@@ -83,6 +87,18 @@ class ReleaseSource:
     def clips(self) -> list[ClipRef]:
         """Every listed clip: those of train, then those of val, in the order of their files."""
         return list(self._refs)
+
+    def _world(self) -> dict[str, Any]:
+        path = self.root / "world.json"
+        if not path.is_file():
+            return {}
+        try:
+            with open_text(path) as file:
+                return dict(json.load(file))
+        except (ValueError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: not a JSON object ({error}); write the world anew") from None
 
     def _label_file(self, split: str) -> Path:
         files = sorted(self._labels.glob(f"{split}_labels*.txt"))
@@ -205,10 +221,10 @@ class ReleaseSource:
         if not path.is_file():
             return None
         found: dict[str, dict[int, int]] = {}
-        for line, row in read_rows(path, ("clip", "n", "scene")):
+        for line, row in read_rows(path, ("clip", "frame", "scene")):
             if not row["scene"].isdecimal() or int(row["scene"]) >= len(SCENES):
                 raise InputError(f"{path}, line {line}: scene {row['scene']!r} is not one of 0..{len(SCENES) - 1}")
-            found.setdefault(row["clip"], {})[_number(row["n"], path, line)] = int(row["scene"])
+            found.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = int(row["scene"])
         out = {}
         for clip in clips & found.keys():
             out[clip] = np.full(max(found[clip]) + 1, -1, np.int8)
@@ -221,9 +237,9 @@ class ReleaseSource:
         if not path.is_file():
             return {}
         found: dict[str, dict[int, tuple[float, float]]] = {}
-        for line, row in read_rows(path, ("clip", "n", "lat", "lon")):
+        for line, row in read_rows(path, ("clip", "frame", "lat", "lon")):
             place = check_place(row["lat"], row["lon"], f"{path}, line {line}")
-            found.setdefault(row["clip"], {})[_number(row["n"], path, line)] = place
+            found.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = place
         out = {}
         for clip in clips & found.keys():
             out[clip] = np.full((max(max(found[clip]) + 1, 2), 2), np.nan)
