@@ -137,6 +137,9 @@ def test_missing_parts_of_a_release_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no labels_list\.csv; give"):
         ReleaseSource(tmp_path)
     root = make_release(tmp_path / "release")
+    (root / "val_labels.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"val_labels\.txt: lists no clip"):
+        ReleaseSource(root)
     (root / "val_labels.txt").unlink()
     with pytest.raises(InputError, match=r"no val_labels\*\.txt; both splits are needed"):
         ReleaseSource(root)

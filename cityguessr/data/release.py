@@ -9,10 +9,10 @@ country and continent, then, by the width of the line, nothing (5 fields), 16 sc
 and 16 scene numbers (533).
 
 MiniWorld writes the same layout and, since it knows more than the real release says, four further files, used where
-they are: `clips.csv` (clip, video, first_frame, split), `frame_scenes.csv` (clip, frame, scene: the frame's number n and
-its scene's id), `gps.csv` (clip, frame, lat, lon) and `world.json` (name, and the mark of synthetic pictures). The real
-release does not say which long video a clip was cut from: each clip then counts as a video of its own, and a split by
-source video is not possible.
+they are: `clips.csv` (clip, video, first_frame, split), `frame_scenes.csv` (clip, frame, scene: the number n of a frame
+and the id of its scene), `gps.csv` (clip, frame, lat, lon) and `world.json` (name, and the mark of synthetic pictures).
+The real release does not say which long video a clip was cut from: each clip then counts as a video of its own, and a
+split by source video is not possible.
 """
 
 import itertools
@@ -114,6 +114,9 @@ class ReleaseSource:
 
     def _read(self) -> list[ClipRef]:
         lines = [(split, *line) for split in SPLITS for line in self._lines(split)]
+        for split in SPLITS:
+            if not any(line[0] == split for line in lines):
+                raise InputError(f"{self.label_files[split]}: lists no clip; both splits are needed, a clip a line")
         seen: dict[str, set[str]] = {}
         for split, clip_id, *_ in lines:
             seen.setdefault(clip_id, set()).add(split)
