@@ -13,7 +13,7 @@ FRONT, TOWER, HISTORIC, HOUSE, WORKS, ROOF = 0, 6, 8, 10, 13, 15
 SIDE, HEDGE, FENCE, RAILING, TREES, HALL = 16, 17, 18, 19, 20, 21
 CEILING, CLOUDS, ROAD, LAND = 27, 28, 29, 34
 STREETS = ("road", "crossing", "plaza", "highway", "hall")
-TREE, LAMP, SIGN, CAR, PERSON, STALL, PLANTER, MAST, LANDMARK = 42, 46, 47, 49, 53, 57, 58, 59, 60
+TREE, LAMP, SIGN, CAR, PERSON, STALL, PLANTER, MAST, LANDMARK, MOUTH = 42, 46, 47, 49, 53, 57, 58, 59, 60, 61
 
 
 def plot_width(style: Style) -> float:
@@ -54,6 +54,7 @@ def bake(style: Style, size: int, device: str | torch.device = "cpu") -> Atlas:
     tiles |= {PERSON + i: sprites.person(style, size, i) for i in range(4)}
     tiles[STALL], tiles[PLANTER] = sprites.stall(style, size), sprites.planter(style, size)
     tiles[MAST], tiles[LANDMARK] = sprites.mast(style, size), sprites.landmark(style, size)
+    tiles[MOUTH] = grounds.mouth(style, size)
     stack = torch.zeros(GRID * GRID, canvas.CHANNELS, size, size)
     for index, tile in tiles.items():
         stack[index] = tile

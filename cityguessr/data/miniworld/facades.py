@@ -284,12 +284,12 @@ def roof(style: Style, size: int, width: float, variant: int) -> Tensor:
 def side_wall(style: Style, size: int, width: float) -> Tensor:
     """The blind flank of a building."""
     seed = noise.key(style.key, "side")
-    wall = scale(wall_color(style, seed), 0.85)
+    wall = wall_color(style, seed)
     c = Canvas(size, width, TOP, wall)
     _texture(c, style, wall, seed)
     c.shade(0.8 + 0.35 * c.grain(seed, 3))
     _windows(
-        c, seed, columns=4, floors=(GROUND, TOP, 4), size=(0.25, 0.35), frame=scale(wall, 0.8),
+        c, seed, columns=4, floors=(GROUND, TOP, 4), size=(0.3, 0.45), frame=trim_color(style),
         glass=oklch(0.3, 0.03, 0.6), lit=0.3,
     )  # fmt: skip
     return c.data

@@ -69,7 +69,7 @@ def _paving(c: Canvas, style: Style, mask: Tensor, seed: int) -> None:
 
 
 def street(style: Style, size: int, kind: str) -> Tensor:
-    """Road, kerb and pavement; kind: "road", "crossing", "plaza", "highway" or "hall" (the floor of a covered street)."""
+    """Road, kerb and pavement; kind: "road", "crossing", "plaza", "highway" or "hall" (a covered one)."""
     kerb, wall = road_half(style), street_half(style)
     seed = noise.key(style.key, "street", kind)
     tar = oklch(style.u("asphalt", 0.30, 0.54), style.u("asphalt_warm", 0.0, 0.03), 0.15)
@@ -91,7 +91,6 @@ def street(style: Style, size: int, kind: str) -> Tensor:
     c.paint(c.across(kerb * 0.62, kerb * 0.78), scale(tar, 0.75), opacity=0.5)
     patch = 3 + 9 * pick(seed, "patch")
     c.paint(c.box(kerb * 0.2, kerb * 0.7, patch, patch + 2.5), scale(tar, 0.7), opacity=0.6)
-    c.paint(c.disc(kerb * 0.5, 12.5, 0.4), (0.03, 0.03, 0.03))
     white, centre = (0.80, 0.80, 0.76), marking_color(style)
     dash = style.pick("dashes", ((16, 16), (4, 1.6), (8, 3.0), (5.34, 3.6)))
     along = c.stripes_up(dash[0], 0, dash[1])
@@ -247,6 +246,20 @@ def ceiling(style: Style, size: int) -> Tensor:
     c.paint(
         c.across(street_half(style) * 0.30, street_half(style) * 0.42) * c.stripes_up(4, 0.8, 3.6), (1, 1, 0.95), glow=1
     )
+    return c.data
+
+
+def mouth(style: Style, size: int) -> Tensor:
+    """The wall over the mouth of a covered street, as wide as the street and 3 m high, with its name."""
+    seed = noise.key(style.key, "mouth")
+    wall, accent = wall_color(style, seed), accent_color(style, seed)
+    width = 2 * street_half(style)
+    c = Canvas(size, width, 3, wall)
+    c.shade(0.85 + 0.3 * c.grain(seed, 5))
+    c.paint(c.up(0, 0.35) + c.up(2.7, 3), trim_color(style))
+    c.paint(c.stripes_across(width / 9, 0, 0.3) * c.up(0.35, 2.7), scale(wall, 0.75))
+    c.paint(c.box(width * 0.25, width * 0.75, 0.7, 2.4), accent, glow=0.4)
+    c.glyphs(seed, style.script, (width * 0.28, width * 0.72, 0.95, 2.15), (0.9, 0.9, 0.86), 0.9)
     return c.data
 
 

@@ -6,18 +6,15 @@ import math
 import torch
 from torch import Tensor
 
-from cityguessr.data.miniworld import atlas, grounds, noise
-from cityguessr.data.miniworld.atlas import (
-    CAR, FENCE, FRONT, HALL, HEDGE, HISTORIC, HOUSE, LAMP, LAND, MAST, PERSON, PLANTER, RAILING, ROAD, SIGN, STALL,
-    TOWER, TREE, TREES, WORKS,
-)  # fmt: skip
+from cityguessr.data.miniworld import atlas as a
+from cityguessr.data.miniworld import grounds, noise
 from cityguessr.data.miniworld.effects import Style
 from cityguessr.data.miniworld.plan import BEHIND, INDOOR, VideoPlan
 
 CELL = 4.5  # metres between things on the pavement
 HALL_HEIGHT, PORTAL = 4.6, 3.0  # of a covered street, and of the wall above its mouth
 _WATER, _HILLS, _FOREST, _ELEMENTS, _ROADS, _MONUMENTS, _PARKS, _WORKS, _HOUSES, _TRADE = range(6, 16)
-_GRASS, _SOIL, _SEA, _SNOW, _GARDEN, _COURT, _YARD, _PARKING = (LAND + i for i in range(8))
+_GRASS, _SOIL, _SEA, _SNOW, _GARDEN, _COURT, _YARD, _PARKING = (a.LAND + i for i in range(8))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,16 +84,16 @@ def build(plan: VideoPlan, style: Style) -> Layout:
     height = 4 + storey * torch.round((mean * torch.exp(spread * 2.6 * (die("h") - 0.5)) - 4) / storey).clamp(min=0.0)
     towers = (die("tower") < max(0.0, style.u("height", -0.25, 0.40))) & (mean > 12)
     height = torch.where(towers, height * 1.8 + 10, height) + 0.7
-    fronts = FRONT + (die("front") * 6).floor()
-    fronts = torch.where(towers, TOWER + (die("which") * 2).floor(), fronts)
+    fronts = a.FRONT + (die("front") * 6).floor()
+    fronts = torch.where(towers, a.TOWER + (die("which") * 2).floor(), fronts)
     rise = style.u("gable", -4.5, 5.5)
     roofs = torch.where(towers, 0.0, torch.full_like(height, max(0.0, rise)))
     cold = style.warmth < 0.45 and noise.key(seed, "snow") % 100 < 45
 
     t = {
-        "front": height * 0 + 0.0, "front_rise": height * 0, "front_tile": fronts * 0 + HEDGE, "depth": height * 0 + 0.4,
+        "front": height * 0, "front_rise": height * 0, "front_tile": fronts * 0 + a.HEDGE, "depth": height * 0 + 0.4,
         "back_height": height * 0, "back_rise": height * 0, "back_tile": fronts, "land": fronts * 0 + _GRASS,
-        "street": height * 0 + ROAD, "gloss": height * 0,
+        "street": height * 0 + a.ROAD, "gloss": height * 0,
     }  # fmt: skip
 
     def put(where: Tensor, **values: Tensor | float) -> None:
@@ -109,39 +106,47 @@ def build(plan: VideoPlan, style: Style) -> Layout:
     open_side = open_side | (open_side.logical_not() & open_side.flip(0).logical_not() & (side == 1))
     for scene in INDOOR:
         put(
-            is_[scene], front=HALL_HEIGHT + PORTAL, front_tile=HALL + scene, depth=9.0, street=ROAD + 4,
+            is_[scene], front=HALL_HEIGHT + PORTAL, front_tile=a.HALL + scene, depth=9.0, street=a.ROAD + 4,
             back_height=height, back_tile=fronts,
         )  # fmt: skip
     built = {"front": height, "front_tile": fronts, "front_rise": roofs, "depth": 11.0}
     put(is_[_TRADE], **built)
-    put(is_[_TRADE] & (plot % 5 == 2), street=ROAD + 1)
+    put(is_[_TRADE] & (plot % 5 == 2), street=a.ROAD + 1)
     water = is_[_WATER]
-    put(water & open_side, front=1.05, front_tile=RAILING, land=_SNOW if cold else _SEA, gloss=0.15 if cold else 0.85)
+    put(water & open_side, front=1.05, front_tile=a.RAILING, land=_SNOW if cold else _SEA, gloss=0.15 if cold else 0.85)
     put(water & ~open_side, **built)
     put(is_[_HILLS], front=0.0, land=soil if soil == _SOIL else _SOIL, back_height=0.0)
     put(
         is_[_HILLS] & (die("rocks") < 0.35),
         back_height=1.0 + 4 * die("rock"),
-        back_tile=HEDGE if soil == _GRASS else FENCE,
+        back_tile=a.HEDGE if soil == _GRASS else a.FENCE,
     )
-    put(is_[_FOREST], land=_GRASS, back_height=7 + 6 * die("wood"), back_tile=TREES)
-    put(is_[_ELEMENTS], front=0.7, front_tile=FENCE, land=_GARDEN, back_height=2.2 + die("wall"), back_tile=HEDGE)
-    put(is_[_ROADS], front=0.85, front_tile=RAILING, land=_PARKING, street=ROAD + 3)
+    put(is_[_FOREST], land=_GRASS, back_height=7 + 6 * die("wood"), back_tile=a.TREES)
+    put(is_[_ELEMENTS], front=0.7, front_tile=a.FENCE, land=_GARDEN, back_height=2.2 + die("wall"), back_tile=a.HEDGE)
+    put(is_[_ROADS], front=0.85, front_tile=a.RAILING, land=_PARKING, street=a.ROAD + 3)
     put(is_[_ROADS] & open_side, land=_SEA if style.traits["water"] > 0 else soil)
     put(is_[_ROADS] & ~open_side, back_height=height, back_tile=fronts)
     monument = is_[_MONUMENTS]
     put(
-        monument, front=12 + 6 * run_die("nave").round(), front_tile=HISTORIC + (run_die("m") * 2).floor(),
-        street=ROAD + 2, depth=12.0, front_rise=torch.where(die("dome") < 0.3, 6.0, 0.0),
+        monument, front=12 + 6 * run_die("nave").round(), front_tile=a.HISTORIC + (run_die("m") * 2).floor(),
+        street=a.ROAD + 2, depth=12.0, front_rise=torch.where(die("dome") < 0.3, 6.0, 0.0),
     )  # fmt: skip
     put(monument & (die("gap") < 0.2), front=0.0, land=_GARDEN, back_height=height, back_tile=fronts)
-    put(is_[_PARKS], front=0.6, front_tile=FENCE, land=_GRASS, back_height=4 + 2 * die("wood"), back_tile=TREES)
+    put(is_[_PARKS], front=0.6, front_tile=a.FENCE, land=_GRASS, back_height=4 + 2 * die("wood"), back_tile=a.TREES)
     put(is_[_PARKS] & open_side, land=_COURT, front=1.3)
-    put(is_[_WORKS], front=7 + 4 * die("shed").round(), front_tile=WORKS + (run_die("w") * 2).floor(), depth=14.0)
-    put(is_[_WORKS] & (die("yard") < 0.35), front=2.0, front_tile=FENCE, land=_YARD, back_height=9.0, back_tile=WORKS)
+    put(is_[_WORKS], front=7 + 4 * die("shed").round(), front_tile=a.WORKS + (run_die("w") * 2).floor(), depth=14.0)
     put(
-        is_[_HOUSES], front=0.7 + 0.5 * run_die("f").round(), front_tile=HEDGE if style.traits["green"] > 0 else FENCE,
-        land=_GARDEN, back_height=3.3 + 3.0 * (die("floors") < 0.55), back_tile=HOUSE + (die("house") * 3).floor(),
+        is_[_WORKS] & (die("yard") < 0.35),
+        front=2.0,
+        front_tile=a.FENCE,
+        land=_YARD,
+        back_height=9.0,
+        back_tile=a.WORKS,
+    )
+    put(
+        is_[_HOUSES], front=0.7 + 0.5 * run_die("f").round(), land=_GARDEN,
+        front_tile=a.HEDGE if style.traits["green"] > 0 else a.FENCE,
+        back_height=3.3 + 3.0 * (die("floors") < 0.55), back_tile=a.HOUSE + (die("house") * 3).floor(),
         back_rise=2.0 + style.u("gable", 0.3, 2.2),
     )  # fmt: skip
     if cold:
@@ -151,15 +156,16 @@ def build(plan: VideoPlan, style: Style) -> Layout:
     indoor = [kind in INDOOR for kind in plan.plots]
     edges = [i for i in range(1, count) if indoor[i] != indoor[i - 1]] + ([count] if indoor[-1] else [])
     spans = [
-        (a * plan.plot_width - BEHIND, b * plan.plot_width - BEHIND)
-        for a, b in zip(edges[::2], edges[1::2], strict=True)
+        (first * plan.plot_width - BEHIND, last * plan.plot_width - BEHIND)
+        for first, last in zip(edges[::2], edges[1::2], strict=True)
     ]
     hills, skyline = _horizon(style, plan)
     return Layout(
-        half=grounds.street_half(style), kerb=grounds.road_half(style), back=8.0 + 6 * (noise.key(seed, "back") % 100) / 100,
+        half=grounds.street_half(style), kerb=grounds.road_half(style), back=8.0 + noise.key(seed, "back") % 7,
         plots=count, cells=things[0].shape[1],
         **{name: table.expand(2, -1).reshape(-1).contiguous() for name, table in t.items()},
-        **dict(zip(("thing", "thing_width", "thing_height", "thing_offset"), (x.reshape(-1) for x in things), strict=True)),
+        thing=things[0].reshape(-1), thing_width=things[1].reshape(-1), thing_height=things[2].reshape(-1),
+        thing_offset=things[3].reshape(-1),
         spans=tuple(spans), hills=hills, skyline=skyline,
     )  # fmt: skip
 
@@ -174,9 +180,9 @@ def _things(plan: VideoPlan, style: Style, kinds: Tensor, t: dict[str, Tensor]) 
     def die(what: str) -> Tensor:
         return noise.uniform(noise.key(plan.key, what), side, cell)
 
-    tile, width, height = torch.zeros(2, cells), torch.ones(2, cells), torch.ones(2, cells)
+    tile, width, height = torch.zeros(2, cells), torch.zeros(2, cells), torch.ones(2, cells)  # no width: nothing
     offset = torch.zeros(2, cells)
-    left, vary = die("what"), 0.8 + 0.4 * die("size")
+    left, vary = die("what"), 0.82 + 0.3 * die("size")
 
     def put(where: Tensor, number: Tensor | int, w: float, h: float, out: Tensor | float = 0.0) -> None:
         tile[where] = torch.as_tensor(number, dtype=torch.float32).expand(2, cells)[where]
@@ -188,23 +194,25 @@ def _things(plan: VideoPlan, style: Style, kinds: Tensor, t: dict[str, Tensor]) 
     wooded[torch.tensor([8, 9, 12])] = torch.tensor([0.85, 0.5, 0.6])
     wooded[torch.tensor([10, 13, 7])] = torch.tensor([0.05, 0.04, 0.08])
     wooded[:6] = 0.0
-    tall = 4.6 + 1.6 * style.u("trees")
-    tree = TREE + (die("tree") * 4).floor()
-    put(left < wooded[kind], tree, tall, tall * 1.15, die("out") * 0.6 + (kind == 8) * 2.0 * die("deep"))
+    tall = 4.0 + 1.0 * style.u("trees")
+    tree = a.TREE + (die("tree") * 4).floor()
+    put(left < wooded[kind], tree, tall, tall * 1.25, die("out") * 0.6 + (kind == 8) * 2.0 * die("deep"))
     rest = left >= wooded[kind]
     second = die("second")
     urban = (kind >= 9) & rest
-    put(urban & (second < style.u("traffic", 0.05, 0.45)), CAR + (die("car") * 4).floor(), 1.85, 1.5, -0.75 - 0.4)
+    own = 0 if style.drives_left else 1  # parked cars face the way their side drives
+    parked = a.CAR + (die("car") * 2).floor() + 2 * (side != own)
+    put(urban & (second < style.u("traffic", 0.05, 0.45)), parked, 1.85, 1.5, -1.15)
     people = rest & (second > 0.86) & (kind != 10)
-    put(people, PERSON + (die("who") * 4).floor(), 0.75, 1.72, die("where") * 0.9)
-    put(urban & (second > 0.62) & (second < 0.68), SIGN, 0.9, 2.7)
-    put((kind == 10) & rest & (second > 0.8), SIGN + 1, 2.6, 4.4, 0.5)
-    put((kind == 15) & rest & (second > 0.70) & (second < 0.78), STALL, 2.6, 2.7, 0.2)
-    put(rest & (second > 0.50) & (second < 0.56) & ((kind == 11) | (kind == 2) | (kind == 9)), PLANTER, 1.3, 1.3)
-    put((kind == 13) & (die("mast") < 0.07), MAST, 11.0, 28.0, 9.0)
+    put(people, a.PERSON + (die("who") * 4).floor(), 0.75, 1.72, die("where") * 0.9)
+    put(urban & (second > 0.62) & (second < 0.68), a.SIGN, 0.9, 2.7)
+    put((kind == 10) & rest & (second > 0.8), a.SIGN + 1, 2.1, 3.6, 0.5)
+    put((kind == 15) & rest & (second > 0.70) & (second < 0.78), a.STALL, 2.6, 2.7, 0.2)
+    put(rest & (second > 0.50) & (second < 0.56) & ((kind == 11) | (kind == 2) | (kind == 9)), a.PLANTER, 1.3, 1.3)
+    put((kind == 13) & (die("mast") < 0.07), a.MAST, 11.0, 28.0, 9.0)
     every = int(style.pick("poles", (4, 5, 7, 9)))
     lamps = ((cell + side * (every // 2)) % every == 0) & (kind >= 6)
-    put(lamps, LAMP, 2.6, 6.4)
+    put(lamps, a.LAMP, 2.6, 6.4)
     return [tile, width, height, offset]
 
 
@@ -229,6 +237,3 @@ def _horizon(style: Style, plan: VideoPlan) -> tuple[Tensor, Tensor]:
 def page_size(height: int) -> int:
     """Texels a tile for a picture of that height: the nearest pavement should not look coarse."""
     return 64 if height <= 100 else 128 if height <= 200 else 256
-
-
-__all__ = ["CELL", "HALL_HEIGHT", "PORTAL", "Layout", "atlas", "build", "page_size"]

@@ -61,7 +61,7 @@ def make(plan: VideoPlan, style: Style) -> Light:
     horizon = mix(horizon, oklch(grey + 0.10, 0.010, 0.66), gloom * 0.90)
     dark_zenith, dark_horizon = (0.006, 0.009, 0.022), (0.035, 0.030, 0.035)
     zenith, horizon = mix(zenith, dark_zenith, night), mix(horizon, dark_horizon, night)
-    brightness = (0.50 + 0.25 * gloom) * (1 - 0.90 * night) * (1 - 0.25 * low)
+    brightness = (0.66 + 0.26 * gloom) * (1 - 0.90 * night) * (1 - 0.25 * low)
     ambient = scale_free(
         mix(mix(zenith, horizon, 0.5), (0.75, 0.75, 0.75), 0.45 * (1 - night)), 1.25 * brightness + 0.15
     )

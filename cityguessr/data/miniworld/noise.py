@@ -1,5 +1,6 @@
 """Counter-based noise: every random number is a hash of what it is for, so no order of drawing can change it."""
 
+import functools
 import hashlib
 
 import torch
@@ -57,12 +58,20 @@ def smooth(seed: int, height: int, width: int, cells: tuple[int, int]) -> Tensor
 
 
 def fractal(seed: int, size: int, cells: int, octaves: int = 4) -> Tensor:
-    """A sum of octaves of `smooth`, (size, size), in [0, 1], seamless; octaves finer than two texels are left out."""
+    """A sum of octaves of `smooth`, (size, size), in [0, 1], seamless; octaves finer than two texels are left out.
+
+    Eight fields of each kind are made once; a seed picks one and where it begins.
+    """
+    return torch.roll(_field(seed % 8, size, cells, octaves), (seed // 8 % size, seed // 4096 % size), (0, 1))
+
+
+@functools.lru_cache(maxsize=256)
+def _field(seed: int, size: int, cells: int, octaves: int) -> Tensor:
     total, weight, amount = torch.zeros(size, size), 0.0, 1.0
     for octave in range(octaves):
         if octave and cells * 2 > size:
             break
-        total += amount * smooth(seed + octave, size, size, (min(cells, size), min(cells, size)))
+        total += amount * smooth(seed + 100 * octave, size, size, (min(cells, size), min(cells, size)))
         weight += amount
         amount, cells = amount / 2, cells * 2
     return total / weight

@@ -3,11 +3,11 @@
 import torch
 
 # ISO 3166 codes, among the 91 countries of the data set. Sources: common knowledge, as any road atlas gives it.
-DRIVES_LEFT = frozenset("AU BB BD BN BS BT BW CY GB ID IE IN JP KE LK MY NP NZ PK TH UG ZA ZM ZW".split())
+DRIVES_LEFT = frozenset("AU BB BD BN BS BT BW CY GB ID IE IN JP KE LK MY NP NZ PK TH UG ZA ZM ZW".split())  # noqa: SIM905
 YELLOW_CENTRE = frozenset(
-    "AR BB BO BR BS BZ CA CL CN CO CU EC GT JP KR KP MX PE PH TH TW US UY VE VN ZA ET AE KW QA SA BH OM".split()
+    "AR BB BO BR BS BZ CA CL CN CO CU EC GT JP KR KP MX PE PH TH TW US UY VE VN ZA ET AE KW QA SA BH OM".split()  # noqa: SIM905
 )
-ARID = frozenset("AE AF BH DJ EG IL IQ JO KW KZ LY OM PK QA SA SD SO SY BW".split())
+ARID = frozenset("AE AF BH DJ EG IL IQ JO KW KZ LY OM PK QA SA SD SO SY BW".split())  # noqa: SIM905
 SCRIPTS = ("latin", "cyrillic", "greek", "arabic", "hebrew", "indic", "southeast", "han", "hangul", "ethiopic")
 _SCRIPT = {
     "cyrillic": "BG BY KZ RS RU",

@@ -16,7 +16,7 @@ AHEAD = 9.0  # the scene of a frame is the one this many metres ahead, in the mi
 CITY_RADIUS_KM = 10.0
 INDOOR = range(6)
 # How often each of the 16 scene kinds follows, before a city's own taste. Street videos are mostly of streets.
-_SCENE_WEIGHTS = (4, 2, 2, 5, 2, 3, 7, 6, 8, 5, 12, 12, 9, 8, 17, 26)
+_SCENE_WEIGHTS = (2, 1, 1, 3, 1, 1.5, 7, 6, 8, 5, 12, 12, 9, 8, 17, 26)
 _KM_PER_DEGREE = 111.32
 
 

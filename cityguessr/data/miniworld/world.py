@@ -6,7 +6,6 @@ import json
 import math
 import threading
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -106,7 +105,7 @@ class MiniWorld:
         self._lock = threading.Lock()
 
     def clip_counts(self) -> list[int]:
-        """Clips of every city by id: log-normal above the minimum, with the Gini index that the config asks for.
+        """Clips of every city by id: a Weibull distribution above the minimum, of the Gini index the config asks for.
 
         The counts are the quantiles of the distribution, dealt to the cities in an order drawn from the seed, so
         that the size of the world hardly depends on the seed while the rich and the poor cities do.
@@ -116,11 +115,10 @@ class MiniWorld:
         if not excess or not config.inequality:
             return [round(config.clips_per_city)] * n
         # A minimum m and an excess of mean e and Gini index g have a Gini index of g e / (m + e) together; that of a
-        # log-normal is erf(sigma / 2) = 2 Phi(sigma / sqrt 2) - 1.
+        # Weibull distribution of shape k is 1 - 2**(-1 / k), and its quantiles are (-ln(1 - p)) ** (1 / k).
         gini = min(config.inequality * config.clips_per_city / excess, 0.9)
-        normal = NormalDist()
-        sigma = math.sqrt(2) * normal.inv_cdf((gini + 1) / 2)
-        draws = [math.exp(sigma * normal.inv_cdf((i + 0.5) / n)) for i in range(n)]
+        stretch = -math.log2(1 - gini)
+        draws = [(-math.log(1 - (i + 0.5) / n)) ** stretch for i in range(n)]
         scale = excess * n / sum(draws)
         order = noise.uniform(noise.key(config.seed, "sizes"), torch.arange(n)).argsort().tolist()
         counts = [0] * n
@@ -130,12 +128,13 @@ class MiniWorld:
 
     def _plans(self) -> list[VideoPlan]:
         config, plans = self.config, []
-        for city, count in enumerate(self.clip_counts()):
+        counts = self.clip_counts()
+        validation = _validation_counts(counts)
+        for city, count in enumerate(counts):
             style, folder = self.effects.style(city), self.taxonomy.folders[city]
             centre = tuple(self.taxonomy.latlon[city].tolist())
-            validation = max(1, round(0.2 * count)) if count > 1 else 0
             order = noise.uniform(noise.key(config.seed, "split", folder), torch.arange(count)).argsort().tolist()
-            held_out = set(order[:validation])
+            held_out = set(order[: validation[city]])
             videos = max(2, round(count / config.clips_per_video)) if count > 1 else 1
             clip = 0
             for number in range(videos):
@@ -203,8 +202,8 @@ class MiniWorld:
     ) -> tuple[list[int], Tensor]:
         """One picture of each of some cities: their ids, and uint8 (count, height, width, 3).
 
-        Without `cities`, `count` of them are drawn by the seed, spread evenly over the continents' cities; which video and
-        which frame is drawn by the seed too, never chosen by hand.
+        Without `cities`, `count` of them are drawn by the seed, as many from each continent as it has. The video
+        and the frame are drawn by the seed too, never chosen by hand.
         """
         if cities is None:
             order = noise.uniform(noise.key(self.config.seed, "sheet", seed), torch.arange(self.taxonomy.size("city")))
@@ -226,3 +225,14 @@ class MiniWorld:
             frame = (draw // 97) % video.frames
             pictures.append(self.render(video, height, width, frames=[frame], samples=2)[0])
         return chosen, torch.stack(pictures)
+
+
+def _validation_counts(counts: list[int], share: float = 0.2) -> list[int]:
+    """How many clips of each city are held out: a fifth of all, split by city, one at least (paper, section 5.1)."""
+    exact = [share * count for count in counts]
+    held = [max(1, int(x)) if count > 1 else 0 for x, count in zip(exact, counts, strict=True)]
+    # What whole numbers leave over goes to the cities with the largest remainders.
+    by_remainder = sorted(range(len(counts)), key=lambda city: held[city] - exact[city])
+    for city in by_remainder[: max(0, round(share * sum(counts)) - sum(held))]:
+        held[city] += 1
+    return held

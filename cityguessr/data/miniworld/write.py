@@ -277,8 +277,9 @@ def _explain(error: OSError, world: MiniWorld, root: Path) -> InputError:
         done, size = _so_far(root)
         need = size / done * len(world.videos) if done else estimate(world.config, world)
         return InputError(
-            f"{root}: the disk is full after {done:,} of {len(world.videos):,} videos ({size / 1e6:,.1f} MB written, about "
-            f"{need / 1e6:,.0f} MB needed in all); free some space or give another folder: writing again goes on from here"
+            f"{root}: the disk is full after {done:,} of {len(world.videos):,} videos ({size / 1e6:,.1f} MB written, "
+            f"about {need / 1e6:,.0f} MB needed in all); free some space or give another folder: writing again goes on "
+            "from here"
         )
     return InputError(f"{where}: cannot be written ({error.strerror or error}); check the folder and write again")
 
