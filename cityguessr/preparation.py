@@ -1,5 +1,6 @@
 """The prepared clips that a profile trains on, made on the spot where they are not there yet."""
 
+import multiprocessing
 from pathlib import Path
 
 from filelock import FileLock
@@ -61,6 +62,8 @@ def prepared(
         workers: processes on this machine.
         cluster: the address of a Dask scheduler to prepare on instead, such as "tcp://10.0.0.1:8786".
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the caller's script
+        raise InputError("preparation starts worker processes: put your script's calls under if __name__ == '__main__':")
     folder = paths.data() / "prepared" / f"{profile.name}-{config.sampling}-{config.frames}x{config.size}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
