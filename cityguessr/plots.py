@@ -45,10 +45,10 @@ def attention_blocks(ax: "Axes", weights: NDArray, sizes: Mapping[str, int]) -> 
         light = abs(ratio[row, column]) > 0.6 * limit
         ax.text(column, row, f"{100 * share:.1f}%", ha="center", va="center", color="white" if light else "black")
     ticks = range(len(LEVELS))
-    ax.set_xticks(ticks, [f"{level}\n({sizes[level]})" for level in LEVELS])
-    ax.set_yticks(ticks, LEVELS)
-    ax.set_xlabel("attended level (tokens)")
-    ax.set_ylabel("attending level")
+    ax.set_xticks(ticks, LEVELS, rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_yticks(ticks, [f"{level} ({sizes[level]})" for level in LEVELS])
+    ax.set_xlabel("attended level")
+    ax.set_ylabel("attending level (tokens)")
     for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
         for text, level in zip(labels, LEVELS, strict=True):
             text.set_color(LEVEL_COLOURS[level])
@@ -95,7 +95,7 @@ def scene_bars(ax: "Axes", names: Sequence[str], predicted: NDArray, target: NDA
     ax.set_yticks(positions, names)
     ax.invert_yaxis()
     ax.set_xlabel("share of the clip (%)")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     return ax
 
 

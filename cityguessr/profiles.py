@@ -57,6 +57,7 @@ PROFILES = {
                 "text_dim": 384,
             },
             batch_size=32,
+            learning_rate=3e-3,  # a small transformer from random weights bears, and needs, a larger step
             schedule="cosine",
             workers=0,
         ),
