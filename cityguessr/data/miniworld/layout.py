@@ -1,6 +1,7 @@
 """From a plan to the street that is built: tables of heights, tiles and things, by plot and side."""
 
 import dataclasses
+import itertools
 import math
 
 import torch
@@ -153,8 +154,8 @@ def build(plan: VideoPlan, style: Style) -> Layout:
         put((t["land"] == _GRASS) | (t["land"] == _SOIL) | (t["land"] == _GARDEN), land=_SNOW)
 
     things = _things(plan, style, kinds, t)
-    indoor = [kind in INDOOR for kind in plan.plots]
-    edges = [i for i in range(1, count) if indoor[i] != indoor[i - 1]] + ([count] if indoor[-1] else [])
+    indoor = [False, *(kind in INDOOR for kind in plan.plots), False]
+    edges = [i for i, (before, here) in enumerate(itertools.pairwise(indoor)) if before != here]
     spans = [
         (first * plan.plot_width - BEHIND, last * plan.plot_width - BEHIND)
         for first, last in zip(edges[::2], edges[1::2], strict=True)
@@ -213,6 +214,9 @@ def _things(plan: VideoPlan, style: Style, kinds: Tensor, t: dict[str, Tensor]) 
     every = int(style.pick("poles", (4, 5, 7, 9)))
     lamps = ((cell + side * (every // 2)) % every == 0) & (kind >= 6)
     put(lamps, a.LAMP, 2.6, 6.4)
+    # A cut-out must not reach across the line of sight: what stands beside the camera's way is trimmed to the gap.
+    gap = grounds.road_half(style) + 0.7 - (2 * side - 1) * plan.lateral - 0.45
+    width = torch.minimum(width, 2 * (gap + offset).clamp(min=0.0))
     return [tile, width, height, offset]
 
 

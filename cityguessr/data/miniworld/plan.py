@@ -112,8 +112,8 @@ def make(
     side = -1 if style.drives_left else 1
     kerb, wall = grounds.road_half(style), grounds.street_half(style)
     lane = kerb * (0.5 if kerb < 5.2 else rng.choice((0.26, 0.70)))
-    pavement = rng.choice((-1, 1)) * (kerb + 0.25 * (wall - kerb))
-    lateral = pavement if walk and rng.random() < 0.6 else side * lane if not walk else rng.uniform(-0.5, 0.5) * kerb
+    edge = rng.choice((-1, 1)) * (kerb - 1.5)  # on foot: along the kerb, or where the road leads
+    lateral = rng.choice((edge, edge, rng.uniform(-0.5, 0.5) * kerb)) if walk else side * lane
     hour = (
         rng.uniform(8, 17)
         if rng.random() < 0.7

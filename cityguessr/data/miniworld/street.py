@@ -426,7 +426,7 @@ class _Street:
 
     def _expose(self, color: Tensor, px: Tensor, py: Tensor) -> Tensor:
         """Exposure, a soft shoulder for the highlights, a little vignetting, gamma."""
-        auto = 1.15 + 1.1 * self.light.night
+        auto = 1.40 + 0.45 * self.light.night
         color = color * (self.plan.exposure * auto * (1 - 0.12 * (px * px + py * py)))
         return (color * (1 + color * 0.16) / (1 + color * 0.55)).clamp_(0, 1).sqrt_()
 
