@@ -60,6 +60,7 @@ def bake(style: Style, size: int, device: str | torch.device = "cpu") -> Atlas:
         stack[index] = tile
     stack[:, :3] *= stack[:, 3:4]  # premultiplied, so that filtering keeps outlines clean
     stack[:, 4:] *= stack[:, 3:4]
-    page = canvas.ripmap(stack).reshape(GRID, GRID, canvas.CHANNELS, 2 * size, 2 * size)
-    page = page.permute(2, 0, 3, 1, 4).reshape(1, canvas.CHANNELS, 2 * GRID * size, 2 * GRID * size)
-    return Atlas(style, size, page.contiguous().to(device))
+    page = torch.zeros(1, canvas.CHANNELS, 2 * GRID * size, 2 * GRID * size)
+    cells = page.view(canvas.CHANNELS, GRID, 2 * size, GRID, 2 * size).permute(1, 3, 0, 2, 4)
+    canvas.ripmap(stack.view(GRID, GRID, canvas.CHANNELS, size, size), cells)
+    return Atlas(style, size, page.to(device))

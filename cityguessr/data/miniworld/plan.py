@@ -110,7 +110,7 @@ def make(
     walk = rng.random() < 0.4
     speed = rng.uniform(1.3, 2.6) if walk else rng.uniform(4.5, 11.0)
     side = -1 if style.drives_left else 1
-    kerb, wall = grounds.road_half(style), grounds.street_half(style)
+    kerb = grounds.road_half(style)
     lane = kerb * (0.5 if kerb < 5.2 else rng.choice((0.26, 0.70)))
     edge = rng.choice((-1, 1)) * (kerb - 1.5)  # on foot: along the kerb, or where the road leads
     lateral = rng.choice((edge, edge, rng.uniform(-0.5, 0.5) * kerb)) if walk else side * lane
