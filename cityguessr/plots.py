@@ -68,21 +68,15 @@ def training_curves(logs: Mapping[str, "pd.DataFrame"]) -> "Figure":
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.9), layout="constrained")
     for style, log in zip(_styles(len(logs)), logs.values(), strict=True):
         for number, part in enumerate(name for name in ("geolocalization", "scene", "text") if name in log):
-            left.plot(log["epoch"], log[part], style, color=f"C{number}")
+            left.plot(log["epoch"], log[part], style, color=f"C{number}", label=part)
         for level in LEVELS:
-            right.plot(log["epoch"], log[f"val_{level}"], style, color=LEVEL_COLOURS[level])
-    last = next(iter(logs.values())).iloc[-1]
-    for number, part in enumerate(name for name in ("geolocalization", "scene", "text") if name in last):
-        _end_label(left, last["epoch"], last[part], part, f"C{number}")
-    for level in LEVELS:
-        _end_label(right, last["epoch"], last[f"val_{level}"], level, LEVEL_COLOURS[level])
+            right.plot(log["epoch"], log[f"val_{level}"], style, color=LEVEL_COLOURS[level], label=level)
     left.set(title="The three losses on the training split", xlabel="epoch", ylabel="loss")
     right.set(
         title="Accuracy on the validation split", xlabel="epoch", ylabel="accuracy (%), codependent", ylim=(0, 100)
     )
-    for ax in (left, right):
-        ax.margins(x=0.02)
-        ax.set_xlim(right=last["epoch"] * 1.3)
+    for ax, corner in ((left, "upper right"), (right, "upper left")):
+        ax.legend(handles=ax.lines[: len(ax.lines) // len(logs)], loc=corner, ncols=2)  # the first run's lines
         ax.xaxis.get_major_locator().set_params(integer=True)
     return fig
 
@@ -95,15 +89,9 @@ def scene_bars(ax: "Axes", names: Sequence[str], predicted: NDArray, target: NDA
     ax.set_yticks(positions, names)
     ax.invert_yaxis()
     ax.set_xlabel("share of the clip (%)")
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+    ax.legend(loc="best")
     return ax
 
 
 def _styles(count: int) -> list[str]:
     return (["-", "--", ":", "-."] * count)[:count]
-
-
-def _end_label(ax: "Axes", x: float, y: float, text: str, colour: str) -> None:
-    ax.annotate(
-        text, (x, y), xytext=(4, 0), textcoords="offset points", va="center", color=colour, annotation_clip=False
-    )
