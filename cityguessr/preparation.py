@@ -63,7 +63,7 @@ def prepared(
         cluster: the address of a Dask scheduler to prepare on instead, such as "tcp://10.0.0.1:8786".
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the caller's script
-        raise InputError("preparation starts worker processes: put your script's calls under if __name__ == '__main__':")
+        raise InputError("preparation starts processes: put your script's calls under if __name__ == '__main__':")
     folder = paths.data() / "prepared" / f"{profile.name}-{config.sampling}-{config.frames}x{config.size}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
