@@ -3,6 +3,7 @@
 import multiprocessing
 from pathlib import Path
 
+import torch
 from filelock import FileLock
 
 from cityguessr import paths
@@ -14,29 +15,31 @@ from cityguessr.model import ModelConfig
 from cityguessr.profiles import Profile
 
 
-def miniworld(profile: Profile, data_root: str | Path | None = None, workers: int = 2, device: str = "cpu") -> Path:
+def miniworld(profile: Profile, data_root: str | Path | None = None, workers: int = 2) -> Path:
     """The folder of the profile's MiniWorld: `videos/` and `release/`, rendered at the first call.
 
-    It is `data/miniworld/<profile>`, or `data_root` when that is given.
+    It is `data/miniworld/<profile>`, or `data_root` when that is given. The paper's size is rendered on a GPU where there
+    is one; the small world never is, so that its pictures depend on the processor alone.
     """
     from cityguessr.data.miniworld import MiniWorld, MiniWorldConfig, write
 
     folder = Path(data_root) if data_root else paths.data() / "miniworld" / profile.name
     config = MiniWorldConfig.mini() if profile.name == "mini" else MiniWorldConfig.paper_scale()
+    device = "cuda" if profile.name != "mini" and torch.cuda.is_available() else "cpu"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
         write(MiniWorld(config), folder, workers=workers, device=device)
     return folder
 
 
-def release_root(profile: Profile, data_root: str | Path | None = None, workers: int = 2, device: str = "cpu") -> Path:
+def release_root(profile: Profile, data_root: str | Path | None = None, workers: int = 2) -> Path:
     """The folder in the CityGuessr68k layout that the profile reads.
 
     Raises:
         InputError: for a real data set without `data_root`.
     """
     if profile.source == "miniworld":
-        return miniworld(profile, data_root, workers, device) / "release"
+        return miniworld(profile, data_root, workers) / "release"
     if not data_root:
         raise InputError(
             f"the profile {profile.name!r} reads the real data set; give its folder as data_root (the one that holds "
@@ -51,7 +54,6 @@ def prepared(
     data_root: str | Path | None = None,
     workers: int = 2,
     cluster: str | None = None,
-    device: str = "cpu",
 ) -> PreparedClips:
     """The prepared clips of a profile, with as many frames, of that size and so sampled, as the model takes.
 
@@ -69,7 +71,7 @@ def prepared(
     with FileLock(folder.with_name(folder.name + ".lock")):
         if (folder / "meta.json").is_file():
             return PreparedClips.load(folder)
-        source = ReleaseSource(release_root(profile, data_root, workers, device))
+        source = ReleaseSource(release_root(profile, data_root, workers))
         return prepare(
             source,
             folder,
