@@ -18,8 +18,8 @@ from cityguessr.profiles import Profile
 def miniworld(profile: Profile, data_root: str | Path | None = None, workers: int = 2) -> Path:
     """The folder of the profile's MiniWorld: `videos/` and `release/`, rendered at the first call.
 
-    It is `data/miniworld/<profile>`, or `data_root` when that is given. The paper's size is rendered on a GPU where there
-    is one; the small world never is, so that its pictures depend on the processor alone.
+    It is `data/miniworld/<profile>`, or `data_root` when that is given. The paper's size is rendered on a GPU where
+    there is one; the small world never is, so that its pictures depend on the processor alone.
     """
     from cityguessr.data.miniworld import MiniWorld, MiniWorldConfig, write
 
