@@ -132,7 +132,7 @@ def build(plan: VideoPlan, style: Style) -> Layout:
         monument, front=12 + 6 * run_die("nave").round(), front_tile=a.HISTORIC + (run_die("m") * 2).floor(),
         street=a.ROAD + 2, depth=12.0, front_rise=torch.where(die("dome") < 0.3, 6.0, 0.0),
     )  # fmt: skip
-    put(monument & (die("gap") < 0.2), front=0.0, land=_GARDEN, back_height=height, back_tile=fronts)
+    put(monument & (die("gap") < 0.2), front=0.0, front_rise=0.0, land=_GARDEN, back_height=height, back_tile=fronts)
     put(is_[_PARKS], front=0.6, front_tile=a.FENCE, land=_GRASS, back_height=4 + 2 * die("wood"), back_tile=a.TREES)
     put(is_[_PARKS] & open_side, land=_COURT, front=1.3)
     put(is_[_WORKS], front=7 + 4 * die("shed").round(), front_tile=a.WORKS + (run_die("w") * 2).floor(), depth=14.0)

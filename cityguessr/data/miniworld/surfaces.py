@@ -61,8 +61,8 @@ def surfaces(view: View, ray: Rays, cam: dict[str, Tensor], part: slice) -> tupl
     roof_hit, mouth_hit = torch.zeros_like(t_f), torch.zeros_like(t_f)
     t_c = ((HALL_HEIGHT - y0) / dy.clamp(min=1e-6)).clamp(max=FAR)
     s_c, t_m = s0 + t_c, torch.zeros_like(t_f)
-    for start, end in view.spans:
-        a, b = start[part], end[part]
+    spans = view.spans(part)
+    for a, b in spans:
         margin = torch.minimum(t_f - t_c, torch.minimum(s_c - a, b - s_c))
         roof_hit = torch.maximum(roof_hit, (margin > 0).float())
         t = (a - s0).clamp(-1, FAR)
@@ -70,10 +70,11 @@ def surfaces(view: View, ray: Rays, cam: dict[str, Tensor], part: slice) -> tupl
         margin = torch.minimum(wall - adx * t, torch.minimum(y - HALL_HEIGHT, HALL_HEIGHT + PORTAL - y))
         hit = (t > 0).float() * (margin > 0).float() * (1 - roof_hit) * (1 - mouth_hit)
         t_m, mouth_hit = t_m + hit * t, mouth_hit + hit
-    keep = 1 - torch.maximum(roof_hit, mouth_hit)
-    on_road, hit_f, flank, on_land, hit_b, open_sky = (
-        m * keep for m in (on_road, hit_f, flank, on_land, hit_b, open_sky)
-    )
+    if spans:
+        keep = 1 - torch.maximum(roof_hit, mouth_hit)
+        on_road, hit_f, flank, on_land, hit_b, open_sky = (
+            m * keep for m in (on_road, hit_f, flank, on_land, hit_b, open_sky)
+        )
 
     # One place per ray: depth, height, sideways distance from the middle of the road, position along the street.
     walls, floors, ground = hit_f + hit_b, on_road + roof_hit, on_road + on_land
@@ -116,9 +117,10 @@ def surfaces(view: View, ray: Rays, cam: dict[str, Tensor], part: slice) -> tupl
     facing = walls * (-sign * sun_x).clamp(min=0) + ground * sun_y + upright * max(-sun_s, 0.0)
     facing = facing + over * (0.5 * sun_y)
     inside = torch.zeros_like(t)
-    for start, end in view.spans:
-        inside = torch.maximum(inside, (torch.minimum(s - start[part], end[part] - s) > 0).float())
-    inside = inside * (on_road + hit_f + roof_hit) * (y < HALL_HEIGHT + 0.1).float()
+    for start, end in spans:
+        inside = torch.maximum(inside, (torch.minimum(s - start, end - s) > 0).float())
+    if spans:
+        inside = inside * (on_road + hit_f + roof_hit) * (y < HALL_HEIGHT + 0.1).float()
     outside = 1 - inside
     facing = facing * (1 - shadow) * outside
     cornice = 1 - 0.35 * hit_f * (1 - (y_f - eave).abs() * 2.2).clamp(0, 1)

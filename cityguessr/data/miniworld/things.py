@@ -9,8 +9,8 @@ from cityguessr.data.miniworld.layout import CELL
 from cityguessr.data.miniworld.plan import BEHIND
 from cityguessr.data.miniworld.view import Rays, View
 
-# Rays closer than _STEEP to the middle of the picture look into so many cells ahead, and keep so many things.
-_STEEP, _CELLS, _LAYERS = 0.25, 20, 4
+# Rays closer than _STEEP to the middle of the picture look into at most so many cells ahead, and keep so many things.
+_STEEP, _CELLS, _LAYERS = 0.22, 24, 3
 
 
 def things(view: View, color: Tensor, depth: Tensor, ray: Rays, cam: dict[str, Tensor], px: Tensor, py: Tensor) -> None:
@@ -23,7 +23,9 @@ def things(view: View, color: Tensor, depth: Tensor, ray: Rays, cam: dict[str, T
         first = ((cam["s"] + BEHIND) * (1 / CELL)).floor()
         beside = lay.kerb + 0.7 - (2 * inner.right - 1) * cam["x"]
         met = [torch.zeros_like(behind) for _ in range(_LAYERS)]
-        for ahead in range(_CELLS, 0, -1):
+        # As far as a cell spans five pixels; what is farther is a speck.
+        farthest = max(6, min(_CELLS, int(1 / (5 * view.pixel))))
+        for ahead in range(farthest, 0, -1):
             cell = first + ahead
             t = cell * CELL - (BEHIND + cam["s"])
             left = cell.clamp(0, lay.cells - 1).to(torch.int32)  # (frames, 1), like t: one cell a side and frame

@@ -14,6 +14,7 @@ from cityguessr.data.miniworld.layout import Layout
 from cityguessr.data.miniworld.plan import BEHIND, VideoPlan
 
 FAR = 2000.0  # metres: where the world ends
+_SIGHT = 300.0  # and from how far the mouth of a covered street is drawn
 _EXPONENT = 0x7F800000
 
 
@@ -69,9 +70,18 @@ class View:
         # Only the covered stretch that is next (or around the camera), and the one after it, can be seen.
         first = torch.searchsorted(ends, s).clamp(max=len(starts) - 1)
         after = (first + 1).clamp(max=len(starts) - 1)
-        self.spans = [
-            (starts[i].float().to(device)[:, None], ends[i].float().to(device)[:, None]) for i in (first, after)
-        ]
+        self._spans = [(starts[i], ends[i]) for i in (first, after)]
+        self._position = s
+
+    def spans(self, part: slice) -> list[tuple[Tensor, Tensor]]:
+        """Start and end, each (frames, 1), of the covered stretches that some frame of a block may show."""
+        seen = []
+        for start, end in self._spans:
+            if bool((start[part] - self._position[part]).min() < _SIGHT) and not (
+                seen and bool((start == seen[0][0]).all())
+            ):
+                seen.append((start, end))
+        return [tuple(x[part].float().to(self.device)[:, None] for x in pair) for pair in seen]
 
     # ---- look-ups
 

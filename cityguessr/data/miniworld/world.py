@@ -15,7 +15,7 @@ from cityguessr.data.miniworld.plan import Clip, VideoPlan
 from cityguessr.errors import InputError
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
-VERSION = 2  # part of a world's fingerprint: raise it when the same configuration would give other pictures
+VERSION = 3  # part of a world's fingerprint: raise it when the same configuration would give other pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +102,7 @@ class MiniWorld:
         what = json.dumps([VERSION, dataclasses.asdict(self.config), names], sort_keys=True)
         self.fingerprint = hashlib.sha256(what.encode()).hexdigest()[:12]
         self._pages: dict[tuple[int, int, str], atlas.Atlas] = {}
+        self._streets = threading.local()
         self._lock = threading.Lock()
 
     def clip_counts(self) -> list[int]:
@@ -174,10 +175,17 @@ class MiniWorld:
         style = self.effects.style(video.city)
         numbers = torch.arange(video.frames) if frames is None else torch.as_tensor(frames, dtype=torch.int64)
         page = self._page(video.city, layout.page_size(height), str(device))
-        built = layout.build(video, style).to(device)
+        built = self._layout(video, style, str(device))
         with torch.inference_mode():
             pictures = street.render(video, style, built, page, numbers, height, width, samples or self.config.samples)
         return pictures.cpu()
+
+    def _layout(self, video: VideoPlan, style: effects.Style, device: str) -> layout.Layout:
+        # A long video is rendered piece by piece: keep the street of the last one each worker had.
+        kept = self._streets
+        if getattr(kept, "key", None) != (video, device):
+            kept.key, kept.value = (video, device), layout.build(video, style).to(device)
+        return kept.value
 
     def _page(self, city: int, size: int, device: str) -> atlas.Atlas:
         # The textures of the few cities in work; a page of 64-texel tiles takes 20 MB, of 256-texel tiles 330 MB.

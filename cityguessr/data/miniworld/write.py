@@ -13,11 +13,14 @@ import dataclasses
 import errno
 import io
 import json
+import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,13 +29,14 @@ from cityguessr.data.miniworld.plan import VideoPlan
 from cityguessr.data.miniworld.world import VERSION, MiniWorld, MiniWorldConfig
 from cityguessr.errors import InputError
 from cityguessr.progress import track
+from cityguessr.taxonomy import LEVELS, Taxonomy
 
 _PROGRESS = ".progress"  # one small file for every finished video, gone once the world is complete
 _CHUNK = 64  # frames rendered and encoded at a time: a paper-scale video never stands in memory whole
 
 
 def write(world: MiniWorld, root: str | Path, workers: int = 2, device: str | torch.device = "cpu") -> Path:
-    """Render, encode and compile a world; return the folder of the release, `root/release`.
+    """Render, encode and compile a world in `workers` processes; return the folder of the release, `root/release`.
 
     A world that is complete there is left as it is. An interrupted one goes on with the videos that are missing:
     every file appears under its name only when it is whole, and `release/world.json` comes last.
@@ -86,45 +90,68 @@ def _write_videos(world: MiniWorld, root: Path, workers: int, device: str | torc
     if not todo:
         return
     # Videos of one city are worked on in a row by one worker, since they share the city's textures.
-    by_city: dict[int, list[VideoPlan]] = {}
+    by_city: dict[int, list[str]] = {}
     for video in todo:
-        by_city.setdefault(video.city, []).append(video)
-    threads = torch.get_num_threads()
+        by_city.setdefault(video.city, []).append(video.video_id)
     label = f"MiniWorld: videos written to {root}"
+    jobs = _in_turn if workers == 1 else _in_parallel
+    for _ in track(jobs(world, root, list(by_city.values()), workers, device), label, len(todo)):
+        pass
+
+
+def _in_turn(
+    world: MiniWorld, root: Path, groups: list[list[str]], _: int, device: str | torch.device
+) -> Iterator[str]:
+    """Write group after group in this process; yield the id of each video."""
+    threads = torch.get_num_threads()
+    videos = {video.video_id: video for video in world.videos}
     try:
-        torch.set_num_threads(1)  # the workers are the parallelism
-        for _ in track(_in_parallel(world, root, list(by_city.values()), workers, device), label, len(todo)):
-            pass
+        torch.set_num_threads(1)  # the pictures are small: a second thread would wait more than it works
+        for group in groups:
+            for video_id in group:
+                _write_video(world, videos[video_id], root, device)
+                yield video_id
     finally:
         torch.set_num_threads(threads)
 
 
 def _in_parallel(
-    world: MiniWorld, root: Path, groups: list[list[VideoPlan]], workers: int, device: str | torch.device
+    world: MiniWorld, root: Path, groups: list[list[str]], workers: int, device: str | torch.device
 ) -> Iterator[str]:
-    """Yield the id of each video as its city is done; the first failure stops the rest and is raised."""
-
-    def city(videos: list[VideoPlan]) -> list[str]:
-        torch.set_num_threads(1)
-        for video in videos:
-            if stop:
-                break
-            _write_video(world, video, root, device)
-        return [video.video_id for video in videos]
-
-    stop: list[bool] = []
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        waiting = {pool.submit(city, videos) for videos in groups}
+    """Write groups in several processes; the first failure stops the rest and is raised."""
+    # Forked workers would inherit the locks of torch's threads; these start clean.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(min(workers, len(groups)), context, _start, (world.config, world.taxonomy)) as pool:
+        futures = [pool.submit(_work, root, group, str(device)) for group in groups]
         try:
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield from future.result()
-        except BaseException:
-            stop.append(True)
-            for future in waiting:
+            for future in as_completed(futures):
+                yield from future.result()
+        except BrokenProcessPool:
+            raise InputError(
+                "a worker that renders MiniWorld ended by force, as it does where memory runs out, or where a script "
+                'has no `if __name__ == "__main__":`; run again with workers=1, finished videos are kept'
+            ) from None
+        finally:
+            for future in futures:
                 future.cancel()
-            raise
+
+
+_worker: dict[str, MiniWorld] = {}  # in a worker process: the world it works on
+
+
+def _start(config: MiniWorldConfig, taxonomy: Taxonomy) -> None:
+    _worker["world"] = MiniWorld(config, taxonomy)
+
+
+def _work(root: Path, group: list[str], device: str) -> list[str]:
+    try:
+        return list(_in_turn(_worker["world"], root, [group], 1, device))
+    except OSError as error:
+        # PyAV's errors of the file system do not survive the way between processes.
+        raise OSError(error.errno, error.strerror, error.filename) from None
 
 
 def _write_video(world: MiniWorld, video: VideoPlan, root: Path, device: str | torch.device) -> None:
@@ -181,6 +208,7 @@ def kept(config: MiniWorldConfig) -> list[int]:
 def compile_clips(world: MiniWorld, video: VideoPlan, path: Path, release: Path) -> None:
     """The compilation of the paper's section 3 on one file: decode, split into clips, keep frames, write JPEG."""
     import av
+    from av.video.reformatter import VideoReformatter
 
     config = world.config
     wanted = {clip.first_frame + frame: (clip, n) for clip in video.clips for n, frame in enumerate(kept(config), 1)}
@@ -191,13 +219,15 @@ def compile_clips(world: MiniWorld, video: VideoPlan, path: Path, release: Path)
         for folder in partial.values():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        found = 0
+        found, converter = 0, VideoReformatter()  # one for all frames: setting one up costs as much as a conversion
         with av.open(str(path)) as container:
             container.streams.video[0].thread_count = 1
             for number, frame in enumerate(container.decode(video=0)):
                 if number in wanted:
                     clip, n = wanted[number]
-                    (partial[clip.clip_id] / f"{n}.jpg").write_bytes(_jpeg(frame, config.quality))
+                    (partial[clip.clip_id] / f"{n}.jpg").write_bytes(
+                        _jpeg(converter.reformat(frame, format="rgb24"), config.quality)
+                    )
                     found += 1
         if found != len(wanted):
             raise InputError(f"{path}: {found} of {len(wanted)} frames could be read; remove the file and write again")
@@ -210,8 +240,10 @@ def compile_clips(world: MiniWorld, video: VideoPlan, path: Path, release: Path)
 
 
 def _jpeg(frame: "av.VideoFrame", quality: int) -> bytes:  # noqa: F821
+    from PIL import Image
+
     buffer = io.BytesIO()
-    frame.to_image().save(buffer, "JPEG", quality=quality)
+    Image.fromarray(frame.to_ndarray()).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
@@ -219,15 +251,14 @@ def _write_tables(world: MiniWorld, release: Path) -> None:
     """Label files and the extra tables, all from the plans; `world.json`, which says that all is there, comes last."""
     taxonomy, config = world.taxonomy, world.config
     rows = taxonomy.rows()
-    names = ("city", "state", "country", "continent")
-    lines = [[str(row[name]).replace(" ", "_") for name in names] for row in rows]
-    _replace(release / "labels_list.csv", _csv([["City", "State", "Country", "Continent"], *lines]))
+    lines = [[str(row[name]).replace(" ", "_") for name in LEVELS] for row in rows]
+    _replace(release / "labels_list.csv", _csv([[level.capitalize() for level in LEVELS], *lines]))
     labels: dict[str, list[str]] = {"train": [], "val": []}
     clips: list[list] = [["clip", "video", "first_frame", "split"]]
     scenes: list[list] = [["clip", "frame", "scene"]]
     gps: list[list] = [["clip", "frame", "lat", "lon"]]
     for video in world.videos:
-        ids = [row[f"{name}_id"] for row in (rows[video.city],) for name in names]
+        ids = [row[f"{name}_id"] for row in (rows[video.city],) for name in LEVELS]
         has_place = video.start[0] == video.start[0]
         for clip in video.clips:
             numbers = torch.tensor([clip.first_frame + frame for frame in kept(config)])
@@ -289,8 +320,7 @@ def _so_far(root: Path) -> tuple[int, int]:
     """Finished videos, and the bytes of all files that stand there."""
     done = len([p for p in (root / _PROGRESS).glob("*_v*") if p.is_file()]) if (root / _PROGRESS).is_dir() else 0
     size = 0
-    walk: Callable = os.walk
-    for folder, _, files in walk(root):
+    for folder, _, files in os.walk(root):
         size += sum(os.path.getsize(os.path.join(folder, name)) for name in files)
     return done, size
 
