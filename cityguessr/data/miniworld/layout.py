@@ -31,6 +31,7 @@ class Layout:
         thing, thing_width, thing_height, thing_offset: what stands in a cell (tile number, 0 for nothing), its size
             in metres, and how far it stands from the furniture line, outwards.
         spans: the covered stretches as (start, end) in metres along the street.
+        masts: where cranes and chimneys stand: metres along the street, and right of its middle.
         hills, skyline: heights of the horizon as tangents of elevation, by bearing.
     """
 
@@ -54,6 +55,7 @@ class Layout:
     thing_height: Tensor
     thing_offset: Tensor
     spans: tuple[tuple[float, float], ...]
+    masts: tuple[tuple[float, float], ...]
     hills: Tensor
     skyline: Tensor
 
@@ -160,6 +162,15 @@ def build(plan: VideoPlan, style: Style) -> Layout:
         (first * plan.plot_width - BEHIND, last * plan.plot_width - BEHIND)
         for first, last in zip(edges[::2], edges[1::2], strict=True)
     ]
+    middle = [i for i in range(1, count) if plan.plots[i] == _WORKS != plan.plots[i - 1]]
+    masts = [
+        (
+            (i + 0.7) * plan.plot_width - BEHIND,
+            (grounds.street_half(style) + 13) * (1 if noise.key(seed, i) % 2 else -1),
+        )
+        for i in middle
+        if noise.key(seed, "mast", i) % 10 < 6
+    ]
     hills, skyline = _horizon(style, plan)
     return Layout(
         half=grounds.street_half(style), kerb=grounds.road_half(style), back=8.0 + noise.key(seed, "back") % 7,
@@ -167,7 +178,7 @@ def build(plan: VideoPlan, style: Style) -> Layout:
         **{name: table.expand(2, -1).reshape(-1).contiguous() for name, table in t.items()},
         thing=things[0].reshape(-1), thing_width=things[1].reshape(-1), thing_height=things[2].reshape(-1),
         thing_offset=things[3].reshape(-1),
-        spans=tuple(spans), hills=hills, skyline=skyline,
+        spans=tuple(spans), masts=tuple(masts), hills=hills, skyline=skyline,
     )  # fmt: skip
 
 
@@ -210,7 +221,6 @@ def _things(plan: VideoPlan, style: Style, kinds: Tensor, t: dict[str, Tensor]) 
     put((kind == 10) & rest & (second > 0.8), a.SIGN + 1, 2.1, 3.6, 0.5)
     put((kind == 15) & rest & (second > 0.70) & (second < 0.78), a.STALL, 2.6, 2.7, 0.2)
     put(rest & (second > 0.50) & (second < 0.56) & ((kind == 11) | (kind == 2) | (kind == 9)), a.PLANTER, 1.3, 1.3)
-    put((kind == 13) & (die("mast") < 0.07), a.MAST, 11.0, 28.0, 9.0)
     every = int(style.pick("poles", (4, 5, 7, 9)))
     lamps = ((cell + side * (every // 2)) % every == 0) & (kind >= 6)
     put(lamps, a.LAMP, 2.6, 6.4)

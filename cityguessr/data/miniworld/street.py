@@ -76,7 +76,7 @@ def _shade(view: View, part: slice, px: Tensor, py: Tensor) -> Tensor:
     ray = Rays(dx, dy, (dx > 0).float(), dx.abs().clamp(min=1e-4), torch.sqrt(1 + dx * dx + dy * dy))
     color, depth, open_sky = surfaces(view, ray, cam, part)
     sky(view, color, ray, open_sky, part)
-    landmark(view, color, ray, cam, open_sky)
+    landmark(view, color, depth, ray, cam, part)
     things(view, color, depth, ray, cam, px[0], py[0])
     traffic(view, color, depth, ray, cam, part)
     return _expose(view, color, px, py)

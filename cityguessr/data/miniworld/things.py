@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from cityguessr.data.miniworld import noise
-from cityguessr.data.miniworld.atlas import CAR, LANDMARK
+from cityguessr.data.miniworld.atlas import CAR, LANDMARK, MAST
 from cityguessr.data.miniworld.layout import CELL
 from cityguessr.data.miniworld.plan import BEHIND
 from cityguessr.data.miniworld.view import Rays, View
@@ -90,18 +90,27 @@ def traffic(view: View, color: Tensor, depth: Tensor, ray: Rays, cam: dict[str, 
         _lay(view, color, ray, margin, tile, u, y / h, (w, h), t)
 
 
-def landmark(view: View, color: Tensor, ray: Rays, cam: dict[str, Tensor], open_sky: Tensor) -> None:
-    """The city's landmark over the roofs, in most videos; buildings hide it for some of the time."""
+def landmark(view: View, color: Tensor, depth: Tensor, ray: Rays, cam: dict[str, Tensor], part: slice) -> None:
+    """What rises over the roofs: the city's landmark, in most videos, and the masts of works nearby.
+
+    Buildings hide them for some of the time.
+    """
     plan, style = view.plan, view.style
-    if noise.key(plan.key, "landmark") % 100 >= 70:
-        return
-    tall = style.u("landmark_height", 55, 130)
-    away = float(plan.positions[-1]) + 120 + noise.key(plan.key, "away") % 160
-    x = (noise.key(plan.key, "beside") % 100 - 50) * 0.9
-    t = away - cam["s"]
-    u, v = (ray.dx * t + cam["x"] - x) * (1 / tall) + 0.5, (cam["y"] + t * ray.dy) * (1 / tall)
-    margin = torch.minimum(torch.minimum(0.5 - (u - 0.5).abs(), 0.5 - (v - 0.5).abs()), open_sky - 0.5)
-    _lay(view, color, ray, margin, LANDMARK, u, v, (tall, tall), t, haze=0.6)
+    tall = []
+    if noise.key(plan.key, "landmark") % 100 < 70:
+        size = style.u("landmark_height", 55, 130)
+        away = float(plan.positions[-1]) + 120 + noise.key(plan.key, "away") % 160
+        tall.append((LANDMARK, away, (noise.key(plan.key, "beside") % 100 - 50) * 0.9, size, size, 0.6))
+    low, high = view.reach(part)
+    for s, x in view.layout.masts:
+        if low + 2 < s < high + 250:
+            tall.append((MAST, s, x, 12.0, 30.0, 1.0))
+    for tile, s, x, w, h, haze in sorted(tall, key=lambda thing: -thing[1]):
+        t = s - cam["s"]
+        u, v = (ray.dx * t + cam["x"] - x) * (1 / w) + 0.5, (cam["y"] + t * ray.dy) * (1 / h)
+        margin = torch.minimum(0.5 - (u - 0.5).abs(), 0.5 - (v - 0.5).abs())
+        margin = torch.minimum(margin, torch.minimum(depth - t, t - 2))
+        _lay(view, color, ray, margin, tile, u, v, (w, h), t, haze=haze)
 
 
 def _lay(

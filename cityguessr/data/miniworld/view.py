@@ -73,6 +73,10 @@ class View:
         self._spans = [(starts[i], ends[i]) for i in (first, after)]
         self._position = s
 
+    def reach(self, part: slice) -> tuple[float, float]:
+        """The least and the greatest position of the camera in a block of frames."""
+        return float(self._position[part].min()), float(self._position[part].max())
+
     def spans(self, part: slice) -> list[tuple[Tensor, Tensor]]:
         """Start and end, each (frames, 1), of the covered stretches that some frame of a block may show."""
         seen = []
