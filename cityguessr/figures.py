@@ -6,9 +6,7 @@ falls under 7 points.
 
 import contextlib
 import io
-import os
 import re
-import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cityguessr import paths
+from cityguessr.data.files import write_bytes
 from cityguessr.errors import InputError
 from cityguessr.taxonomy import LEVELS
 
@@ -97,35 +96,12 @@ def save(
     _foot(fig, " · ".join(part for part in (SYNTHETIC_LABEL if synthetic else "", note) if part))
     target = (folder or paths.figures()) / name
     written = [target.with_name(f"{name}.png"), target.with_name(f"{name}.pdf")]
-    write_atomically(written[0], _png(fig))
-    write_atomically(written[1], _pdf(fig))
+    write_bytes(written[0], _png(fig))
+    write_bytes(written[1], _pdf(fig))
     if data is not None:
         written.append(target.with_name(f"{name}.csv"))
-        write_atomically(written[-1], data.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
+        write_bytes(written[-1], data.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
     return written
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a small file so that a reader sees the old one or the new one, never a part. Makes its folder.
-
-    Raises InputError, with the folder and the system's reason, where it cannot be written.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(content)
-        os.chmod(temporary, 0o644)  # a temporary file starts out private
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose a folder you may write to "
-            "(the environment variable CITYGUESSR_ROOT moves figures/)"
-        ) from None
 
 
 def frames_grid(

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from cityguessr import paths
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.files import make_folder, write_atomically
+from cityguessr.data.files import make_folder, write_atomically, write_bytes
 from cityguessr.data.text import text_features
 from cityguessr.errors import InputError
 from cityguessr.experiments import Experiment
@@ -224,9 +224,9 @@ def _train(
         report=report,
     )
     table = pd.DataFrame(trained.log).to_csv(index=False, float_format="%.6g")
-    write_atomically(folder / "log.csv", lambda file: file.write(table.encode()))
+    write_bytes(folder / "log.csv", table.encode())
     tensors = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
-    write_atomically(folder / "model.safetensors", lambda file: file.write(save(tensors)))
+    write_bytes(folder / "model.safetensors", save(tensors))
     arrays = {f"logits_{level}": trained.logits[level].numpy() for level in LEVELS}
     arrays |= {f"labels_{level}": val.labels[level].numpy() for level in LEVELS}
     arrays |= {"clip_ids": np.array(val.clip_ids), "video_ids": np.array(val.video_ids)}
@@ -255,7 +255,7 @@ def _train(
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def _git() -> dict[str, Any] | None:

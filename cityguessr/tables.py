@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cityguessr import figures, paper, paths, profiles
+from cityguessr.data.files import write_bytes
 from cityguessr.errors import InputError
 from cityguessr.taxonomy import LEVELS
 
@@ -117,7 +118,7 @@ def write(frame: pd.DataFrame, caption: str, folder: Path | None = None) -> list
     written = []
     for ending, text in contents.items():
         written.append(target.with_name(f"{grid.table}.{ending}"))
-        figures.write_atomically(written[-1], text.encode())
+        write_bytes(written[-1], text.encode())
     return written
 
 

@@ -89,7 +89,7 @@ def test_type_is_readable_at_the_printed_size(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_and_a_name_that_is_a_path(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
-    with pytest.raises(InputError, match=r"cannot be written .*choose a folder"):
+    with pytest.raises(InputError, match=r"cannot be written .*choose another folder"):
         figures.save(_figure(), "a", None, synthetic=False, folder=tmp_path / "taken")
     with pytest.raises(InputError, match="figure name"):
         figures.save(_figure(), "../a", None, synthetic=False, folder=tmp_path)

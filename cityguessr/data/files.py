@@ -69,6 +69,12 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
         raise
 
 
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a small file, and the folders above it, in the manner of `write_atomically`."""
+    make_folder(Path(path).parent)
+    write_atomically(path, lambda file: file.write(content))
+
+
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Create a folder and those above it. Raises InputError, naming it, where that is impossible."""
     path = Path(path)

@@ -20,7 +20,7 @@ import torch
 
 from cityguessr import video
 from cityguessr.data.clips import FORMAT, INDEX, META, REJECTED, TAXONOMY, TEXT, PreparedClips
-from cityguessr.data.files import PARTIAL, make_folder, write_atomically
+from cityguessr.data.files import PARTIAL, make_folder, write_atomically, write_bytes
 from cityguessr.data.shards import JPEG_QUALITY, SceneLabeller, Shard, ShardJob, read_shard, write_shard
 from cityguessr.data.sources import SPLITS, ClipRef, Source
 from cityguessr.errors import InputError
@@ -187,7 +187,7 @@ def _agree_on_plan(out: Path, plan: dict[str, Any]) -> str:
         others = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
         if others:
             raise InputError(f"{out}: holds other files ({sorted(others)[0]}, ...); choose an empty or a new folder")
-        write_atomically(path, lambda file: file.write(json.dumps(plan, indent=1).encode()))
+        write_bytes(path, json.dumps(plan, indent=1).encode())
     try:
         found = json.loads(path.read_bytes())
         differences = [f"{key} {found.get(key)!r}, now {plan[key]!r}" for key in plan if found.get(key) != plan[key]]
@@ -220,7 +220,7 @@ def _finish(
     prepared, listed = sum(shard.rows for shard in shards), sum(shard.listed for shard in shards)
     lines = io.StringIO()
     csv.writer(lines, lineterminator="\n").writerows([("clip_id", "path", "reason"), *rejected])
-    write_atomically(out / REJECTED, lambda file: file.write(lines.getvalue().encode()))
+    write_bytes(out / REJECTED, lines.getvalue().encode())
     if not prepared:
         raise InputError(f"none of the {listed} clips of {source.name} could be prepared; the first: {rejected[0][2]}")
 
@@ -233,11 +233,11 @@ def _finish(
     with tempfile.TemporaryDirectory() as folder:
         source.taxonomy.to_csv(Path(folder) / TAXONOMY)
         tree = (Path(folder) / TAXONOMY).read_bytes()
-    write_atomically(out / TAXONOMY, lambda file: file.write(tree))
+    write_bytes(out / TAXONOMY, tree)
     if text is not None:
         from safetensors.numpy import save
 
-        write_atomically(out / TEXT, lambda file: file.write(save({"city": text})))
+        write_bytes(out / TEXT, save({"city": text}))
     columns = ["clip_id", "video_id", "split", *LEVELS, "frame_scenes", "gps"]
     index = pa.concat_tables([pq.read_table(out / name, columns=columns) for name in names])
     index = index.replace_schema_metadata(None)
@@ -256,7 +256,7 @@ def _finish(
         "shards": [{"file": name, "rows": shard.rows} for name, shard in zip(names, shards, strict=True)],
         "fingerprint": digest.hexdigest()[:32],
     }
-    write_atomically(out / META, lambda file: file.write(json.dumps(meta, indent=1).encode()))
+    write_bytes(out / META, json.dumps(meta, indent=1).encode())
 
 
 def _counts(index: Any, split: str, source: Source) -> dict[str, Any]:
