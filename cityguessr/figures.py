@@ -162,10 +162,14 @@ def frames_grid(
 
 def _foot(fig: "Figure", text: str) -> None:
     """Put one muted line below everything on the figure, replacing the one of an earlier call."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     for old in [t for t in fig.texts if t.get_gid() == "foot"]:
         old.remove()
     if not text:
         return
+    if not hasattr(fig.canvas, "get_renderer"):  # closed by a notebook at the end of the cell that drew it
+        FigureCanvasAgg(fig)
     fig.canvas.draw()  # the layout settles when drawn, and only then is it known what lies lowest
     width, height = fig.get_size_inches()
     box = fig.get_tightbbox(fig.canvas.get_renderer())
@@ -205,7 +209,9 @@ def _png(fig: "Figure") -> bytes:
     dpi = 200.0
     while len(content) > MAX_PNG_BYTES:
         size = (round(image.width * dpi / 200), round(image.height * dpi / 200))
-        content = _encoded(image.resize(size, Image.Resampling.LANCZOS).quantize(256), dpi)
+        small = image.resize(size, Image.Resampling.LANCZOS)
+        palette = small.quantize(256)  # dithered to it, so that skies show no steps
+        content = _encoded(small.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG), dpi)
         dpi *= 0.9
     return content
 

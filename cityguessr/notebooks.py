@@ -3,7 +3,7 @@
     python -m cityguessr.notebooks list
     python -m cityguessr.notebooks run table4 --profile cityguessr68k --seeds 0,1,2 -p epochs 2
     python -m cityguessr.notebooks paper          # all of them in order, from the embedded default
-    python -m cityguessr.notebooks refresh        # the same, and keep the outputs in notebooks/
+    python -m cityguessr.notebooks refresh [NAME...]   # run, and keep the outputs in notebooks/
 
 papermill does the running. An unknown parameter or a value of the wrong type is an error before anything runs, here and
 in plain papermill, where
@@ -193,7 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cityguessr.notebooks", description="Run the notebooks, strictly.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the notebooks and their parameters")
-    commands.add_parser("refresh", help="run all with their defaults and keep the outputs in notebooks/")
+    refresh = commands.add_parser("refresh", help="run with the defaults and keep the outputs in notebooks/")
+    refresh.add_argument("names", nargs="*", metavar="NAME", help="as for run; all of them when left out")
     run = commands.add_parser("run", help="run the named notebooks")
     run.add_argument("names", nargs="+", metavar="NAME", help="32, table4, table_s3, fig_s5, 40_world_maps, ...")
     paper = commands.add_parser("paper", help="run all in order")

@@ -246,8 +246,8 @@ def _copy(model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def _line(row: dict[str, float], epochs: int) -> str:
-    accuracies = "  ".join(f"{level} {row[f'val_{level}']:4.1f}" for level in LEVELS)
-    return f"epoch {row['epoch']:>2}/{epochs}  loss {row['loss']:6.3f}   correct (%): {accuracies}"
+    accuracies = " ".join(f"{level} {row[f'val_{level}']:4.1f}" for level in LEVELS)
+    return f"epoch {row['epoch']:>2}/{epochs}  loss {row['loss']:5.2f}  correct %: {accuracies}"
 
 
 def _identity(config: ModelConfig) -> str:

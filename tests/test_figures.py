@@ -12,6 +12,7 @@ from PIL import Image
 mpl.use("agg")
 
 import matplotlib.pyplot as plt
+from matplotlib.backend_bases import FigureCanvasBase
 
 from cityguessr import figures
 from cityguessr.errors import InputError
@@ -85,6 +86,14 @@ def test_type_is_readable_at_the_printed_size(tmp_path: Path) -> None:
     figures.save(fig, "a", None, synthetic=True, folder=tmp_path)
     sizes = [t.get_fontsize() for t in fig.findobj(mpl.text.Text) if t.get_text()]
     assert min(sizes) >= 7
+
+
+def test_a_figure_that_its_notebook_cell_has_closed_is_saved_all_the_same(tmp_path: Path) -> None:
+    fig = _figure()
+    plt.close(fig)
+    FigureCanvasBase(fig)  # what is left of its canvas then
+    png = figures.save(fig, "a", None, synthetic=True, folder=tmp_path)[0]
+    assert png.stat().st_size > 1000
 
 
 def test_a_folder_that_cannot_be_written_and_a_name_that_is_a_path(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cityguessr import paths
 from cityguessr.data.miniworld.plan import VideoPlan
 from cityguessr.data.miniworld.world import VERSION, MiniWorld, MiniWorldConfig
 from cityguessr.errors import InputError
@@ -93,7 +94,7 @@ def _write_videos(world: MiniWorld, root: Path, workers: int, device: str | torc
     by_city: dict[int, list[str]] = {}
     for video in todo:
         by_city.setdefault(video.city, []).append(video.video_id)
-    label = f"MiniWorld: videos written to {root}"
+    label = f"MiniWorld: videos written to {os.path.relpath(root, paths.root())}"
     jobs = _in_turn if workers == 1 else _in_parallel
     for _ in track(jobs(world, root, list(by_city.values()), workers, device), label, len(todo)):
         pass
