@@ -1,11 +1,13 @@
 """Video encoders: frames in, one feature vector a clip out (paper, section 4.2)."""
 
+import hashlib
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from cityguessr.errors import InputError
+from cityguessr.paths import data
 
 
 class VideoMAE(nn.Module):
@@ -69,17 +71,29 @@ class VideoMAE(nn.Module):
 BACKBONES = {"videomae": VideoMAE}
 
 
+def local_weights(name: str) -> Path:
+    """Where a checkpoint of that hub name is looked for first: `data/weights/<last part of the name>`."""
+    return data() / "weights" / Path(name).name
+
+
+def weights_version(name: str | None) -> str | None:
+    """A digest of the checkpoint file in `local_weights`; the bare name for one that the hub keeps, None for none."""
+    if name is None or not (file := local_weights(name) / "model.safetensors").is_file():
+        return name
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def _load_pretrained(model_class: type, config: object, name: str, allow_downloads: bool) -> nn.Module:
     """Load a transformers encoder and insist that every one of its weights came from the checkpoint.
 
     Some releases of transformers (5.6 to 5.16) load VideoMAE with the query and value biases left at zero and say
     nothing; a partial load must never pass for a pretrained model.
     """
+    from safetensors import SafetensorError
     from transformers.utils import logging
 
-    from cityguessr.paths import data
-
-    local = data() / "weights" / Path(name).name
+    local = local_weights(name)
     source = str(local) if local.is_dir() else name
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # the classifier head that the encoder does not need is no news to the reader
@@ -91,10 +105,17 @@ def _load_pretrained(model_class: type, config: object, name: str, allow_downloa
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
+    except (SafetensorError, EOFError) as error:
+        raise InputError(f"{source}: the weights are damaged ({error}); fetch model.safetensors again") from None
     except OSError:
         raise InputError(
             f"the weights {name!r} are not on this machine; put the checkpoint's config.json and model.safetensors "
-            f"into {local} (about 90 MB for ViT-S), or allow downloads (allow_downloads=True) where there is a network"
+            f"into {local} (about 90 MB for ViT-S), or "
+            + (
+                "try again with a network"
+                if allow_downloads
+                else "allow downloads (allow_downloads=True) where there is a network"
+            )
         ) from None
     finally:
         logging.set_verbosity(verbosity)

@@ -34,7 +34,9 @@ EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
         Experiment("cityguessr", "CityGuessr (soft scenes, TLA with all hierarchies)"),
-        Experiment("cityguessr_as_released", "CityGuessr, as the released code computes it", base="released"),
+        Experiment(
+            "cityguessr_as_released", "CityGuessr, as released (frames as the profile has them)", base="released"
+        ),
     )
 }
 

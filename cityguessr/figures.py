@@ -73,6 +73,7 @@ def save(
     *,
     synthetic: bool,
     note: str = "",
+    profile: str = "mini",
     folder: Path | None = None,
 ) -> list[Path]:
     """Write a figure as `<name>.png` (200 dpi), `<name>.pdf` and, with data, `<name>.csv` into the figures' folder.
@@ -86,7 +87,8 @@ def save(
         data: the plotted numbers, a column a variable (the index is not written); None for pictures alone.
         synthetic: whether it shows MiniWorld; a small label below the figure then says so.
         note: a short remark beside that label, such as the number of seeds.
-        folder: where to write, `figures/` of the project when left out.
+        profile: the scale it was rendered at, which decides the folder (`paths.figures`).
+        folder: where to write instead.
 
     Returns the paths written. Raises InputError for a name that is no plain file name or a folder that cannot be
     written.
@@ -94,7 +96,7 @@ def save(
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise InputError(f"figure name {name!r}: use letters, digits, '_', '-' and '.'")
     _foot(fig, " · ".join(part for part in (SYNTHETIC_LABEL if synthetic else "", note) if part))
-    target = (folder or paths.figures()) / name
+    target = (folder or paths.figures(profile)) / name
     written = [target.with_name(f"{name}.png"), target.with_name(f"{name}.pdf")]
     write_bytes(written[0], _png(fig))
     write_bytes(written[1], _pdf(fig))

@@ -99,7 +99,7 @@ def guess(path: str | Path, model: Run | CityGuessr, k: int = 5) -> Guess:
     """
     network = model.model() if isinstance(model, Run) else model
     synthetic = isinstance(model, Run) and model.provenance["data"]["synthetic"]
-    frames = video.read_frames(path, network.config.frames, network.config.size)
+    frames = video.read_frames(path, network.config.frames, network.config.size, network.config.sampling)
     return guess_frames(frames, network, k, path=Path(path), synthetic=synthetic)
 
 
@@ -107,12 +107,16 @@ def guess(path: str | Path, model: Run | CityGuessr, k: int = 5) -> Guess:
 def guess_frames(
     frames: np.ndarray, model: CityGuessr, k: int = 5, *, path: Path = Path("frames"), synthetic: bool = False
 ) -> Guess:
-    """The same for frames in memory: uint8 (T, size, size, 3), as many and as large as the model takes."""
+    """The same for frames in memory: uint8 (T, size, size, 3), as many and as large as the model takes.
+
+    A model configured as released answers without the products of Eq. 5: its `chain` need not start at the first of
+    the cities listed.
+    """
     batch = torch.from_numpy(frames).permute(0, 3, 1, 2)[None]  # (1, T, 3, H, W)
-    refined = hierarchy.refine(model.eval()(batch).logits, model.taxonomy)
-    shares = {level: (p / p.sum(dim=1, keepdim=True))[0] for level, p in refined.items()}
-    best = {level: p.topk(min(k, len(p))) for level, p in shares.items()}
-    chain = model.taxonomy.chain(best["city"].indices[0])
+    logits = model.eval()(batch.to(next(model.parameters()).device)).logits
+    scores = hierarchy.path_scores(logits, model.taxonomy)  # their softmax is Eq. 5 divided by its sum
+    best = {level: score[0].softmax(dim=0).cpu().topk(min(k, score.shape[1])) for level, score in scores.items()}
+    chain = hierarchy.predict(logits, model.taxonomy, "codependent", model.config.products)
     return Guess(
         path=path,
         taxonomy=model.taxonomy,

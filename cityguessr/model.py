@@ -215,6 +215,13 @@ class CityGuessr(nn.Module):
             want = f"(B, {self.config.frames}, 3, {self.config.size}, {self.config.size})"
             raise InputError(f"frames have shape {tuple(frames.shape)}; this model takes {want}")
         features = self.backbone(self.prepare_frames(frames))  # (B, width)
+        with torch.autocast(
+            frames.device.type, enabled=False
+        ):  # bfloat16 is for the backbone: 8.01 and 8.03 are one there
+            return self.head(features.float(), need_weights)
+
+    def head(self, features: Tensor, need_weights: bool = False) -> Output:
+        """All that follows the backbone: features (B, width) -> `Output`."""
         logits = {level: self.classifiers[level](features) for level in LEVELS}  # Fig. 5: PV_H1 .. PV_H4
         if self.attention is None:
             return Output(logits)

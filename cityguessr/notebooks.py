@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cityguessr import paths
+from cityguessr.data.files import make_folder
 from cityguessr.errors import InputError
 from cityguessr.parameters import bind, check_parameters, declared, read_parameters, unknown
 
@@ -109,7 +110,7 @@ def execute(notebook: Path, parameters: Mapping[str, Any], output: Path, echo: T
 
     # It warns about a declared `str | None`, which its inspection overlooks; here every name has been checked.
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     papermill.execute_notebook(
         str(notebook),
@@ -144,8 +145,9 @@ def keep_outputs(executed: Path, notebook: Path) -> None:
 
 
 def written_since(start: float) -> list[Path]:
-    """Files under `figures/` that were written after `start` (seconds since the epoch), relative to the root."""
-    files = sorted(path for path in paths.figures().rglob("*") if path.is_file())
+    """Figures and tables that were written after `start` (seconds since the epoch), relative to the root."""
+    folders = (paths.figures(), paths.runs() / "figures")
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     return [path.relative_to(paths.root()) for path in files if path.stat().st_mtime >= start]
 
 
@@ -218,32 +220,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     files = written_since(start)
-    print(f"wrote {len(files)} files under figures/" + "".join(f"\n    {file}" for file in files))
+    print(f"files written for figures and tables: {len(files)}" + "".join(f"\n    {file}" for file in files))
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
     print(f"{'done' if done else 'stopped'} after {duration(time.time() - start)}; largest notebook {memory:.1f} GB")
     return 0 if done else 1
 
 
 def _plan(notebooks: Sequence[Path], options: argparse.Namespace) -> list[tuple[Path, dict[str, Any]]]:
-    """Each notebook with its checked parameters. `--profile` and `--seeds` reach the notebooks that declare such
-    names, and at least one must; `-p` and `-f` must be known to every notebook named."""
+    """Each notebook with its checked parameters. A name reaches the notebooks that declare it; one at least must."""
     shared: dict[str, Any] = {}
+    texts = dict(getattr(options, "texts", ()))
     if profile := getattr(options, "profile", None):
         shared |= read_parameters(profile_file(profile))
     if seeds := getattr(options, "seeds", None):
         shared["seeds"] = seeds
-    for name in shared:
+    for file in getattr(options, "files", ()):
+        shared |= read_parameters(file)
+    for name in shared | texts:
         if not any(name in declared(notebook) for notebook in notebooks):
             every = {known: None for notebook in notebooks for known in declared(notebook)}
             raise unknown(name, every, ", ".join(notebook.stem for notebook in notebooks) or "notebooks/")
-    own: dict[str, Any] = {}
-    for file in getattr(options, "files", ()):
-        own |= read_parameters(file)
     plan = []
     for notebook in notebooks:
         known = declared(notebook)
-        values = {name: value for name, value in shared.items() if name in known} | own
-        plan.append((notebook, bind(notebook, values, dict(getattr(options, "texts", ())))))
+        values, typed = ({k: v for k, v in given.items() if k in known} for given in (shared, texts))
+        plan.append((notebook, bind(notebook, values, typed)))
     return plan
 
 

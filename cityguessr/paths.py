@@ -30,6 +30,9 @@ def runs() -> Path:
     return root() / "runs"
 
 
-def figures() -> Path:
-    """The folder of rendered figures and tables: `<root>/figures`."""
-    return root() / "figures"
+def figures(profile: str = "mini") -> Path:
+    """The folder of rendered figures and tables: `<root>/figures` for the default, `runs/figures/<profile>` for others.
+
+    `figures/` is what the default run renders and what is in git; a run at another scale leaves it alone.
+    """
+    return root() / "figures" if profile == "mini" else runs() / "figures" / profile

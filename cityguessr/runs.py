@@ -21,6 +21,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from cityguessr import paths
+from cityguessr.backbones import weights_version
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.files import make_folder, write_atomically, write_bytes
 from cityguessr.data.text import text_features
@@ -124,6 +125,7 @@ def ensure(
     allow_downloads: bool = False,
     device: str = "auto",
     workers: int = 2,
+    clips: PreparedClips | None = None,
     report: Callable[[str], None] = print,
 ) -> Run:
     """The run of an experiment at a profile's scale with a seed: trained now, unless it is there already.
@@ -135,12 +137,23 @@ def ensure(
         data_root: the real release, for a profile that reads one.
         device: "auto", or "cpu".
         workers: processes that render and prepare clips where these are not there yet.
+        clips: prepared clips of your own to train on, in place of the profile's; they must be as many frames, of that
+            size, as the model takes.
         report: gets a line an epoch.
+
+    Raises:
+        InputError: for unknown names, data that cannot be prepared, weights that are not there, and where several
+            processes (`accelerate launch`) would train one run: spread seeds and experiments over them instead.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            "a run is trained by one process; start one per seed or experiment (each with its own GPU in "
+            "CUDA_VISIBLE_DEVICES) in place of accelerate launch"
+        )
     experiment = get_experiment(experiment) if isinstance(experiment, str) else experiment
     profile = get_profile(profile) if isinstance(profile, str) else profile
     config = experiment.config(profile)
-    clips = prepared(profile, config, data_root, workers)
+    clips = prepared(profile, config, data_root, workers) if clips is None else clips
     text = _text(clips, config, allow_downloads)
     identity = {
         "experiment": experiment.name,
@@ -148,7 +161,8 @@ def ensure(
         "seed": seed,
         "model": dataclasses.asdict(config),
         "training": profile.training(),
-        "code": code_version(),
+        "code": code_version(("hierarchy.py",) if config.selection == "best_on_validation" else ()),
+        "weights": weights_version(config.pretrained),
         "data": clips.fingerprint,
         "text": None if text is None else hashlib.sha256(text.numpy().tobytes()).hexdigest(),
     }
@@ -176,10 +190,13 @@ def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> T
     return clips.text_features
 
 
-def code_version() -> str:
-    """A digest of the code that decides what a run computes, blind to comments, docstrings and layout."""
+def code_version(more: tuple[str, ...] = ()) -> str:
+    """A digest of the code that decides what a run computes, blind to comments, docstrings and layout.
+
+    `more` names further modules that do so for this run.
+    """
     digest = hashlib.sha256()
-    for name in _CORE:
+    for name in _CORE + more:
         tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
@@ -206,9 +223,8 @@ def _train(
 
     from cityguessr.training import train
 
-    start = time.time()
     _write_json(folder / "config.json", identity)
-    clips.taxonomy.to_csv(folder / "taxonomy.csv")
+    write_bytes(folder / "taxonomy.csv", clips.taxonomy.csv().encode())
     val = clips.split("val")
     trained = train(
         config,
@@ -233,7 +249,7 @@ def _train(
     if trained.scene is not None:
         arrays["scene"] = trained.scene.numpy()
     write_atomically(folder / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
-    seconds = time.time() - start
+    seconds = sum(row["seconds"] for row in trained.log)  # of every session that had a part in it
     provenance = identity | {
         "epoch": trained.epoch,
         "parameters": sum(p.numel() for p in trained.model.parameters()),
@@ -243,6 +259,7 @@ def _train(
             "folder": os.path.relpath(clips.folder, paths.root()),
             "fingerprint": clips.fingerprint,
             "synthetic": clips.synthetic,
+            "clips": clips.meta["clips"],
         },
         "git": _git(),
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in _PACKAGES},

@@ -109,7 +109,7 @@ def write(frame: pd.DataFrame, caption: str, folder: Path | None = None) -> list
     paths. Raises InputError where they cannot be written.
     """
     grid = _Grid(frame)
-    target = (folder or paths.figures() / "tables") / grid.table
+    target = (folder or paths.figures(frame["profile"].iloc[0]) / "tables") / grid.table
     contents = {
         "csv": frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"),
         "md": _markdown(grid, caption),

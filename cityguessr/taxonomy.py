@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import itertools
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -190,13 +191,17 @@ class Taxonomy:
             )
         return out
 
+    def csv(self) -> str:
+        """The tree as the text of a CSV file that `from_csv` reads back."""
+        rows, text = self.rows(), io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
     def to_csv(self, path: str | Path) -> None:
-        """Write the tree as a CSV file that `from_csv` reads back."""
-        rows = self.rows()
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        """Write `csv()` to a file."""
+        Path(path).write_text(self.csv(), encoding="utf-8")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Taxonomy) and self.rows() == other.rows()

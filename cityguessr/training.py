@@ -1,19 +1,23 @@
 """The training loop (paper, section 5.2): Adam, one loss of three, a log line an epoch, exact resume."""
 
 import dataclasses
+import io
 import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from cityguessr import hierarchy, losses
+from cityguessr.data.files import write_bytes
 from cityguessr.data.scenes import scene_label
 from cityguessr.errors import InputError
 from cityguessr.model import CityGuessr, ModelConfig, Output
@@ -51,7 +55,7 @@ class ClipTensors(Dataset):
         if config.scene_labels:
             for index in range(len(clips)):
                 scenes = clips.frame_scenes(index)
-                if scenes is None:
+                if scenes is None or scenes.isnan().any():
                     raise InputError(
                         f"clip {clips.clip_ids[index]}: no scene labels, which the scene loss needs; prepare the data "
                         "with a scene labeller (see cityguessr.data.scenes), or train with scene_labels=None"
@@ -137,8 +141,15 @@ def train(
     """
     if config.text_labels and text is None:
         raise InputError("this model aligns text; give the text features of the cities (cityguessr.data.text)")
+    if text is not None and tuple(text.shape) != (taxonomy.size("city"), config.text_dim):
+        raise InputError(
+            f"text features are {tuple(text.shape)}, the model wants ({taxonomy.size('city')}, {config.text_dim}): "
+            f"text_encoder ({config.text_encoder!r}) and text_dim must agree"
+        )
     set_seed(seed)
     model = CityGuessr(config, taxonomy, allow_downloads)
+    if "WORLD_SIZE" not in os.environ:  # one process: an earlier training may have run on another device
+        AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=_precision(device))
     sets = {"train": ClipTensors(train_clips, config, profile.workers == 0)}
     sets["val"] = ClipTensors(val_clips, config, profile.workers == 0)
@@ -157,6 +168,7 @@ def train(
         report(f"resumed after epoch {first} of {config.epochs}")
     for epoch in range(first, config.epochs):
         sampler.epoch = epoch
+        start = time.perf_counter()
         set_seed(seed * 1_000_003 + epoch)
         row = {"epoch": epoch + 1} | _one_epoch(
             model, train_loader, optimizer, text, config, profile, accelerator, epoch
@@ -166,7 +178,7 @@ def train(
             f"val_{level}": value
             for level, value in hierarchy.accuracy(logits, val_clips.labels, taxonomy, products=config.products).items()
         }
-        log.append(row)
+        log.append(row | {"seconds": round(time.perf_counter() - start, 2)})
         report(_line(row, config.epochs))
         if config.selection == "best_on_validation" and (best is None or row["val_city"] > best["val_city"]):
             best = {"epoch": epoch + 1, "val_city": row["val_city"], "model": _copy(plain)}
@@ -181,19 +193,41 @@ def train(
     return Trained(plain.eval(), logits, scene, best["epoch"] if best else len(log), log)
 
 
+def predict(
+    model: CityGuessr, clips: Any, profile: Profile, limit: int | None = None, device: str = "auto"
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A trained model's logits on a split of prepared clips, and the labels beside them.
+
+    Args:
+        limit: take at most so many clips, evenly spread over the split.
+        device: as in `train`.
+
+    Returns:
+        level -> float32 (N, number of classes) on the CPU, and level -> LongTensor (N,).
+    """
+    count = len(clips) if limit is None else min(limit, len(clips))
+    chosen = [i * len(clips) // count for i in range(count)]
+    bare = model.config.replace(scene_labels=None)
+    subset = Subset(ClipTensors(clips, bare, profile.workers == 0), chosen)
+    model = model.to("cuda" if device == "auto" and torch.cuda.is_available() else "cpu")
+    logits, _ = evaluate(model, DataLoader(subset, 64, num_workers=profile.workers))
+    return logits, {level: clips.labels[level][chosen] for level in LEVELS}
+
+
 @torch.no_grad()
 def evaluate(
-    model: torch.nn.Module, loader: DataLoader, accelerator: Accelerator
+    model: torch.nn.Module, loader: DataLoader, accelerator: Accelerator | None = None
 ) -> tuple[dict[str, Tensor], Tensor | None]:
     """Logits of a whole split, on the CPU in float32: level -> (N, number of classes), and the scenes' (N, scenes)."""
+    device = next(model.parameters()).device
     model.eval()
     parts: dict[str, list[Tensor]] = {level: [] for level in (*LEVELS, "scene")}
     for frames, _, _ in loader:
-        output = model(frames)
-        for level in LEVELS:
-            parts[level].append(accelerator.gather_for_metrics(output.logits[level]).float().cpu())
-        if output.scene is not None:
-            parts["scene"].append(accelerator.gather_for_metrics(output.scene).float().cpu())
+        output = model(frames.to(device))
+        answers = dict(output.logits) | ({} if output.scene is None else {"scene": output.scene})
+        for name, tensor in answers.items():
+            tensor = accelerator.gather_for_metrics(tensor) if accelerator else tensor
+            parts[name].append(tensor.float().cpu())
     scene = torch.cat(parts.pop("scene")) if parts["scene"] else None
     return {level: torch.cat(parts[level]) for level in LEVELS}, scene
 
@@ -271,9 +305,9 @@ def _save(
         "log": log,
         "best": best,
     }
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)  # a checkpoint is whole or absent
+    buffer = io.BytesIO()  # torch's own writer hides a full disk behind an error of its own
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def _resume(

@@ -58,6 +58,8 @@ if [ -f $stamp ] && [ -x $venv/bin/python ] && have=$(recipe $venv/bin/python 2>
     [ "$wanted" != "$(cat $stamp)" ] || exit 0
     # Another lock in the same place with the same Python: change what differs. Anything else: start from nothing.
     [ "$(printf '%s\n' "$wanted" | head -n 2)" = "$(head -n 2 $stamp)" ] || rm $stamp
+else
+    rm -f $stamp  # no environment, or one whose Python no longer runs
 fi
 
 if [ -f $stamp ]; then

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
-from cityguessr.backbones import VideoMAE
+from cityguessr.backbones import VideoMAE, local_weights, weights_version
 from cityguessr.errors import InputError
 
 SIZES = {"frames": 4, "size": 32, "patch": 16, "width": 24, "depth": 2, "heads": 2}
@@ -59,6 +59,27 @@ def test_a_checkpoint_without_the_biases_is_refused(published: tuple[Path, dict[
 def test_a_checkpoint_of_another_width_is_refused(published: tuple[Path, dict[str, torch.Tensor]]) -> None:
     with pytest.raises(InputError, match="encoder weights are not in the checkpoint or have another shape"):
         VideoMAE(**(SIZES | {"width": 48}), pretrained=str(published[0]))
+
+
+def test_a_damaged_checkpoint_is_named(published: tuple[Path, dict[str, torch.Tensor]]) -> None:
+    file = published[0] / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"videomae-tiny: the weights are damaged .*fetch model\.safetensors again"):
+        VideoMAE(**SIZES, pretrained=str(published[0]))
+
+
+def test_another_checkpoint_under_the_same_name_is_another_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    assert weights_version("MCG-NJU/videomae") == "MCG-NJU/videomae"
+    folder = local_weights("MCG-NJU/videomae")
+    folder.mkdir(parents=True)
+    versions = []
+    for content in (b"one", b"two"):
+        (folder / "model.safetensors").write_bytes(content)
+        versions.append(weights_version("MCG-NJU/videomae"))
+    assert len({"MCG-NJU/videomae", *versions}) == 3
 
 
 def test_absent_weights_are_named_with_size_and_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -157,3 +157,13 @@ def test_unknown_switches_and_shapes_are_refused(taxonomy: Taxonomy) -> None:
         InputError, match=r"frames have shape \(1, 5, 3, 32, 32\); this model takes \(B, 4, 3, 32, 32\)"
     ):
         tiny(taxonomy)(torch.rand(1, 5, 3, 32, 32))
+
+
+def test_only_the_backbone_runs_in_bfloat16(taxonomy: Taxonomy) -> None:
+    """bfloat16 has 8 bits of mantissa: logits of 8.01 and 8.03 would be one, and ties would decide the tables."""
+    model, frames = tiny(taxonomy), torch.rand(1, 4, 3, 32, 32)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output = model(frames)
+    assert {output.scene.dtype, output.text.dtype, *(v.dtype for v in output.logits.values())} == {torch.float32}
+    city = output.logits["city"]
+    assert not torch.equal(city, city.bfloat16().float())

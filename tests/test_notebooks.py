@@ -176,7 +176,7 @@ def test_a_failing_cell_is_shown_and_nothing_is_taken_for_whole(house: Path, cap
         ("run 40 --seeds 0", "40_world_maps has no parameter 'seeds'"),
         ("run table4 --profile minni", "no profile 'minni'"),
         ("run table7", "'table7' is no notebook"),
-        ("run table4 40 -p rate 1", "40_world_maps has no parameter 'rate'"),
+        ("run table4 40 -p ratio 1", "no parameter 'ratio'. Did you mean rate?"),
     ],
 )
 def test_bad_parameters_stop_before_anything_runs(

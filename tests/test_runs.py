@@ -1,15 +1,17 @@
 """Runs: trained once, found again, told apart by what changes a result, and with their provenance."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from making import make_release, make_video
 
 from cityguessr import profiles, runs
 from cityguessr.errors import InputError
-from cityguessr.guess import guess
+from cityguessr.guess import guess, guess_frames
 from cityguessr.taxonomy import LEVELS
 
 SIZES = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "epochs": 2}
@@ -63,6 +65,7 @@ def test_what_a_run_holds(root: Path) -> None:
         "folder": "data/prepared/tiny-uniform-4x32",
         "fingerprint": run.clips().fingerprint,
         "synthetic": False,
+        "clips": {"listed": 9, "prepared": 9, "rejected": 0},
     }
     assert {"python", "torch", "transformers"} <= set(provenance["versions"])
     assert {"git", "hardware", "seconds", "parameters"} <= set(provenance)
@@ -133,6 +136,65 @@ def test_unknown_names_are_refused(root: Path) -> None:
         runs.ensure("citygesser", TINY)
     with pytest.raises(InputError, match="the profile 'fresh' reads the real data set; give its folder as data_root"):
         runs.ensure("cityguessr", profiles.Profile("fresh", "release", False, "", SIZES))
+
+
+def test_your_own_prepared_clips_can_be_trained_on(root: Path) -> None:
+    first = ensure(root)
+    assert ensure(root, data_root=None, clips=first.clips()).folder == first.folder
+
+
+def test_a_prepared_set_is_held_against_its_source(root: Path, tmp_path: Path) -> None:
+    ensure(root)
+    with pytest.raises(InputError, match=r"labels_list|no such folder"):
+        ensure(root, data_root=tmp_path / "mistyped")
+    other = make_release(tmp_path / "other", clips=4, frames=8)
+    with pytest.raises(InputError, match="holds a preparation of another source"):
+        ensure(root, data_root=other)
+
+
+def test_a_release_with_an_archive_missing_is_no_data_set(root: Path, tmp_path: Path) -> None:
+    broken = make_release(tmp_path / "release", clips=3, frames=8)
+    shutil.rmtree(broken / "train" / "Paris")
+    partial = profiles.Profile("partial", "release", False, "", TINY.overrides, 4, workers=0)
+    with pytest.raises(InputError, match=r"2 of 9 clips were rejected, the first because .*mend the source"):
+        ensure(root, profile=partial, data_root=broken)
+
+
+def test_a_run_belongs_to_one_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="a run is trained by one process"):
+        ensure(root)
+
+
+@pytest.mark.parametrize("folder", ["data", "runs"])
+def test_a_place_that_cannot_be_written_is_named(root: Path, tmp_path: Path, folder: str, monkeypatch: object) -> None:
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    (tmp_path / folder).write_text("a file where the folder should be")
+    with pytest.raises(InputError, match=rf"{folder}.*(choose another folder|cannot be written)"):
+        ensure(root)
+
+
+def test_a_released_model_answers_without_products(root: Path) -> None:
+    """`products=False` reads the path off the likeliest city as it is, as the released code does."""
+    model = ensure(root).model()
+    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    sure = {"city": [0.0, 1.0, 0.9], "state": [0.0, 0.0, 9.0], "country": [0.0, 0.0], "continent": [0.0, 0.0]}
+    for level in LEVELS:
+        torch.nn.init.zeros_(model.classifiers[level].weight)
+        model.classifiers[level].bias.data = torch.tensor(sure[level])
+    described = guess_frames(frames, model)
+    model.config = model.config.replace(products=False)
+    released = guess_frames(frames, model)
+    assert (described.chain["city"], released.chain["city"]) == (2, 1)
+
+
+def test_heads_that_contradict_each_other_utterly_still_give_probabilities(root: Path) -> None:
+    model = ensure(root).model()
+    for i, level in enumerate(LEVELS):
+        torch.nn.init.zeros_(model.classifiers[level].weight)
+        model.classifiers[level].bias.data = 500.0 * torch.eye(3)[i % 2, : model.taxonomy.size(level)]
+    answer = guess_frames(np.zeros((4, 32, 32, 3), np.uint8), model)
+    assert all(answer.probabilities[level].isfinite().all() for level in LEVELS)
 
 
 def test_guess_a_video_of_ones_own(root: Path, tmp_path: Path) -> None:

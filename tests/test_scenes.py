@@ -148,3 +148,11 @@ def test_another_sheet_is_refused(tmp_path: Path) -> None:
     path.write_text("\n".join([*lines[:9], lines[9].replace("1", "0"), *lines[10:]]))
     with pytest.raises(InputError, match=r"sheet\.csv, line 10: not a name"):
         scenes.read_hierarchy(path)
+
+
+def test_a_clip_labelled_as_a_whole_has_no_first_frame_and_shares_that_add_up() -> None:
+    counts = torch.zeros(1, 16)
+    counts[0, 3], counts[0, 5] = 12, 3  # counts of frames in place of shares
+    assert scenes.scene_label(counts, "soft").tolist() == pytest.approx([0, 0, 0, 0.8, 0, 0.2] + [0] * 10)
+    with pytest.raises(InputError, match="the scene of the first frame is not known"):
+        scenes.scene_label(counts, "first")

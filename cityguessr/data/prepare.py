@@ -7,7 +7,6 @@ import io
 import json
 import multiprocessing
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
@@ -230,9 +229,7 @@ def _finish(
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > 3600:  # left by a process that was killed
                 path.unlink()
-    with tempfile.TemporaryDirectory() as folder:
-        source.taxonomy.to_csv(Path(folder) / TAXONOMY)
-        tree = (Path(folder) / TAXONOMY).read_bytes()
+    tree = source.taxonomy.csv().encode()
     write_bytes(out / TAXONOMY, tree)
     if text is not None:
         from safetensors.numpy import save

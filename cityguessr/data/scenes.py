@@ -74,7 +74,11 @@ def scene_label(frame_scenes: "Tensor", kind: SceneLabel = "soft") -> "Tensor":
     if frame_scenes.isnan().any():
         return torch.full((len(SCENES),), float("nan"))
     if kind == "soft" and len(frame_scenes) == 1:
-        return frame_scenes[0].clone()
+        return frame_scenes[0] / frame_scenes[0].sum()
+    if kind == "first" and len(frame_scenes) == 1:
+        raise InputError(
+            "the scene of the first frame is not known where a clip is labelled as a whole; prepare with a labeller"
+        )
     one_hot = torch.nn.functional.one_hot(frame_scenes.argmax(dim=1), len(SCENES)).float()  # (n, 16)
     if kind == "soft":
         return one_hot.mean(dim=0)

@@ -50,6 +50,12 @@ def write(world: MiniWorld, root: str | Path, workers: int = 2, device: str | to
         if _is_complete(world, release):
             return release
         _claim(world, root)
+        need, free = estimate(world.config, world) - _so_far(root)[1], shutil.disk_usage(root).free
+        if need > free:
+            raise InputError(
+                f"{root}: the world takes about {need / 1e9:,.1f} GB more and {free / 1e9:,.1f} GB are free; give a "
+                "folder on a larger disk"
+            )
         _write_videos(world, root, workers, device)
         _write_tables(world, release)
         shutil.rmtree(root / _PROGRESS)
