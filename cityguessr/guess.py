@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cityguessr import hierarchy, video
+from cityguessr.errors import InputError
 from cityguessr.model import CityGuessr
 from cityguessr.runs import Run
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -63,22 +64,31 @@ class Guess:
         return pd.DataFrame(columns, index=pd.Index(ranks, name="rank"))
 
     def draw(self, ax: "GeoAxes | None" = None, truth: tuple[float, float] | None = None) -> "GeoAxes":
-        """The likeliest cities on a world map, sized by probability.
+        """The likeliest cities on a world map, sized by probability; cities without coordinates are left out.
 
         Args:
             truth: latitude and longitude in degrees of where the video was filmed, if that is known.
         """
         from cityguessr import maps
 
-        cities = self.ids["city"]
-        return maps.guess_map(
+        placed = self.taxonomy.latlon[self.ids["city"]].isfinite().all(dim=1)
+        if not placed.any():
+            raise InputError(
+                "none of the likeliest cities has coordinates in this taxonomy; add lat and lon to its table"
+            )
+        cities, shares = self.ids["city"][placed], self.probabilities["city"][placed]
+        ax = maps.guess_map(
             maps.world(ax),
             self.taxonomy.latlon[cities].numpy(),
-            self.probabilities["city"].numpy(),
+            shares.numpy(),
             path=[self.names[level] for level in LEVELS],
             truth=truth,
             names=[self.taxonomy.names["city"][i] for i in cities.tolist()],
         )
+        if self.synthetic:
+            note = "trained on MiniWorld, a synthetic world: of a real video this means nothing"
+            ax.text(0.5, -0.09, note, transform=ax.transAxes, ha="center", va="top", fontsize=7.5, style="italic")
+        return ax
 
     def __str__(self) -> str:
         path = " > ".join(self.names[level] for level in reversed(LEVELS))

@@ -4,10 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from making import make_release, make_video
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
 
 from cityguessr import profiles, runs
 from cityguessr.errors import InputError
@@ -210,6 +215,15 @@ def test_guess_a_video_of_ones_own(root: Path, tmp_path: Path) -> None:
     assert answer.chain == {level: int(chain[level]) for level in LEVELS}
     assert str(answer).startswith("walk.mp4: ")
     assert "MiniWorld" not in str(answer)  # the guess of a model of synthetic data says so; this one is not
+
+
+def test_a_guess_by_a_model_of_a_synthetic_world_says_so(root: Path) -> None:
+    model = ensure(root).model()
+    answer = guess_frames(np.zeros((4, 32, 32, 3), np.uint8), model, synthetic=True)
+    assert "knows nothing of the real one" in str(answer)
+    ax = answer.draw()
+    assert any("of a real video this means nothing" in text.get_text() for text in ax.texts)
+    plt.close(ax.figure)
 
 
 def test_a_guess_of_a_text_file_is_refused(root: Path, tmp_path: Path) -> None:
