@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cityguessr import paths
+from cityguessr import paths, profiles
 from cityguessr.data.files import write_bytes
 from cityguessr.errors import InputError
 from cityguessr.taxonomy import LEVELS
@@ -104,6 +104,16 @@ def save(
         written.append(target.with_name(f"{name}.csv"))
         write_bytes(written[-1], data.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
     return written
+
+
+def show(profile: str) -> None:
+    """Show the current figure in a notebook, labelled as `save` does where the profile's data is synthetic."""
+    import matplotlib.pyplot as plt
+
+    fig = plt.gcf()
+    if profiles.get(profile).synthetic and not any(text.get_gid() == "foot" for text in fig.texts):
+        _foot(fig, SYNTHETIC_LABEL)
+    plt.show()
 
 
 def frames_grid(

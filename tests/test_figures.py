@@ -96,6 +96,16 @@ def test_a_figure_that_its_notebook_cell_has_closed_is_saved_all_the_same(tmp_pa
     assert png.stat().st_size > 1000
 
 
+@pytest.mark.parametrize(("profile", "labels"), [("mini", ["MiniWorld: synthetic data"]), ("cityguessr68k", [])])
+def test_what_a_notebook_shows_says_that_it_is_synthetic(
+    profile: str, labels: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plt, "show", lambda: None)
+    fig = _figure()
+    figures.show(profile)
+    assert [text.get_text() for text in fig.texts if text.get_gid() == "foot"] == labels
+
+
 def test_a_folder_that_cannot_be_written_and_a_name_that_is_a_path(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(InputError, match=r"cannot be written .*choose another folder"):
