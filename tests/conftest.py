@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,3 +17,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"wrote {len(notebooks.written_since(start))} files under figures/ and {len(runs)} runs under runs/, "
             f"in {notebooks.duration(time.time() - start)} with the environment"
         )
+
+
+@pytest.fixture
+def fresh_style() -> Iterator[None]:
+    """The house's style during a test, and no figure left open after it."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    from cityguessr import figures
+
+    with mpl.rc_context():
+        figures.use_style()
+        yield
+    plt.close("all")

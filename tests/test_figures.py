@@ -18,13 +18,7 @@ from cityguessr import figures
 from cityguessr.errors import InputError
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
-
-@pytest.fixture(autouse=True)
-def _fresh_style() -> object:
-    with mpl.rc_context():
-        figures.use_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("fresh_style")
 
 
 def _figure(title: str = "Accuracy rises") -> plt.Figure:

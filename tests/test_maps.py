@@ -19,12 +19,7 @@ from cityguessr.taxonomy import Taxonomy
 CITIES = Taxonomy.cityguessr68k().latlon.numpy()
 
 
-@pytest.fixture(autouse=True)
-def _fresh_style() -> object:
-    with mpl.rc_context():
-        figures.use_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("fresh_style")
 
 
 def test_distances_that_everyone_knows() -> None:
