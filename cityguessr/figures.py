@@ -222,8 +222,13 @@ def _png(fig: "Figure") -> bytes:
     while len(content) > MAX_PNG_BYTES:
         size = (round(image.width * dpi / 200), round(image.height * dpi / 200))
         small = image.resize(size, Image.Resampling.LANCZOS)
-        palette = small.quantize(256)  # dithered to it, so that skies show no steps
-        content = _encoded(small.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG), dpi)
+        palette = small.quantize(255)  # dithered to it, so that skies show no steps
+        paper = small.getpixel((0, 0))
+        palette.putpalette([*palette.getpalette()[: 3 * 255], *paper])
+        reduced = small.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+        is_paper = (np.asarray(small) == paper).all(axis=2)  # Pillow takes a near colour for it; it keeps its own
+        reduced.paste(255, mask=Image.fromarray(is_paper))
+        content = _encoded(reduced, dpi)
         dpi *= 0.9
     return content
 

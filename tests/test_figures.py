@@ -75,6 +75,16 @@ def test_no_png_is_heavier_than_a_megabyte(tmp_path: Path) -> None:
     assert pdf.stat().st_size <= 3_000_000
 
 
+def test_paper_keeps_its_colour_where_colours_are_reduced(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 200, (900, 900, 3), dtype=np.uint8)
+    fig = figures.frames_grid([noise] * 4, columns=2)
+    image = Image.open(figures.save(fig, "a", None, synthetic=False, folder=tmp_path)[0])
+    assert image.mode == "P"
+    paper = tuple(round(255 * part) for part in mpl.colors.to_rgb(fig.get_facecolor()))
+    corners = [(0, 0), (image.width - 1, 0), (0, image.height - 1)]
+    assert {image.convert("RGB").getpixel(corner) for corner in corners} == {paper}
+
+
 def test_type_is_readable_at_the_printed_size(tmp_path: Path) -> None:
     fig = _figure()
     figures.save(fig, "a", None, synthetic=True, folder=tmp_path)
