@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cityguessr.errors import InputError
+from cityguessr.errors import InputError, MissingWeights
 from cityguessr.paths import data
 
 
@@ -108,7 +108,7 @@ def _load_pretrained(model_class: type, config: object, name: str, allow_downloa
     except (SafetensorError, EOFError) as error:
         raise InputError(f"{source}: the weights are damaged ({error}); fetch model.safetensors again") from None
     except OSError:
-        raise InputError(
+        raise MissingWeights(
             f"the weights {name!r} are not on this machine; put the checkpoint's config.json and model.safetensors "
             f"into {local} (about 90 MB for ViT-S), or "
             + (

@@ -1,8 +1,15 @@
-"""The one exception that the project raises for bad input."""
+"""What the project raises for bad input."""
 
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
 
     The message says what is wrong, where (file and line, clip, or parameter), and what to do about it.
+    """
+
+
+class MissingWeights(InputError):
+    """Pretrained weights are not on this machine; the message says which, how large they are and how to get them.
+
+    A table takes this for the reason why a row was not run; any other bad input stops it.
     """

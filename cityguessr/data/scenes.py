@@ -10,7 +10,7 @@ import numpy as np
 
 from cityguessr import paths
 from cityguessr.data.files import open_text
-from cityguessr.errors import InputError
+from cityguessr.errors import InputError, MissingWeights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -149,7 +149,7 @@ def _load_resnet(path: Path) -> "nn.Module":
     import torch
 
     if not path.is_file():
-        raise InputError(
+        raise MissingWeights(
             f"{path}: missing. Scenes of frames need this file (about 97 MB) from places2.csail.mit.edu/"
             f"models_places365/{_WEIGHTS}; put it there, or give its path as `weights`"
         )

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from cityguessr import paths
-from cityguessr.errors import InputError
+from cityguessr.errors import InputError, MissingWeights
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 
@@ -165,7 +165,7 @@ def _clip_weights(model: str, pretrained: str, published: dict[str, object], all
             f"choose one of these or put your own file at {here}"
         )
     if not allow_downloads:
-        raise InputError(
+        raise MissingWeights(
             f"text encoder 'clip': the weights of {model} ({pretrained}) are not on this machine "
             f"(about {_megabytes(model):,} MB); fetch them with `hf download {repository} "
             f"open_clip_model.safetensors`, or put that file at {here}, or set allow_downloads=True"
@@ -173,7 +173,7 @@ def _clip_weights(model: str, pretrained: str, published: dict[str, object], all
     try:
         return Path(open_clip.download_pretrained(published))
     except Exception as error:  # the hub's client raises many kinds when there is no network
-        raise InputError(
+        raise MissingWeights(
             f"text encoder 'clip': {repository} could not be fetched ({type(error).__name__}); "
             f"bring its open_clip_model.safetensors to {here}"
         ) from None
