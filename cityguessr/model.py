@@ -27,7 +27,12 @@ class ModelConfig:
     The defaults are `as_described()`. Each field names its source.
     """
 
-    # Backbone (section 4.2, 5.2): VideoMAE ViT-S, pretrained and finetuned on Kinetics-400
+    # System (5.4, Table 5): "cityguessr" is Fig. 5, and every baseline of one encoder and four heads with its losses
+    # off (VideoMAE, TimeSformer, MAE, PlaNet); "isns" and "geodecoder" are `cityguessr.baselines`
+    system: str = "cityguessr"
+    decoder_layers: int = 6  # of "geodecoder" (arXiv 2303.04249)
+    # Backbone (section 4.2, 5.2): VideoMAE ViT-S, pretrained and finetuned on Kinetics-400; Table 5: "timesformer";
+    # Tables 2 and 5: "mae", the encoder of an image system
     backbone: str = "videomae"
     pretrained: str | None = "MCG-NJU/videomae-small-finetuned-kinetics"  # None: random weights
     frames: int = 15  # paper 5.2: 15 frames; released code: 16
@@ -37,12 +42,13 @@ class ModelConfig:
     depth: int = 12
     heads: int = 6
     # The frames of a clip and their colours
+    frame: str | None = None  # Table 2: "first", "mid", "last" or "random", the one frame that an image system sees
     sampling: str = "uniform"  # paper: frames of the video, evenly; "released": every 5th file by name, 16 of them
     normalise_train: str = "imagenet"  # paper: silent, so as the backbone was pretrained; released code: "none" ...
     normalise_eval: str = "imagenet"  # ... but ImageNet mean and std in its evaluation script
     # Self-Cross Attention and FFN_s (4.3, 5.2)
     scene_labels: str | None = "soft"  # "soft", "majority", "first", or None for no scene loss (Table 3)
-    scenes: int = 16
+    scenes: int = 16  # or 365, the categories of Places365 that make them up (Table S1)
     attention_heads: int = 2
     attention_width: int = 6
     scene_widths: tuple[int, ...] = (256, 128, 64, 32, 16)  # hidden layers of FFN_s; six layers with the last (5.2)
@@ -52,14 +58,19 @@ class ModelConfig:
     text_dim: int = 512
     text_layers: int = 3  # paper 5.2: 3 layers; released code: 2 (420-466-512)
     text_reduction: str = "mean"  # Eq. 3 is the loss of one video; released code: "sum" over the batch of 12
-    # Protocol (4.6, 5.2)
+    # Protocol (4.6, 5.1, 5.2)
+    split: str = "clip"  # paper: clips of one video may fall on both sides; "video": no source video does (ours)
     epochs: int = 10  # paper 5.2: 10; released code: 12
     selection: str = "last"  # released code: "best_on_validation", the very split that is reported
     products: bool = True  # Eq. 5; released code: False, its products are commented out
 
     def __post_init__(self) -> None:
         choices = {
-            "backbone": tuple(BACKBONES),
+            "system": ("cityguessr", "isns", "geodecoder"),
+            "backbone": ("videomae", "timesformer", "mae"),
+            "frame": (None, "first", "mid", "last", "random"),
+            "scenes": (16, 365),
+            "split": ("clip", "video"),
             "sampling": ("uniform", "released"),
             "normalise_train": ("none", "imagenet"),
             "normalise_eval": ("none", "imagenet"),
@@ -76,6 +87,34 @@ class ModelConfig:
             raise InputError(
                 "ModelConfig: size must be a multiple of patch, width of heads, attention_width of attention_heads"
             )
+        if (self.backbone == "mae") != (self.frame is not None):
+            raise InputError(
+                f"ModelConfig: backbone {self.backbone!r} and frame {self.frame!r} do not go together; 'mae' sees one "
+                "frame (first, mid, last or random), 'videomae' and 'timesformer' see all of them (frame None)"
+            )
+        if self.system != "cityguessr":
+            self._check_baseline()
+
+    def _check_baseline(self) -> None:
+        """ISNs and GeoDecoder are image systems over the 16 scenes, and neither aligns text."""
+        wanted = {"backbone": "mae", "scenes": 16, "text_labels": None}
+        wanted |= {"scene_labels": None} if self.system == "isns" else {}  # its scenes come from outside, no loss
+        for field, value in wanted.items():
+            if getattr(self, field) != value:
+                raise InputError(
+                    f"ModelConfig: {field} = {getattr(self, field)!r}; system {self.system!r} wants {value!r}"
+                )
+        if self.system == "geodecoder" and (self.scene_labels is None or self.decoder_layers < 1):
+            raise InputError(
+                "ModelConfig: system 'geodecoder' learns scenes (scene_labels 'soft', 'majority' or 'first') in at "
+                f"least one decoder layer, not scene_labels = {self.scene_labels!r}, "
+                f"decoder_layers = {self.decoder_layers!r}"
+            )
+
+    @property
+    def input_frames(self) -> int:
+        """Frames that the model is given of a clip: one for an image system, all of them for the others."""
+        return self.frames if self.frame is None else 1
 
     @classmethod
     def as_described(cls) -> "ModelConfig":
@@ -179,7 +218,7 @@ class CityGuessr(nn.Module):
         super().__init__()
         self.config, self.taxonomy = config, taxonomy
         self.backbone = BACKBONES[config.backbone](
-            frames=config.frames,
+            frames=config.input_frames,
             size=config.size,
             patch=config.patch,
             width=config.width,
@@ -211,8 +250,8 @@ class CityGuessr(nn.Module):
 
     def forward(self, frames: Tensor, need_weights: bool = False) -> Output:
         """Frames (B, T, 3, H, W), uint8 or float in [0, 1] -> `Output`."""
-        if frames.ndim != 5 or frames.shape[1:] != (self.config.frames, 3, self.config.size, self.config.size):
-            want = f"(B, {self.config.frames}, 3, {self.config.size}, {self.config.size})"
+        if frames.ndim != 5 or frames.shape[1:] != (self.config.input_frames, 3, self.config.size, self.config.size):
+            want = f"(B, {self.config.input_frames}, 3, {self.config.size}, {self.config.size})"
             raise InputError(f"frames have shape {tuple(frames.shape)}; this model takes {want}")
         features = self.backbone(self.prepare_frames(frames))  # (B, width)
         with torch.autocast(
