@@ -23,9 +23,9 @@ HEAVY = (
 # DESIGN: a room imports only from floors below it.
 FLOORS = (
     {"errors", "paths", "progress"},
-    {"taxonomy", "sphere", "parameters"},
+    {"taxonomy", "sphere", "parameters", "statistics"},
     {"profiles", "paper", "video", "data"},
-    {"backbones", "losses", "hierarchy", "model", "released"},
+    {"backbones", "losses", "hierarchy", "measures", "model", "released"},
     {"experiments", "preparation", "training", "runs"},
     {"figures", "maps", "tables", "plots", "guess", "notebooks"},
 )
