@@ -1,9 +1,13 @@
-"""Video encoders: frames in, one feature vector a clip out (paper, section 4.2)."""
+"""Encoders: frames in, one feature vector a clip out (paper, section 4.2; Tables 2 and 5)."""
 
+import contextlib
 import hashlib
+import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cityguessr.errors import InputError, MissingWeights
@@ -68,7 +72,118 @@ class VideoMAE(nn.Module):
         return tokens.mean(dim=1)  # (B, width)
 
 
-BACKBONES = {"videomae": VideoMAE}
+class TimeSformer(nn.Module):
+    """The encoder of TimeSformer through transformers: frames (B, T, 3, H, W) -> features (B, width).
+
+    Attention is divided: over the frames at each place, then over the places of each frame. The feature is the class
+    token after the final LayerNorm, which is what TimeSformer's own classifier takes.
+
+    The pretrained weights know 8 frames. For another number, each frame gets the time embedding of the pretrained
+    frame that it falls on (nearest neighbour, as TimeSformer itself does), a parameter of its own from there on.
+
+    Arguments and errors are those of `VideoMAE`.
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        size: int,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        pretrained: str | None = None,
+        allow_downloads: bool = False,
+    ) -> None:
+        super().__init__()
+        from transformers import TimesformerConfig, TimesformerModel
+
+        config = TimesformerConfig(
+            num_frames=frames,
+            image_size=size,
+            patch_size=patch,
+            hidden_size=width,
+            num_hidden_layers=depth,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
+        )
+        self.width = width
+        if pretrained is None:
+            self.encoder = TimesformerModel(config)
+            return
+        with _reading(pretrained, allow_downloads) as source:
+            there = TimesformerConfig.from_pretrained(source, local_files_only=not allow_downloads)
+        config.num_frames = there.num_frames
+        self.encoder = _load_pretrained(TimesformerModel, config, pretrained, allow_downloads)
+        embeddings = self.encoder.embeddings
+        resized = F.interpolate(embeddings.time_embeddings.detach().transpose(1, 2), size=frames, mode="nearest")
+        embeddings.time_embeddings = nn.Parameter(resized.transpose(1, 2).contiguous())  # (1, T, width)
+        self.encoder.config.num_frames = frames  # each layer reshapes by it
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.encoder(frames).last_hidden_state[:, 0]  # (B, width)
+
+
+class MAE(nn.Module):
+    """The encoder of the image MAE through transformers, with masking off: one frame (B, 1, 3, H, W) -> (B, width).
+
+    Masking serves pretraining alone. Off, it still deals the patches in random order, which would change the last
+    digits of the feature from call to call, so the order is given.
+
+    The feature is the mean over the patch tokens of the last hidden state, as MAE is finetuned for classification.
+
+    Arguments and errors are those of `VideoMAE`; `frames` is 1.
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        size: int,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        pretrained: str | None = None,
+        allow_downloads: bool = False,
+    ) -> None:
+        super().__init__()
+        from transformers import ViTMAEConfig, ViTMAEModel
+
+        if frames != 1:
+            raise InputError(f"MAE is an image encoder and takes 1 frame, not {frames}; say which (ModelConfig.frame)")
+        config = ViTMAEConfig(
+            image_size=size,
+            patch_size=patch,
+            hidden_size=width,
+            num_hidden_layers=depth,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
+            mask_ratio=0.0,
+        )
+        self.width, self.patches = width, (size // patch) ** 2
+        if pretrained is None:
+            self.encoder = ViTMAEModel(config)
+        else:
+            self.encoder = _load_pretrained(ViTMAEModel, config, pretrained, allow_downloads)
+
+    def tokens(self, frames: Tensor) -> Tensor:
+        """Frames (B, 1, 3, H, W) -> the patch tokens (B, patches, width), row by row, without the class token."""
+        order = torch.arange(self.patches, dtype=torch.float32, device=frames.device).expand(len(frames), -1)
+        return self.encoder(frames[:, 0], noise=order).last_hidden_state[:, 1:]
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.tokens(frames).mean(dim=1)  # (B, width)
+
+
+BACKBONES = {"videomae": VideoMAE, "timesformer": TimeSformer, "mae": MAE}
+
+# Size of the checkpoints that the paper's systems start from, in MB (MAE's holds the decoder too)
+_MEGABYTES = {
+    "MCG-NJU/videomae-small-finetuned-kinetics": 90,
+    "facebook/timesformer-base-finetuned-k400": 490,
+    "facebook/vit-mae-base": 450,
+}
+_FILES = ("model.safetensors", "pytorch_model.bin")  # a checkpoint has one or the other; the first one counts
 
 
 def local_weights(name: str) -> Path:
@@ -78,18 +193,18 @@ def local_weights(name: str) -> Path:
 
 def weights_version(name: str | None) -> str | None:
     """A digest of the checkpoint file in `local_weights`; the bare name for one that the hub keeps, None for none."""
-    if name is None or not (file := local_weights(name) / "model.safetensors").is_file():
-        return name
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    if name is None:
+        return None
+    for file in (local_weights(name) / file for file in _FILES):
+        if file.is_file():
+            with open(file, "rb") as opened:
+                return hashlib.file_digest(opened, "sha256").hexdigest()
+    return name
 
 
-def _load_pretrained(model_class: type, config: object, name: str, allow_downloads: bool) -> nn.Module:
-    """Load a transformers encoder and insist that every one of its weights came from the checkpoint.
-
-    Some releases of transformers (5.6 to 5.16) load VideoMAE with the query and value biases left at zero and say
-    nothing; a partial load must never pass for a pretrained model.
-    """
+@contextlib.contextmanager
+def _reading(name: str, allow_downloads: bool) -> Iterator[str]:
+    """Says where a checkpoint is, quietly, and turns what goes wrong in reading it into one clear message."""
     from safetensors import SafetensorError
     from transformers.utils import logging
 
@@ -98,19 +213,14 @@ def _load_pretrained(model_class: type, config: object, name: str, allow_downloa
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # the classifier head that the encoder does not need is no news to the reader
     try:
-        model, report = model_class.from_pretrained(
-            source,
-            config=config,
-            local_files_only=not allow_downloads,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    except (SafetensorError, EOFError) as error:
+        yield source
+    except (SafetensorError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{source}: the weights are damaged ({error}); fetch model.safetensors again") from None
     except OSError:
+        size = f" (about {_MEGABYTES[name]} MB)" if name in _MEGABYTES else ""
         raise MissingWeights(
             f"the weights {name!r} are not on this machine; put the checkpoint's config.json and model.safetensors "
-            f"into {local} (about 90 MB for ViT-S), or "
+            f"(or pytorch_model.bin) into {local}{size}, or "
             + (
                 "try again with a network"
                 if allow_downloads
@@ -119,6 +229,22 @@ def _load_pretrained(model_class: type, config: object, name: str, allow_downloa
         ) from None
     finally:
         logging.set_verbosity(verbosity)
+
+
+def _load_pretrained(model_class: type, config: object, name: str, allow_downloads: bool) -> nn.Module:
+    """Load a transformers encoder and insist that every one of its weights came from the checkpoint.
+
+    Some releases of transformers (5.6 to 5.16) load VideoMAE with the query and value biases left at zero and say
+    nothing; a partial load must never pass for a pretrained model.
+    """
+    with _reading(name, allow_downloads) as source:
+        model, report = model_class.from_pretrained(
+            source,
+            config=config,
+            local_files_only=not allow_downloads,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
     lost = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if lost:
         raise InputError(

@@ -205,7 +205,68 @@ class SelfCrossAttention(nn.Module):
         return self.project(attended).squeeze(2), weights  # (B, d)
 
 
-class CityGuessr(nn.Module):
+def normalised(frames: Tensor, colours: str) -> Tensor:
+    """Frames (..., 3, H, W), uint8 or float in [0, 1], as floats: ImageNet's mean 0 and deviation 1, or as they are.
+
+    Args:
+        colours: "imagenet" or "none".
+
+    One multiplication and one addition a number, in one pass: (x / 255 - mean) / std = x * scale + shift.
+    """
+    dtype = torch.float32 if frames.dtype == torch.uint8 else frames.dtype
+    unit = 255 if frames.dtype == torch.uint8 else 1
+    if colours == "none":
+        return frames.to(dtype).mul_(1 / unit) if unit != 1 else frames
+    mean, std = torch.tensor(IMAGENET, dtype=torch.float64)[:, :, None, None]
+    scale, shift = (1 / (std * unit)).to(frames.device, dtype), (-mean / std).to(frames.device, dtype)
+    return torch.addcmul(shift, frames.to(dtype), scale)
+
+
+class System(nn.Module):
+    """What every system of Table 5 shares: frames (B, T, 3, H, W) in, four levels of logits out.
+
+    Attributes:
+        routed: whether `forward` wants the scenes of the frames as well.
+    """
+
+    routed = False
+
+    def __init__(self, config: ModelConfig, taxonomy: Taxonomy) -> None:
+        super().__init__()
+        self.config, self.taxonomy = config, taxonomy
+
+    def prepare_frames(self, frames: Tensor) -> Tensor:
+        """Frames as read, uint8 or float in [0, 1], as the backbone wants them: float, normalised as configured.
+
+        Raises InputError for frames of another shape than the model takes.
+        """
+        config = self.config
+        if frames.ndim != 5 or frames.shape[1:] != (config.input_frames, 3, config.size, config.size):
+            want = f"(B, {config.input_frames}, 3, {config.size}, {config.size})"
+            raise InputError(f"frames have shape {tuple(frames.shape)}; this model takes {want}")
+        return normalised(frames, config.normalise_train if self.training else config.normalise_eval)
+
+
+def make_backbone(config: ModelConfig, allow_downloads: bool) -> nn.Module:
+    """The encoder of that configuration, its weights as `config.pretrained` says."""
+    return BACKBONES[config.backbone](
+        frames=config.input_frames,
+        size=config.size,
+        patch=config.patch,
+        width=config.width,
+        depth=config.depth,
+        heads=config.heads,
+        pretrained=config.pretrained,
+        allow_downloads=allow_downloads,
+    )
+
+
+def four_heads(width: int, taxonomy: Taxonomy) -> nn.ModuleDict:
+    """H1 to H4 of Fig. 5: a linear classifier for each level."""
+    return nn.ModuleDict({level: nn.Linear(width, taxonomy.size(level)) for level in LEVELS})
+
+
+class CityGuessr(System):
     """The whole model of Fig. 5.
 
     Args:
@@ -215,21 +276,9 @@ class CityGuessr(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, taxonomy: Taxonomy, allow_downloads: bool = False) -> None:
-        super().__init__()
-        self.config, self.taxonomy = config, taxonomy
-        self.backbone = BACKBONES[config.backbone](
-            frames=config.input_frames,
-            size=config.size,
-            patch=config.patch,
-            width=config.width,
-            depth=config.depth,
-            heads=config.heads,
-            pretrained=config.pretrained,
-            allow_downloads=allow_downloads,
-        )
-        self.classifiers = nn.ModuleDict(
-            {level: nn.Linear(self.backbone.width, taxonomy.size(level)) for level in LEVELS}
-        )
+        super().__init__(config, taxonomy)
+        self.backbone = make_backbone(config, allow_downloads)
+        self.classifiers = four_heads(self.backbone.width, taxonomy)
         d = sum(taxonomy.sizes.values())
         self.attention = self.ffn_s = self.ffn_t = None
         if config.scene_labels or config.text_labels:
@@ -239,20 +288,8 @@ class CityGuessr(nn.Module):
         if config.text_labels:
             self.ffn_t = feed_forward(evenly(d, config.text_dim, config.text_layers))
 
-    def prepare_frames(self, frames: Tensor) -> Tensor:
-        """Frames as read, uint8 or float in [0, 1], as the backbone wants them: float, normalised as configured."""
-        frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames
-        normalise = self.config.normalise_train if self.training else self.config.normalise_eval
-        if normalise == "imagenet":
-            mean, std = torch.tensor(IMAGENET, device=frames.device, dtype=frames.dtype)[:, :, None, None]
-            frames = (frames - mean) / std
-        return frames
-
     def forward(self, frames: Tensor, need_weights: bool = False) -> Output:
         """Frames (B, T, 3, H, W), uint8 or float in [0, 1] -> `Output`."""
-        if frames.ndim != 5 or frames.shape[1:] != (self.config.input_frames, 3, self.config.size, self.config.size):
-            want = f"(B, {self.config.input_frames}, 3, {self.config.size}, {self.config.size})"
-            raise InputError(f"frames have shape {tuple(frames.shape)}; this model takes {want}")
         features = self.backbone(self.prepare_frames(frames))  # (B, width)
         with torch.autocast(
             frames.device.type, enabled=False

@@ -25,7 +25,7 @@ FLOORS = (
     {"errors", "paths", "progress"},
     {"taxonomy", "sphere", "parameters", "statistics"},
     {"profiles", "paper", "video", "data"},
-    {"backbones", "losses", "hierarchy", "measures", "model", "released"},
+    {"backbones", "losses", "hierarchy", "measures", "model", "baselines", "cost", "released"},
     {"experiments", "preparation", "training", "runs"},
     {"figures", "maps", "tables", "plots", "guess", "notebooks"},
 )
