@@ -122,6 +122,28 @@ def test_scenes_of_a_frame_are_the_probabilities_of_its_categories_shared_among_
     assert pickle.loads(content)(frames) == pytest.approx(probabilities)
 
 
+def test_at_level_365_the_categories_themselves_are_the_labels(weights: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), dtype=np.uint8)
+    fine, coarse = Places365Labeller(weights, level=365), Places365Labeller(weights)
+    assert fine(frames).shape == (3, 365)
+    assert fine(frames) == pytest.approx(coarse.categories(frames))
+    assert fine(frames) @ coarse.hierarchy == pytest.approx(coarse(frames), abs=1e-6)  # the one way from 365 to 16
+    assert fine.name == "Places365 ResNet-50, 365 categories"
+    with pytest.raises(InputError, match=r"scenes=17: there are 16 scenes, and 365 categories under them"):
+        Places365Labeller(weights, level=17)
+
+
+def test_scene_labels_are_the_same_facts_among_365_categories() -> None:
+    clip = torch.nn.functional.one_hot(torch.tensor([364, 20, 20, 7]), 365).float()
+    soft = scene_label(clip)
+    assert soft.shape == (365,)
+    assert soft[[7, 20, 364]].tolist() == [0.25, 0.5, 0.25]
+    assert scene_label(clip, "majority").argmax() == 20
+    assert scene_label(clip, "first").argmax() == 364
+    with pytest.raises(InputError, match=r"\(n, 16\) or \(n, 365\) .* not \(4, 100\)"):
+        scene_label(clip[:, :100])
+
+
 def test_missing_or_wrong_weights_are_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
     with pytest.raises(

@@ -1,8 +1,9 @@
 """Prepared clips: the one format that training reads, whatever the source was.
 
 A prepared set is a folder: `taxonomy.csv`, `meta.json` (written last: without it the set is not whole), the shards
-`clips-00000.parquet` ... with a row a clip, `index.parquet` with the same rows without their frames, `rejected.csv`,
-and `text_features.safetensors` where the source carries text features of its cities.
+`clips-00000.parquet` ... with a row a clip, `index.parquet` with the same rows without their frames (and without their
+scenes where these are of 365 categories, which would fill the memory), `rejected.csv`, and `text_features.safetensors`
+where the source carries text features of its cities.
 """
 
 import functools
@@ -20,6 +21,7 @@ from torch.utils.data import Dataset
 from cityguessr.data.scenes import SCENES
 from cityguessr.data.shards import read_shard
 from cityguessr.data.sources import SPLITS
+from cityguessr.data.splits import by_video
 from cityguessr.errors import InputError
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -37,8 +39,8 @@ class PreparedClips:
     Attributes:
         folder: where it is.
         taxonomy: the label tree that its ids refer to.
-        meta: what `meta.json` says: name, source, frames, size, sampling, synthetic, clips, counts a split and level,
-            shards, fingerprint.
+        meta: what `meta.json` says: name, source, frames, size, sampling, synthetic, clips, scene classes, counts a
+            split and level, shards, fingerprint.
     """
 
     def __init__(self, folder: Path, taxonomy: Taxonomy, meta: dict[str, Any], index: Any) -> None:
@@ -98,6 +100,11 @@ class PreparedClips:
         """Whether the pictures are rendered rather than filmed."""
         return self.meta["synthetic"]
 
+    @property
+    def scenes(self) -> int:
+        """How many scene classes its frames are labelled with: 16, or the 365 categories under them."""
+        return self.meta.get("scene_classes", len(SCENES))
+
     @functools.cached_property
     def text_features(self) -> Tensor | None:
         """Text features that the source itself carries, float32 (number of cities, d), NaN for a city without; or None.
@@ -117,13 +124,18 @@ class PreparedClips:
         with open(self.folder / REJECTED, newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
-    def split(self, name: str) -> "ClipDataset":
-        """The clips of "train" or "val". Raises InputError for another name, or where the split is empty."""
-        if name not in SPLITS:
-            raise InputError(f"unknown split {name!r}; it is one of {', '.join(SPLITS)}")
-        rows = np.flatnonzero(np.asarray(self._index["split"].to_pylist(), dtype=object) == name)
-        if not len(rows):
-            raise InputError(f"{self.folder}: no clip in the split {name!r}; see {REJECTED}, and the source's lists")
+    def split(self, name: str, by: str = "clip") -> "ClipDataset":
+        """The clips of a split, "train" or "val", as the source splits them; `by="video"`: no source video in both.
+
+        Raises InputError for another name, and where a split by video is not possible (see `cityguessr.data.splits`).
+        """
+        if name not in SPLITS or by not in ("clip", "video"):
+            raise InputError(f"no split {name!r} by {by!r}; it is one of {', '.join(SPLITS)}, by clip or video")
+        if by == "video":
+            held_out = by_video(self._index["video_id"].to_pylist(), self._index["city"].to_pylist())
+            rows = np.flatnonzero(held_out == (name == "val"))
+        else:
+            rows = np.flatnonzero(np.array(self._index["split"].to_pylist()) == name)
         return ClipDataset(self, name, rows)
 
     def __repr__(self) -> str:
@@ -135,17 +147,18 @@ class ClipDataset(Dataset[dict[str, Any]]):
     """The clips of one split, read from disk one by one: safe in the workers of a DataLoader.
 
     `ds[i]` is a dictionary: `frames` uint8 (T, 3, H, W), RGB; `labels` int64 (4,) in the order of `LEVELS`;
-    `frame_scenes` float32 (n, 16), n = T, or 1 where the source labels a clip as a whole, or NaN (1, 16) where there
-    are none; `index` = i.
+    `frame_scenes` float32 (n, scenes), n = T, or 1 where the source labels a clip as a whole, or NaN (1, scenes) where
+    there are none; `index` = i.
 
     Attributes:
+        scenes: how many scene classes there are, 16 or 365.
         clip_ids, video_ids: one string a clip.
         labels: level -> LongTensor (N,).
     """
 
     def __init__(self, prepared: PreparedClips, name: str, rows: np.ndarray) -> None:
         self.name, self.taxonomy, self.fingerprint = name, prepared.taxonomy, prepared.fingerprint
-        self.synthetic = prepared.synthetic
+        self.synthetic, self.scenes = prepared.synthetic, prepared.scenes
         self._index = prepared._index.take(rows)
         self.clip_ids: list[str] = self._index["clip_id"].to_pylist()
         self.video_ids: list[str] = self._index["video_id"].to_pylist()
@@ -167,20 +180,25 @@ class ClipDataset(Dataset[dict[str, Any]]):
         return {
             "frames": torch.from_numpy(np.stack([_decode(frame) for frame in self.jpegs(i)])),  # (T, 3, H, W)
             "labels": torch.stack([self.labels[level][i] for level in LEVELS]),
-            "frame_scenes": torch.full((1, len(SCENES)), float("nan")) if scenes is None else scenes,
+            "frame_scenes": torch.full((1, self.scenes), float("nan")) if scenes is None else scenes,
             "index": i,
         }
 
     def jpegs(self, i: int) -> list[bytes]:
         """The frames of a clip as they stand on disk: T JPEG files' content."""
-        file = self._file(int(self._shard[i]))
-        group, row = divmod(int(self._row[i]), file.metadata.row_group(0).num_rows)
-        return file.read_row_group(group, columns=["frames"], use_threads=False)["frames"][row].as_py()
+        return self._read(i, "frames").as_py()
+
+    def frame(self, i: int, at: int) -> Tensor:
+        """One frame of a clip, the at-th: uint8 (3, H, W), RGB; the others are not decoded."""
+        return torch.from_numpy(_decode(self.jpegs(i)[at]))
 
     def frame_scenes(self, i: int) -> Tensor | None:
-        """Scene probabilities of a clip: float32 (n, 16), or None; see the class for n."""
-        rows = self._index["frame_scenes"][i].as_py()
-        return None if rows is None else torch.tensor(rows, dtype=torch.float32)
+        """Scene probabilities of a clip: float32 (n, scenes), or None; see the class for n."""
+        indexed = "frame_scenes" in self._index.column_names
+        rows = self._index["frame_scenes"][i] if indexed else self._read(i, "frame_scenes")
+        if not rows.is_valid:
+            return None
+        return torch.tensor(rows.values.flatten().to_numpy(), dtype=torch.float32).reshape(-1, self.scenes)
 
     def gps(self, i: int) -> Tensor | None:
         """The track of a clip: float64 (T, 2), latitude and longitude of each frame in degrees, or None."""
@@ -197,6 +215,12 @@ class ClipDataset(Dataset[dict[str, Any]]):
                     out = np.empty((len(self), len(frames), *frames[0].shape), np.uint8)
                 np.stack(frames, out=out[i])
         return torch.from_numpy(out)
+
+    def _read(self, i: int, column: str) -> Any:
+        """One column of a clip's row in its shard, as an Arrow scalar."""
+        file = self._file(int(self._shard[i]))
+        group, row = divmod(int(self._row[i]), file.metadata.row_group(0).num_rows)
+        return file.read_row_group(group, columns=[column], use_threads=False)[column][row]
 
     def _file(self, shard: int) -> Any:
         """An open reader of a shard, of this process alone: none is handed on by fork or pickle."""

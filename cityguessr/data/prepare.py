@@ -20,6 +20,7 @@ import torch
 from cityguessr import video
 from cityguessr.data.clips import FORMAT, INDEX, META, REJECTED, TAXONOMY, TEXT, PreparedClips
 from cityguessr.data.files import PARTIAL, make_folder, write_atomically, write_bytes
+from cityguessr.data.scenes import SCENES, check_level
 from cityguessr.data.shards import JPEG_QUALITY, SceneLabeller, Shard, ShardJob, read_shard, write_shard
 from cityguessr.data.sources import SPLITS, ClipRef, Source
 from cityguessr.errors import InputError
@@ -60,7 +61,8 @@ def prepare(
         cluster: address of a Dask scheduler (`tcp://host:8786`) whose workers do the work instead; they must see
             the source and `out` under the same paths and have this package.
         text: text features of the cities (number of cities, d) to keep with the set; the source's own by default.
-        scene_labeller: gives the scenes of frames where the source gives none, such as a `Places365Labeller`.
+        scene_labeller: gives the scenes of frames where the source gives none, such as a `Places365Labeller`. The
+            number of scene classes is the source's `scenes`, else the labeller's `level`, else 16.
         shard_clips: clips a shard.
         overwrite: throw away what an earlier preparation, whole or not, left in `out`.
 
@@ -86,6 +88,9 @@ def prepare(
         "quality": JPEG_QUALITY,
         "scenes": None if scene_labeller is None else getattr(scene_labeller, "name", type(scene_labeller).__name__),
     }
+    scenes = _scene_classes(source, scene_labeller)
+    if scenes != len(SCENES):  # sets of 16 scenes keep the plan, and with it the shards, that they have had
+        settings["scene_classes"] = scenes
     out = make_folder(out).resolve()
     if overwrite:
         _clear(out)
@@ -98,12 +103,19 @@ def prepare(
     jobs = [
         ShardJob(
             str(out / f"clips-{number:05d}.parquet"), plan, first, tuple(clips[first : first + shard_clips]), LEVELS,
-            frames, size, sampling, scene_labeller,
+            frames, size, sampling, scene_labeller, scenes,
         )
         for number, first in enumerate(range(0, len(clips), shard_clips))
     ]  # fmt: skip
     shards = _run(jobs, f"preparing {out.name}, shards of {shard_clips} clips", workers, cluster)
-    _finish(out, source, shards, [Path(job.path).name for job in jobs], settings | {"plan": plan}, text)
+    _finish(
+        out,
+        source,
+        shards,
+        [Path(job.path).name for job in jobs],
+        settings | {"plan": plan, "scene_classes": scenes},
+        text,
+    )
     return PreparedClips.load(out)
 
 
@@ -189,7 +201,11 @@ def _agree_on_plan(out: Path, plan: dict[str, Any]) -> str:
         write_bytes(path, json.dumps(plan, indent=1).encode())
     try:
         found = json.loads(path.read_bytes())
-        differences = [f"{key} {found.get(key)!r}, now {plan[key]!r}" for key in plan if found.get(key) != plan[key]]
+        differences = [
+            f"{key} {found.get(key)!r}, now {plan.get(key)!r}"
+            for key in {**found, **plan}
+            if found.get(key) != plan.get(key)
+        ]
     except (ValueError, AttributeError):
         differences = [f"{PLAN} is damaged"]
     if differences:
@@ -235,7 +251,9 @@ def _finish(
         from safetensors.numpy import save
 
         write_bytes(out / TEXT, save({"city": text}))
-    columns = ["clip_id", "video_id", "split", *LEVELS, "frame_scenes", "gps"]
+    columns = ["clip_id", "video_id", "split", *LEVELS, "gps"]
+    if settings["scene_classes"] == len(SCENES):
+        columns.insert(-1, "frame_scenes")  # in memory with the index; the 365 of every frame stay in the shards
     index = pa.concat_tables([pq.read_table(out / name, columns=columns) for name in names])
     index = index.replace_schema_metadata(None)
     write_atomically(out / INDEX, lambda file: pq.write_table(index, file))
@@ -263,6 +281,16 @@ def _counts(index: Any, split: str, source: Source) -> dict[str, Any]:
     for level in LEVELS:
         counts[level] = np.bincount(here[level].to_numpy(), minlength=source.taxonomy.size(level)).tolist()
     return counts
+
+
+def _scene_classes(source: Source, labeller: SceneLabeller | None) -> int:
+    """How many scene classes the prepared frames are labelled with: the source says, else the labeller, else 16."""
+    level = getattr(labeller, "level", None)
+    scenes = getattr(source, "scenes", None) or level or len(SCENES)
+    check_level(scenes)
+    if level and level != scenes:
+        raise InputError(f"the labeller sees {level} scenes and {source.name} is read with {scenes}; make them agree")
+    return scenes
 
 
 def _check_text(text: np.ndarray, source: Source) -> np.ndarray:

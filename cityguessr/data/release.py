@@ -9,8 +9,9 @@ country and continent, then, by the width of the line, nothing (5 fields), 16 sc
 and 16 scene numbers (533).
 
 MiniWorld writes the same layout and, since it knows more than the real release says, four further files, used where
-they are: `clips.csv` (clip, video, first_frame, split), `frame_scenes.csv` (clip, frame, scene: the number n of a frame
-and the id of its scene), `gps.csv` (clip, frame, lat, lon) and `world.json` (name, and the mark of synthetic pictures).
+they are: `clips.csv` (clip, video, first_frame, split), `frame_scenes.csv` (clip, frame, scene, category: the number n
+of a frame, the id of its scene, and the id of its category among Places365's 365, a column that may be absent),
+`gps.csv` (clip, frame, lat, lon) and `world.json` (name, and the mark of synthetic pictures).
 The real release does not say which long video a clip was cut from: each clip then counts as a video of its own, and a
 split by source video is not possible.
 """
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from cityguessr.data.files import open_text, read_rows
-from cityguessr.data.scenes import SCENES
+from cityguessr.data.scenes import CATEGORIES, SCENES, check_level
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.errors import InputError
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -44,6 +45,9 @@ class ReleaseSource:
             under the name `release`.
         labels: the folder of `labels_list.csv` and the label files, where they are not in `root` (the release packs
             them in an archive of their own).
+        scenes: 16, or 365 for the finer labels of the supplement's Table S1. With 365 the scenes of frames come from
+            the column `category` of `frame_scenes.csv`, and where there is no such file a labeller of level 365 can
+            give them in the preparation; the 16 scene columns of label files are not used.
 
     A split with several label files (`train_labels.txt`, `train_labels_text.txt`) is read from the one with the most
     fields in its first line, and of equals from the first by name.
@@ -52,16 +56,24 @@ class ReleaseSource:
         name: what `world.json` says, or the name of the root folder (of the one above it where that is `release`).
         taxonomy: built from `labels_list.csv`.
         synthetic: whether `world.json` marks the pictures as rendered.
+        scenes: as given.
         label_files: split -> the label file that was read.
         text_features: float32 (number of cities, 512): the mean of the text columns over the lines of a city, NaN for a
             city without a line; None where a label file has no text columns.
 
-    Raises InputError for a missing folder, list or label file (both splits are needed) and for a line that makes no
-    sense, naming file, line and remedy. Frames are not looked for here: a clip without them is rejected when it is
-    prepared.
+    Raises InputError for a missing folder, list or label file (both splits are needed), for a `frame_scenes.csv`
+    without the column that `scenes` asks for, and for a line that makes no sense, naming file, line and remedy. Frames
+    are not looked for here: a clip without them is rejected when it is prepared.
     """
 
-    def __init__(self, root: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        labels: str | os.PathLike[str] | None = None,
+        scenes: int = len(SCENES),
+    ) -> None:
+        check_level(scenes)
+        self.scenes = scenes
         root = Path(root).resolve()
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder of a release, with {LABELS_LIST} in it")
@@ -134,7 +146,7 @@ class ReleaseSource:
                     split=split,
                     labels=labels,
                     path=str(path),
-                    clip_scenes=clip_scenes,
+                    clip_scenes=clip_scenes if self.scenes == len(SCENES) else None,
                     frame_scenes=None if scenes is None else scenes.get(clip_id, np.full(1, -1, np.int8)),
                     gps=gps.get(clip_id),
                 )
@@ -219,18 +231,19 @@ class ReleaseSource:
         return {(row["split"], row["clip"]): row["video"] for _, row in read_rows(path, ("clip", "video", "split"))}
 
     def _frame_scenes(self, clips: set[str]) -> dict[str, np.ndarray] | None:
-        """Clip -> scene id by frame number, from `frame_scenes.csv`; None where there is no such file."""
+        """Clip -> scene (or category) id by frame number, from `frame_scenes.csv`; None where there is no such file."""
         path = self.root / "frame_scenes.csv"
         if not path.is_file():
             return None
         found: dict[str, dict[int, int]] = {}
-        for line, row in read_rows(path, ("clip", "frame", "scene")):
-            if not row["scene"].isdecimal() or int(row["scene"]) >= len(SCENES):
-                raise InputError(f"{path}, line {line}: scene {row['scene']!r} is not one of 0..{len(SCENES) - 1}")
-            found.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = int(row["scene"])
-        out = {}
+        column = "category" if self.scenes == CATEGORIES else "scene"
+        for line, row in read_rows(path, ("clip", "frame", column)):
+            if not row[column].isdecimal() or int(row[column]) >= self.scenes:
+                raise InputError(f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scenes - 1}")
+            found.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = int(row[column])
+        out, kind = {}, np.int8 if self.scenes == len(SCENES) else np.int16
         for clip in clips & found.keys():
-            out[clip] = np.full(max(found[clip]) + 1, -1, np.int8)
+            out[clip] = np.full(max(found[clip]) + 1, -1, kind)
             out[clip][list(found[clip])] = list(found[clip].values())
         return out
 

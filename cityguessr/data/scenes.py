@@ -1,4 +1,4 @@
-"""The 16 scenes, the scene labels of a clip (paper, section 4.3), and the classifier that sees scenes in frames."""
+"""The 16 scenes, the 365 categories under them, a clip's scene label (paper, section 4.3), and their classifier."""
 
 import csv
 import os
@@ -44,6 +44,9 @@ SCENE_GROUPS: dict[str, tuple[str, ...]] = {
 SCENES: tuple[str, ...] = tuple(name for group in SCENE_GROUPS.values() for name in group)
 """The 16 scenes of Places365's hierarchy, by the column they have in the released label files."""
 
+CATEGORIES = 365
+"""How many finer categories of Places365 lie under the 16 scenes (supplement, section 1); their names: `categories`."""
+
 _WEIGHTS = "resnet50_places365.pth.tar"
 
 SceneLabel = Literal["soft", "majority", "first"]
@@ -58,39 +61,44 @@ def scene_label(frame_scenes: "Tensor", kind: SceneLabel = "soft") -> "Tensor":
     is the majority.
 
     Args:
-        frame_scenes: float (n, 16), probabilities in [0, 1], one row a frame or one for the clip.
+        frame_scenes: float (n, 16), or (n, 365) by category (supplement, Table S1), probabilities in [0, 1], one row a
+            frame or one for the clip.
         kind: "soft", "majority" or "first".
 
-    Returns float32 (16,), non-negative; NaN where the clip has no scenes (a row of NaN).
+    Returns float32 (16,) or (365,), non-negative; NaN where the clip has no scenes (a row of NaN).
     Raises InputError for another shape or kind.
     """
     import torch
 
-    if frame_scenes.ndim != 2 or frame_scenes.shape[0] == 0 or frame_scenes.shape[1] != len(SCENES):
-        raise InputError(f"frame scenes are (n, {len(SCENES)}) with n of at least 1, not {tuple(frame_scenes.shape)}")
+    if frame_scenes.ndim != 2 or len(frame_scenes) == 0 or frame_scenes.shape[1] not in (len(SCENES), CATEGORIES):
+        raise InputError(
+            f"frame scenes are (n, {len(SCENES)}) or (n, {CATEGORIES}) with n of at least 1, not "
+            f"{tuple(frame_scenes.shape)}"
+        )
+    classes = frame_scenes.shape[1]
     if kind not in ("soft", "majority", "first"):
         raise InputError(f"unknown scene label {kind!r}; it is soft, majority or first")
     frame_scenes = frame_scenes.float()
     if frame_scenes.isnan().any():
-        return torch.full((len(SCENES),), float("nan"))
+        return torch.full((classes,), float("nan"))
     if kind == "soft" and len(frame_scenes) == 1:
         return frame_scenes[0] / frame_scenes[0].sum()
     if kind == "first" and len(frame_scenes) == 1:
         raise InputError(
             "the scene of the first frame is not known where a clip is labelled as a whole; prepare with a labeller"
         )
-    one_hot = torch.nn.functional.one_hot(frame_scenes.argmax(dim=1), len(SCENES)).float()  # (n, 16)
+    one_hot = torch.nn.functional.one_hot(frame_scenes.argmax(dim=1), classes).float()  # (n, classes)
     if kind == "soft":
         return one_hot.mean(dim=0)
     chosen = one_hot.sum(dim=0).argmax() if kind == "majority" else one_hot[0].argmax()
-    return torch.nn.functional.one_hot(chosen, len(SCENES)).float()
+    return torch.nn.functional.one_hot(chosen, classes).float()
 
 
 class Places365Labeller:
-    """Sees the 16 scenes in frames: the ResNet-50 of Places365, and a table from its 365 categories to the 16 scenes.
+    """Sees the scenes in frames: the ResNet-50 of Places365, and a table from its 365 categories to the 16 scenes.
 
-    Call it with frames, uint8 (T, H, W, 3), for probabilities float32 (T, 16); `prepare(..., scene_labeller=...)` takes
-    it as it is. A category that belongs to several scenes is shared among them equally.
+    Call it with frames, uint8 (T, H, W, 3), for probabilities float32 (T, level); `prepare(..., scene_labeller=...)`
+    takes it as it is. A category that belongs to several scenes is shared among them equally.
 
     Args:
         weights: `resnet50_places365.pth.tar`, by default in `data/weights/`.
@@ -107,19 +115,23 @@ class Places365Labeller:
         weights: str | os.PathLike[str] | None = None,
         hierarchy_csv: str | os.PathLike[str] | None = None,
         device: str = "cpu",
+        level: int = len(SCENES),
     ) -> None:
+        check_level(level)
+        self.level = level
         self.weights = Path(weights) if weights is not None else paths.data() / "weights" / _WEIGHTS
         self.device = device
         table = "own table" if hierarchy_csv is None else "official hierarchy"
-        self.name = f"Places365 ResNet-50, {table}"
+        self.name = f"Places365 ResNet-50, {table if level == len(SCENES) else f'{CATEGORIES} categories'}"
         members = own_hierarchy() if hierarchy_csv is None else read_hierarchy(hierarchy_csv)  # (365, 16)
         self.hierarchy = members / members.sum(axis=1, keepdims=True)
         self._loaded: nn.Module | None = None
         self._network()  # a wrong file is said here, not clip by clip
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Frames uint8 (T, H, W, 3), RGB, of any size -> the probability of each scene, float32 (T, 16)."""
-        return self.categories(frames) @ self.hierarchy
+        """Frames uint8 (T, H, W, 3), RGB, of any size -> the probability of each class, float32 (T, level)."""
+        probabilities = self.categories(frames)  # (T, 365)
+        return probabilities if self.level == CATEGORIES else probabilities @ self.hierarchy
 
     def categories(self, frames: np.ndarray) -> np.ndarray:
         """Frames uint8 (T, H, W, 3) -> the probability of each of Places365's categories, float32 (T, 365)."""
@@ -158,13 +170,19 @@ def _load_resnet(path: Path) -> "nn.Module":
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         state = {key.removeprefix("module."): value for key, value in checkpoint["state_dict"].items()}
-        network = resnet50(weights=None, num_classes=365)
+        network = resnet50(weights=None, num_classes=CATEGORIES)
         network.load_state_dict(state)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, ValueError):
         raise InputError(
             f"{path}: not the ResNet-50 of Places365 ({path.stat().st_size:,} bytes); download {_WEIGHTS} again"
         ) from None
     return network
+
+
+def check_level(scenes: int) -> None:
+    """Raise InputError for a number of scene classes other than 16 and 365."""
+    if scenes not in (len(SCENES), CATEGORIES):
+        raise InputError(f"scenes={scenes!r}: there are {len(SCENES)} scenes, and {CATEGORIES} categories under them")
 
 
 def categories() -> tuple[str, ...]:

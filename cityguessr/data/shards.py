@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 JPEG_QUALITY = 95
 
 SceneLabeller = Callable[[np.ndarray], np.ndarray]
-"""Frames uint8 (T, H, W, 3) -> the probability of each scene in each frame, float (T, 16)."""
+"""Frames uint8 (T, H, W, 3) -> the probability of each scene in each frame, float (T, 16), or (T, 365) by category."""
 
 _GROUP_BYTES = 1 << 20  # a row group is what one random access reads: about a megabyte, and at least one clip
 _METADATA = b"cityguessr"
@@ -45,6 +45,7 @@ class ShardJob:
     size: int
     sampling: video.Sampling
     scene_labeller: SceneLabeller | None = None
+    scenes: int = len(SCENES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +106,7 @@ def clip_row(clip: ClipRef, job: ShardJob) -> dict[str, Any]:
         "split": clip.split,
         **dict(zip(job.levels, clip.labels, strict=True)),
         "frames": encoded,
-        "frame_scenes": _scenes(clip, numbers, pictures, job.scene_labeller),
+        "frame_scenes": _scenes(clip, numbers, pictures, job),
         "gps": _gps(clip, numbers, len(encoded)),
     }
 
@@ -197,24 +198,29 @@ def _shrink(file: Path, size: int) -> tuple["Image", bytes]:
 
 
 def _scenes(
-    clip: ClipRef, numbers: list[int | None], pictures: list["Image"], labeller: SceneLabeller | None
+    clip: ClipRef, numbers: list[int | None], pictures: list["Image"], job: ShardJob
 ) -> list[list[float]] | None:
     """Scene probabilities: a row a frame where frames are labelled, one row where the clip is, or None."""
+    labeller = job.scene_labeller
     if clip.frame_scenes is not None:
         rows = []
         for n in numbers:
             scene = int(clip.frame_scenes[n]) if n is not None and n < len(clip.frame_scenes) else -1
             if scene < 0:
                 raise InputError(f"{clip.path}: no scene is listed for frame {n}; add it to frame_scenes.csv")
-            rows.append([float(k == scene) for k in range(len(SCENES))])
+            if scene >= job.scenes:
+                raise InputError(
+                    f"{clip.path}: scene {scene} of frame {n} is not one of 0..{job.scenes - 1}; correct it"
+                )
+            rows.append([float(k == scene) for k in range(job.scenes)])
         return rows
     if clip.clip_scenes is not None:
         return [[float(p) for p in clip.clip_scenes]]
     if labeller is None:
         return None
     probabilities = np.asarray(labeller(np.stack([np.asarray(p) for p in pictures])), dtype=np.float32)
-    if probabilities.shape != (len(pictures), len(SCENES)):
-        raise InputError(f"the scene labeller gave {probabilities.shape}, not ({len(pictures)}, {len(SCENES)})")
+    if probabilities.shape != (len(pictures), job.scenes):
+        raise InputError(f"the scene labeller gave {probabilities.shape}, not ({len(pictures)}, {job.scenes})")
     return [[float(p) for p in row] for row in probabilities]
 
 

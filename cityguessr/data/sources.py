@@ -22,7 +22,8 @@ class ClipRef:
         labels: class ids in the order of `LEVELS`: city, state, country, continent.
         path: a video file, or a folder of frames `<n>.jpg`.
         clip_scenes: the scene distribution of the clip as a whole, float32 (16,), or None.
-        frame_scenes: the scene id of every source frame by its number n, int8 (n + 1,), -1 where not given, or None.
+        frame_scenes: the scene id of every source frame by its number n, int8 or int16 (n + 1,), -1 where not given, or
+            None; 0..15, or 0..364 in a source whose `scenes` is 365.
         gps: latitude and longitude in degrees, float64: (1, 2) for the whole clip, or (n + 1, 2) by the frame's number,
             NaN where not given; None without.
     """
@@ -46,6 +47,7 @@ class Source(Protocol):
         synthetic: whether the pictures are rendered rather than filmed.
         text_features: float32 (number of cities, d), NaN for a city without any, or None: text features that the source
             itself carries for each city.
+        scenes: (optional) how many scene classes its clips are labelled with, 16 or 365; 16 where it does not say.
     """
 
     name: str
