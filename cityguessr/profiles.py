@@ -12,7 +12,8 @@ class Profile:
 
     Attributes:
         name: as given to the notebooks (`profile: str = "mini"`).
-        source: where the clips come from: "miniworld" is generated on the spot, "release" reads a CityGuessr68k tree.
+        source: where the clips come from: "miniworld" is generated on the spot, "release" reads a CityGuessr68k tree,
+            "mapillary" an MSLS tree.
         synthetic: whether its numbers say nothing about the real world.
         overrides: fields of `ModelConfig` that differ from the experiment's at this scale.
         batch_size, learning_rate: Adam's; the paper's are 12 and 1e-3 (section 5.2).
@@ -73,6 +74,12 @@ PROFILES = {
             source="release",
             synthetic=False,
             note="CityGuessr68k, the real data set",
+        ),
+        Profile(
+            name="msls",
+            source="mapillary",
+            synthetic=False,
+            note="Mapillary Street-Level Sequences, the real data set",
         ),
     )
 }
