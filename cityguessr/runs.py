@@ -1,16 +1,13 @@
 """Trained runs on disk: train unless this exact run is there already, and say where every number comes from."""
 
-import ast
+import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
+import math
 import os
-import platform
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,24 +19,22 @@ from torch import Tensor
 
 from cityguessr import paths
 from cityguessr.backbones import weights_version
-from cityguessr.data.clips import PreparedClips
+from cityguessr.baselines import build
+from cityguessr.data.clips import ClipDataset, PreparedClips
 from cityguessr.data.files import make_folder, write_atomically, write_bytes
 from cityguessr.data.text import text_features
 from cityguessr.errors import InputError
-from cityguessr.experiments import Experiment
+from cityguessr.experiments import Experiment, canonical
 from cityguessr.experiments import get as get_experiment
-from cityguessr.model import CityGuessr, ModelConfig
+from cityguessr.model import ModelConfig
 from cityguessr.preparation import prepared
 from cityguessr.profiles import Profile
 from cityguessr.profiles import get as get_profile
+from cityguessr.provenance import circumstances, code_version
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# The modules whose code decides what a run computes. Evaluation is not among them: it is done from predictions.
-_CORE = ("model.py", "backbones.py", "losses.py", "training.py", "data/scenes.py", "data/clips.py")
-_PACKAGES = ("cityguessr", "torch", "transformers", "accelerate", "datasets", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +46,7 @@ class Predictions:
         labels: level -> LongTensor (N,).
         scene: float32 (N, scenes) logits, or None for a system without scene recognition.
         clip_ids, video_ids: of the N clips; several clips may come from one video.
+        places: float64 (N, 2), latitude and longitude in degrees of the clip's middle frame, NaN where not known.
     """
 
     logits: dict[str, Tensor]
@@ -58,6 +54,7 @@ class Predictions:
     scene: Tensor | None
     clip_ids: tuple[str, ...]
     video_ids: tuple[str, ...]
+    places: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,13 +95,14 @@ class Run:
                 scene=torch.from_numpy(file["scene"]) if "scene" in file else None,
                 clip_ids=tuple(file["clip_ids"].tolist()),
                 video_ids=tuple(file["video_ids"].tolist()),
+                places=torch.from_numpy(file["places"]),
             )
 
-    def model(self) -> CityGuessr:
+    def model(self) -> torch.nn.Module:
         """The trained model, in evaluation mode on the CPU."""
         from safetensors.torch import load_file
 
-        model = CityGuessr(self.config.replace(pretrained=None), self.taxonomy)
+        model = build(self.config.replace(pretrained=None), self.taxonomy)
         model.load_state_dict(load_file(self.folder / "model.safetensors"))
         return model.eval()
 
@@ -114,6 +112,64 @@ class Run:
         if clips.fingerprint != self.provenance["data"]["fingerprint"]:
             raise InputError(f"{clips.folder}: not the clips that {self.folder} was trained on; train it again")
         return clips
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One training before it is run: all that decides its result, and the folder that follows from it."""
+
+    experiment: Experiment
+    profile: Profile
+    seed: int
+    config: ModelConfig
+    clips: PreparedClips
+    text: Tensor | None
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same: configuration, seed, code, weights, data and text features."""
+        return {
+            "experiment": self.experiment.name,
+            "profile": self.profile.name,
+            "seed": self.seed,
+            "model": dataclasses.asdict(self.config),
+            "training": self.profile.training(),
+            "code": code_version(("hierarchy.py",) if self.config.selection == "best_on_validation" else ()),
+            "weights": weights_version(self.config.pretrained),
+            "data": self.clips.fingerprint,
+            "text": None if self.text is None else hashlib.sha256(self.text.numpy().tobytes()).hexdigest(),
+        }
+
+    @cached_property
+    def folder(self) -> Path:
+        """`runs/<profile>/<experiment>/seed<k>-<hash>`."""
+        digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:8]
+        return paths.runs() / self.profile.name / self.experiment.name / f"seed{self.seed}-{digest}"
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is there, whole."""
+        return (self.folder / "provenance.json").is_file()
+
+
+def plan(
+    experiment: str | Experiment,
+    profile: str | Profile = "mini",
+    seed: int = 0,
+    *,
+    data_root: str | Path | None = None,
+    allow_downloads: bool = False,
+    workers: int = 2,
+    clips: PreparedClips | None = None,
+) -> Plan:
+    """What `ensure` would train, with its data prepared but nothing trained; for the arguments and errors see there."""
+    experiment = get_experiment(experiment) if isinstance(experiment, str) else experiment
+    profile = get_profile(profile) if isinstance(profile, str) else profile
+    experiment = canonical(experiment, profile)
+    config = experiment.config(profile)
+    if clips is None:
+        clips = prepared(profile, config, data_root, workers, dataset=experiment.dataset)
+    return Plan(experiment, profile, seed, config, clips, _text(clips, config, allow_downloads))
 
 
 def ensure(
@@ -131,10 +187,11 @@ def ensure(
     """The run of an experiment at a profile's scale with a seed: trained now, unless it is there already.
 
     A run is the same when its configuration, the code that computes it and its data are the same; anything else trains
-    anew, in a folder of its own. An interrupted training goes on after its last whole epoch.
+    anew, in a folder of its own. Experiments that are equal at this scale share one run, under the name of the first.
+    An interrupted training goes on after its last whole epoch.
 
     Args:
-        data_root: the real release, for a profile that reads one.
+        data_root: the real data set, for a profile that reads one.
         device: "auto", or "cpu".
         workers: processes that render and prepare clips where these are not there yet.
         clips: prepared clips of your own to train on, in place of the profile's; they must be as many frames, of that
@@ -142,38 +199,32 @@ def ensure(
         report: gets a line an epoch.
 
     Raises:
-        InputError: for unknown names, data that cannot be prepared, weights that are not there, and where several
-            processes (`accelerate launch`) would train one run: spread seeds and experiments over them instead.
+        InputError: for unknown names, data that cannot be prepared, and where several processes
+            (`accelerate launch`) would train one run: spread seeds and experiments over them instead
+            (`cityguessr.jobs`).
+        MissingWeights: for pretrained weights that are not there.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError(
-            "a run is trained by one process; start one per seed or experiment (each with its own GPU in "
-            "CUDA_VISIBLE_DEVICES) in place of accelerate launch"
+            "a run is trained by one process; spread experiments and seeds over GPUs with python -m cityguessr.jobs in "
+            "place of accelerate launch"
         )
-    experiment = get_experiment(experiment) if isinstance(experiment, str) else experiment
-    profile = get_profile(profile) if isinstance(profile, str) else profile
-    config = experiment.config(profile)
-    clips = prepared(profile, config, data_root, workers) if clips is None else clips
-    text = _text(clips, config, allow_downloads)
-    identity = {
-        "experiment": experiment.name,
-        "profile": profile.name,
-        "seed": seed,
-        "model": dataclasses.asdict(config),
-        "training": profile.training(),
-        "code": code_version(("hierarchy.py",) if config.selection == "best_on_validation" else ()),
-        "weights": weights_version(config.pretrained),
-        "data": clips.fingerprint,
-        "text": None if text is None else hashlib.sha256(text.numpy().tobytes()).hexdigest(),
-    }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    folder = paths.runs() / profile.name / experiment.name / f"seed{seed}-{digest}"
-    make_folder(folder)
-    with FileLock(folder.with_name(folder.name + ".lock")):
-        if not (folder / "provenance.json").is_file():
-            report(f"training {experiment.name}, profile {profile.name}, seed {seed}: {config.epochs} epochs")
-            _train(folder, identity, config, clips, text, profile, seed, allow_downloads, device, report)
-    return Run(folder)
+    todo = plan(
+        experiment,
+        profile,
+        seed,
+        data_root=data_root,
+        allow_downloads=allow_downloads,
+        workers=workers,
+        clips=clips,
+    )
+    make_folder(todo.folder)
+    with FileLock(todo.folder.with_name(todo.folder.name + ".lock")):
+        if not todo.done:
+            name, epochs = todo.experiment.name, todo.config.epochs
+            report(f"training {name}, profile {todo.profile.name}, seed {seed}: {epochs} epochs")
+            _train(todo, allow_downloads, device, report)
+    return Run(todo.folder)
 
 
 def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> Tensor | None:
@@ -182,7 +233,8 @@ def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> T
         return None
     if config.text_encoder != "release":
         encoder, labels = config.text_encoder, config.text_labels
-        return text_features(clips.taxonomy, encoder, labels, allow_downloads=allow_downloads)
+        width = {"dimension": config.text_dim} if encoder == "random" else {}
+        return text_features(clips.taxonomy, encoder, labels, allow_downloads=allow_downloads, **width)
     if clips.text_features is None or clips.text_features.isnan().any():
         raise InputError(
             f"{clips.folder}: its label files carry no text features for every city; choose another text_encoder"
@@ -190,67 +242,42 @@ def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> T
     return clips.text_features
 
 
-def code_version(more: tuple[str, ...] = ()) -> str:
-    """A digest of the code that decides what a run computes, blind to comments, docstrings and layout.
-
-    `more` names further modules that do so for this run.
-    """
-    digest = hashlib.sha256()
-    for name in _CORE + more:
-        tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):  # a docstring, as a rule
-                body[0].value = ast.Constant(None)
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:16]
-
-
-def _train(
-    folder: Path,
-    identity: dict[str, Any],
-    config: ModelConfig,
-    clips: PreparedClips,
-    text: Tensor | None,
-    profile: Profile,
-    seed: int,
-    allow_downloads: bool,
-    device: str,
-    report: Callable[[str], None],
-) -> None:
+def _train(todo: Plan, allow_downloads: bool, device: str, report: Callable[[str], None]) -> None:
     import pandas as pd
     from safetensors.torch import save
 
     from cityguessr.training import train
 
-    _write_json(folder / "config.json", identity)
+    folder, clips = todo.folder, todo.clips
+    _write_json(folder / "config.json", todo.identity)
     write_bytes(folder / "taxonomy.csv", clips.taxonomy.csv().encode())
-    val = clips.split("val")
-    trained = train(
-        config,
-        clips.taxonomy,
-        clips.split("train"),
-        val,
-        text,
-        profile,
-        seed,
-        folder / "state.pt",
-        device=device,
-        allow_downloads=allow_downloads,
-        report=report,
-    )
+    val = clips.split("val", todo.config.split)
+    with _threads(todo.profile.threads):
+        trained = train(
+            todo.config,
+            clips.taxonomy,
+            clips.split("train", todo.config.split),
+            val,
+            todo.text,
+            todo.profile,
+            todo.seed,
+            folder / "state.pt",
+            device=device,
+            allow_downloads=allow_downloads,
+            report=report,
+        )
     table = pd.DataFrame(trained.log).to_csv(index=False, float_format="%.6g")
     write_bytes(folder / "log.csv", table.encode())
     tensors = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(tensors))
     arrays = {f"logits_{level}": trained.logits[level].numpy() for level in LEVELS}
     arrays |= {f"labels_{level}": val.labels[level].numpy() for level in LEVELS}
-    arrays |= {"clip_ids": np.array(val.clip_ids), "video_ids": np.array(val.video_ids)}
+    arrays |= {"clip_ids": np.array(val.clip_ids), "video_ids": np.array(val.video_ids), "places": _places(val)}
     if trained.scene is not None:
         arrays["scene"] = trained.scene.numpy()
     write_atomically(folder / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     seconds = sum(row["seconds"] for row in trained.log)  # of every session that had a part in it
-    provenance = identity | {
+    record = todo.identity | {
         "epoch": trained.epoch,
         "parameters": sum(p.numel() for p in trained.model.parameters()),
         "seconds": round(seconds, 1),
@@ -261,33 +288,29 @@ def _train(
             "synthetic": clips.synthetic,
             "clips": clips.meta["clips"],
         },
-        "git": _git(),
-        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in _PACKAGES},
-        "hardware": _hardware(),
-        "command": Path(sys.argv[0]).name,
     }
-    _write_json(folder / "provenance.json", provenance)  # last: its presence says that the run is whole
+    _write_json(folder / "provenance.json", record | circumstances())  # last: its presence says that the run is whole
     report(f"trained in {seconds:.0f} s: {os.path.relpath(folder, paths.root())}")
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many threads of the processor for torch, and afterwards as many as before; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _places(clips: ClipDataset) -> np.ndarray:
+    """Latitude and longitude in degrees of each clip's middle frame, (N, 2); NaN where not known."""
+    tracks = [clips.gps(i) for i in range(len(clips))]
+    middles = [(math.nan, math.nan) if track is None else track[len(track) // 2].tolist() for track in tracks]
+    return np.array(middles, dtype=np.float64).reshape(len(clips), 2)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     text = json.dumps(content, indent=2, sort_keys=True) + "\n"
     write_bytes(path, text.encode())
-
-
-def _git() -> dict[str, Any] | None:
-    """The commit and whether the work tree differs from it; None outside a checkout."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", str(here)))}
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _hardware() -> dict[str, Any]:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"machine": platform.machine(), "cores": os.cpu_count(), "gpu": gpu, "threads": torch.get_num_threads()}

@@ -5,7 +5,7 @@ import io
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,16 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Subset
 
 from cityguessr import hierarchy, losses
+from cityguessr.baselines import build
+from cityguessr.batches import ClipTensors, EpochSampler
 from cityguessr.data.files import write_bytes
-from cityguessr.data.scenes import scene_label
 from cityguessr.errors import InputError
-from cityguessr.model import CityGuessr, ModelConfig, Output
+from cityguessr.model import ModelConfig, Output
 from cityguessr.profiles import Profile
 from cityguessr.taxonomy import LEVELS, Taxonomy
-
-IN_MEMORY = 2 * 1024**3  # bytes of decoded frames that a training without workers may keep
 
 
 @dataclasses.dataclass
@@ -38,54 +37,11 @@ class Trained:
         log: one dictionary an epoch.
     """
 
-    model: CityGuessr
+    model: torch.nn.Module
     logits: dict[str, Tensor]
     scene: Tensor | None
     epoch: int
     log: list[dict[str, float]]
-
-
-class ClipTensors(Dataset):
-    """A split of prepared clips as the loop wants it: (frames uint8 (T, 3, H, W), labels (4,), soft scenes (16,))."""
-
-    def __init__(self, clips: Any, config: ModelConfig, in_memory: bool) -> None:
-        self.clips = clips
-        self.labels = torch.stack([clips.labels[level] for level in LEVELS], dim=1)
-        self.scenes = torch.zeros(len(clips), config.scenes)
-        if config.scene_labels:
-            for index in range(len(clips)):
-                scenes = clips.frame_scenes(index)
-                if scenes is None or scenes.isnan().any():
-                    raise InputError(
-                        f"clip {clips.clip_ids[index]}: no scene labels, which the scene loss needs; prepare the data "
-                        "with a scene labeller (see cityguessr.data.scenes), or train with scene_labels=None"
-                    )
-                self.scenes[index] = scene_label(scenes, config.scene_labels)
-        size = len(clips) * config.frames * 3 * config.size**2
-        if in_memory and size > IN_MEMORY:
-            raise InputError(f"{size / 1e9:.1f} GB of frames do not fit in memory; give the profile workers > 0")
-        self.frames = clips.frames_tensor() if in_memory else None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        frames = self.clips[index]["frames"] if self.frames is None else self.frames[index]
-        return frames, self.labels[index], self.scenes[index]
-
-
-class EpochSampler(Sampler[int]):
-    """A permutation that depends on the seed and the epoch alone, so that a resumed epoch draws the same batches."""
-
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        yield from torch.randperm(self.length, generator=generator).tolist()
 
 
 def total_loss(
@@ -147,12 +103,12 @@ def train(
             f"text_encoder ({config.text_encoder!r}) and text_dim must agree"
         )
     set_seed(seed)
-    model = CityGuessr(config, taxonomy, allow_downloads)
+    model = build(config, taxonomy, allow_downloads)
     if "WORLD_SIZE" not in os.environ:  # one process: an earlier training may have run on another device
         AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=_precision(device))
-    sets = {"train": ClipTensors(train_clips, config, profile.workers == 0)}
-    sets["val"] = ClipTensors(val_clips, config, profile.workers == 0)
+    sets = {"train": ClipTensors(train_clips, config, profile.workers == 0, seed, training=True)}
+    sets["val"] = ClipTensors(val_clips, config, profile.workers == 0, seed)
     sampler = EpochSampler(len(sets["train"]), seed)
     options = {"num_workers": profile.workers, "pin_memory": accelerator.device.type == "cuda"}
     train_loader = DataLoader(sets["train"], profile.batch_size, sampler=sampler, **options)
@@ -168,6 +124,7 @@ def train(
         report(f"resumed after epoch {first} of {config.epochs}")
     for epoch in range(first, config.epochs):
         sampler.epoch = epoch
+        sets["train"].start_epoch(epoch)
         start = time.perf_counter()
         set_seed(seed * 1_000_003 + epoch)
         row = {"epoch": epoch + 1} | _one_epoch(
@@ -194,7 +151,7 @@ def train(
 
 
 def predict(
-    model: CityGuessr, clips: Any, profile: Profile, limit: int | None = None, device: str = "auto"
+    model: torch.nn.Module, clips: Any, profile: Profile, limit: int | None = None, device: str = "auto"
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A trained model's logits on a split of prepared clips, and the labels beside them.
 
@@ -207,7 +164,7 @@ def predict(
     """
     count = len(clips) if limit is None else min(limit, len(clips))
     chosen = [i * len(clips) // count for i in range(count)]
-    bare = model.config.replace(scene_labels=None)
+    bare = model.config if model.routed else model.config.replace(scene_labels=None)
     subset = Subset(ClipTensors(clips, bare, profile.workers == 0), chosen)
     model = model.to("cuda" if device == "auto" and torch.cuda.is_available() else "cpu")
     logits, _ = evaluate(model, DataLoader(subset, 64, num_workers=profile.workers))
@@ -222,8 +179,8 @@ def evaluate(
     device = next(model.parameters()).device
     model.eval()
     parts: dict[str, list[Tensor]] = {level: [] for level in (*LEVELS, "scene")}
-    for frames, _, _ in loader:
-        output = model(frames.to(device))
+    for frames, _, scenes in loader:
+        output = _answer(model, frames.to(device), scenes.to(device))
         answers = dict(output.logits) | ({} if output.scene is None else {"scene": output.scene})
         for name, tensor in answers.items():
             tensor = accelerator.gather_for_metrics(tensor) if accelerator else tensor
@@ -248,7 +205,7 @@ def _one_epoch(
         rate = learning_rate(profile, epoch * len(loader) + step, len(loader), config.epochs)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss, parts = total_loss(model(frames), labels, scenes, text, config)
+        loss, parts = total_loss(_answer(model, frames, scenes), labels, scenes, text, config)
         if not torch.isfinite(loss):
             raise InputError(
                 f"the loss is {loss.item()} at epoch {epoch + 1}, step {step + 1}; lower the learning rate"
@@ -259,6 +216,11 @@ def _one_epoch(
         for name, part in ({"loss": loss} | parts).items():
             sums[name] = sums.get(name, 0) + part.detach()
     return {name: (total / len(loader)).item() for name, total in sums.items()}
+
+
+def _answer(model: torch.nn.Module, frames: Tensor, scenes: Tensor) -> Output:
+    """What a system says of a batch; only one whose networks are picked by the scene is told the scenes."""
+    return model(frames, scenes) if model.routed else model(frames)
 
 
 def learning_rate(profile: Profile, step: int, steps_per_epoch: int, epochs: int) -> float:
@@ -290,7 +252,7 @@ def _identity(config: ModelConfig) -> str:
 
 def _save(
     path: Path,
-    model: CityGuessr,
+    model: torch.nn.Module,
     optimizer: Any,
     config: ModelConfig,
     epoch: int,
@@ -311,7 +273,7 @@ def _save(
 
 
 def _resume(
-    path: Path, model: CityGuessr, optimizer: Any, config: ModelConfig, accelerator: Accelerator
+    path: Path, model: torch.nn.Module, optimizer: Any, config: ModelConfig, accelerator: Accelerator
 ) -> tuple[int, list[dict[str, float]], dict[str, Any] | None]:
     try:
         state = torch.load(path, map_location=accelerator.device, weights_only=True)

@@ -14,7 +14,7 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 
-from cityguessr import profiles, runs
+from cityguessr import profiles, provenance, runs
 from cityguessr.errors import InputError
 from cityguessr.guess import guess, guess_frames
 from cityguessr.taxonomy import LEVELS
@@ -114,9 +114,9 @@ def test_the_code_version_ignores_comments_and_docstrings(monkeypatch: pytest.Mo
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "model.py").write_text(text)
-        monkeypatch.setattr(runs, "_CORE", ("model.py",))
-        monkeypatch.setattr(runs, "__file__", str(folder / "runs.py"))
-        versions.append(runs.code_version())
+        monkeypatch.setattr(provenance, "_CORE", ("model.py",))
+        monkeypatch.setattr(provenance, "__file__", str(folder / "provenance.py"))
+        versions.append(provenance.code_version())
     assert versions[0] == versions[1] != versions[2]
 
 

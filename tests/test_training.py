@@ -142,7 +142,7 @@ def test_the_papers_learning_rate_is_constant() -> None:
 
 def test_clips_without_scenes_are_refused_by_the_scene_loss(taxonomy: Taxonomy) -> None:
     bare = Clips(taxonomy, 24, 1, scenes=False)
-    with pytest.raises(InputError, match="clip clip_0: no scene labels, which the scene loss needs"):
+    with pytest.raises(InputError, match="clip clip_0: no scene labels, which this system needs"):
         run(taxonomy, train_clips=bare)
     run(taxonomy, CONFIG.replace(scene_labels=None, epochs=1), train_clips=bare, val_clips=bare)
 

@@ -125,17 +125,22 @@ class PreparedClips:
             return list(csv.DictReader(file))
 
     def split(self, name: str, by: str = "clip") -> "ClipDataset":
-        """The clips of a split, "train" or "val", as the source splits them; `by="video"`: no source video in both.
+        """The clips of "train" or "val", as the source splits them, or by="video" with no source video in both.
 
-        Raises InputError for another name, and where a split by video is not possible (see `cityguessr.data.splits`).
+        Raises InputError for another name, where the split is empty, or where a split by source video is not possible
+        (`cityguessr.data.splits`).
         """
-        if name not in SPLITS or by not in ("clip", "video"):
-            raise InputError(f"no split {name!r} by {by!r}; it is one of {', '.join(SPLITS)}, by clip or video")
+        if name not in SPLITS:
+            raise InputError(f"unknown split {name!r}; it is one of {', '.join(SPLITS)}")
+        if by not in ("clip", "video"):
+            raise InputError(f"unknown split by {by!r}; it is by clip or video")
         if by == "video":
             held_out = by_video(self._index["video_id"].to_pylist(), self._index["city"].to_pylist())
             rows = np.flatnonzero(held_out == (name == "val"))
         else:
-            rows = np.flatnonzero(np.array(self._index["split"].to_pylist()) == name)
+            rows = np.flatnonzero(np.asarray(self._index["split"].to_pylist(), dtype=object) == name)
+        if not len(rows):
+            raise InputError(f"{self.folder}: no clip in the split {name!r}; see {REJECTED}, and the source's lists")
         return ClipDataset(self, name, rows)
 
     def __repr__(self) -> str:
