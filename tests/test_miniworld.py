@@ -17,7 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cityguessr.data.miniworld import MiniWorld, MiniWorldConfig, VideoPlan, atlas, light, places, write
+from cityguessr.data import scenes
+from cityguessr.data.miniworld import MiniWorld, MiniWorldConfig, VideoPlan, atlas, categories, light, places, write
+from cityguessr.data.release import ReleaseSource
 from cityguessr.errors import InputError
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -140,6 +142,33 @@ def test_scenes_follow_one_another_within_a_clip_and_all_sixteen_occur(full: Min
             assert here == after or here >= 6 or after >= 6  # two covered stretches never touch
     assert kinds == set(range(16))
     assert changing > 0.4 * len(full.videos)
+
+
+def test_categories_are_a_finer_scene_that_the_hierarchy_takes_back_to_the_kind(full: MiniWorld) -> None:
+    hierarchy, used = scenes.own_hierarchy(), set()
+    for video in full.videos:
+        fine = categories.of_frames(video, full.effects.style(video.city))
+        assert fine.shape == (video.frames,)
+        belongs = hierarchy[fine.numpy()]
+        assert (belongs.sum(axis=1) == 1).all()  # to its kind alone
+        assert belongs.argmax(axis=1).tolist() == video.scenes.tolist()
+        used |= set(fine.tolist())
+    assert 100 < len(used) < 150
+
+
+def test_what_a_category_follows_stands_in_the_picture(full: MiniWorld) -> None:
+    helsinki = full.taxonomy.city_id("Helsinki")
+    video = next(video for video in full.videos if video.city == helsinki)
+    style, ground, names = full.effects.style(helsinki), {}, scenes.categories()
+    for key in range(20):  # of one street in the hills, in many winters
+        plan = dataclasses.replace(video, key=key, plots=(7,) * len(video.plots), hour=12.0, weather="overcast")
+        (category,) = categories.of_frames(plan, style).unique().tolist()
+        sides = full.render(plan, 48, 64, frames=[0])[0, 30:, [0, 1, 2, -3, -2, -1]].float().mean()
+        ground.setdefault(names[category], []).append(float(sides))
+    snow = ground.pop("/m/mountain" if style.traits["relief"] > 0 else "/t/tundra")
+    (bare,) = ground.values()
+    assert len(snow) > 5
+    assert min(snow) > max(bare)
 
 
 def test_gps_stays_in_the_city_and_moves_at_the_speed_of_the_camera(full: MiniWorld) -> None:
@@ -287,6 +316,11 @@ def test_the_extra_tables_say_what_only_a_synthetic_world_knows(world: MiniWorld
     assert [int(row["frame"]) for row in rows] == [1, 2, 3, 4]
     numbers = [clip.first_frame + frame for frame in writing.kept(TINY)]
     assert [int(row["scene"]) for row in rows] == video.scenes[numbers].tolist()
+    fine = categories.of_frames(video, world.effects.style(video.city))
+    assert [int(row["category"]) for row in rows] == fine[numbers].tolist()
+    fine = ReleaseSource(release, scenes=365)
+    (listed,) = (ref for ref in fine.clips() if ref.clip_id == clip.clip_id)
+    assert listed.frame_scenes.tolist() == [-1, *(int(row["category"]) for row in rows)]
     about = json.loads((release / "world.json").read_text())
     assert about["synthetic"] is True
     assert about["config"] == vars(TINY)

@@ -76,10 +76,8 @@ def build(plan: VideoPlan, style: Style) -> Layout:
     def die(*what: object) -> Tensor:
         return noise.uniform(noise.key(seed, *what), side, plot)  # (2, plots)
 
-    run = torch.cat([torch.zeros(1, dtype=torch.int64), (kinds[1:] != kinds[:-1]).long().cumsum(0)])
-
-    def run_die(*what: object) -> Tensor:
-        return noise.uniform(noise.key(seed, *what), side, run[None])
+    def run_die(what: str) -> Tensor:
+        return by_run(plan, what)
 
     mean = math.exp(style.u("height", math.log(6.5), math.log(30)))
     spread = style.u("height_spread", 0.08, 0.45)
@@ -91,7 +89,7 @@ def build(plan: VideoPlan, style: Style) -> Layout:
     fronts = torch.where(towers, a.TOWER + (die("which") * 2).floor(), fronts)
     rise = style.u("gable", -4.5, 5.5)
     roofs = torch.where(towers, 0.0, torch.full_like(height, max(0.0, rise)))
-    cold = style.warmth < 0.45 and noise.key(seed, "snow") % 100 < 45
+    cold = snowy(plan, style)
 
     t = {
         "front": height * 0, "front_rise": height * 0, "front_tile": fronts * 0 + a.HEDGE, "depth": height * 0 + 0.4,
@@ -105,8 +103,7 @@ def build(plan: VideoPlan, style: Style) -> Layout:
 
     is_ = [(kinds == k)[None].expand(2, -1) for k in range(16)]
     soil = _SOIL if style.arid or style.traits["green"] < -0.3 else _GRASS
-    open_side = run_die("open") < 0.5
-    open_side = open_side | (open_side.logical_not() & open_side.flip(0).logical_not() & (side == 1))
+    open_side = open_sides(plan)
     for scene in INDOOR:
         put(
             is_[scene], front=HALL_HEIGHT + PORTAL, front_tile=a.HALL + scene, depth=9.0, street=a.ROAD + 4,
@@ -169,7 +166,7 @@ def build(plan: VideoPlan, style: Style) -> Layout:
             (grounds.street_half(style) + 13) * (1 if noise.key(seed, i) % 2 else -1),
         )
         for i in middle
-        if noise.key(seed, "mast", i) % 10 < 6
+        if has_mast(plan, i)
     ]
     hills, skyline = _horizon(style, plan)
     return Layout(
@@ -180,6 +177,30 @@ def build(plan: VideoPlan, style: Style) -> Layout:
         thing_offset=things[3].reshape(-1),
         spans=tuple(spans), masts=tuple(masts), hills=hills, skyline=skyline,
     )  # fmt: skip
+
+
+def by_run(plan: VideoPlan, what: str) -> Tensor:
+    """A draw in [0, 1) for each side of each run of one scene kind, as (2, plots), left side first."""
+    kinds = torch.tensor(plan.plots)
+    run = torch.cat([torch.zeros(1, dtype=torch.int64), (kinds[1:] != kinds[:-1]).long().cumsum(0)])
+    return noise.uniform(noise.key(plan.key, what), torch.arange(2)[:, None], run[None])
+
+
+def open_sides(plan: VideoPlan) -> Tensor:
+    """Which sides lie open where a scene may open to one side: bool (2, plots), one of the two at least."""
+    is_open = by_run(plan, "open") < 0.5
+    neither = ~is_open & ~is_open.flip(0)
+    return is_open | (neither & (torch.arange(2)[:, None] == 1))
+
+
+def snowy(plan: VideoPlan, style: Style) -> bool:
+    """Whether snow lies in a video, as it may where it is cold."""
+    return style.warmth < 0.45 and noise.key(plan.key, "snow") % 100 < 45
+
+
+def has_mast(plan: VideoPlan, plot: int) -> bool:
+    """Whether a crane stands where a run of industry begins at that plot."""
+    return noise.key(plan.key, "mast", plot) % 10 < 6
 
 
 def _things(plan: VideoPlan, style: Style, kinds: Tensor, t: dict[str, Tensor]) -> list[Tensor]:

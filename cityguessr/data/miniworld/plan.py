@@ -79,10 +79,14 @@ class VideoPlan:
         return self.speed * (time - 0.7 * (torch.cos(0.5 * time + phase) - math.cos(phase)))
 
     @cached_property
+    def plot(self) -> Tensor:
+        """Int64 (frames,): the plot that every frame shows in the middle of the picture."""
+        return ((self.positions + AHEAD + BEHIND) / self.plot_width).long().clamp(max=len(self.plots) - 1)
+
+    @cached_property
     def scenes(self) -> Tensor:
-        """Int64 (frames,): the scene kind, 0..15, of every frame."""
-        plot = ((self.positions + AHEAD + BEHIND) / self.plot_width).long()
-        return torch.tensor(self.plots)[plot.clamp(max=len(self.plots) - 1)]
+        """Int64 (frames,): the scene kind, 0..15, of every frame; `categories.of_frames` gives finer labels."""
+        return torch.tensor(self.plots)[self.plot]
 
     @cached_property
     def gps(self) -> Tensor:

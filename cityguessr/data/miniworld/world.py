@@ -15,7 +15,7 @@ from cityguessr.data.miniworld.plan import Clip, VideoPlan
 from cityguessr.errors import InputError
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
-VERSION = 4  # part of a world's fingerprint: raise it when the same configuration would give other pictures
+VERSION = 5  # part of a world's fingerprint: raise it when the same configuration would give other files
 
 
 @dataclasses.dataclass(frozen=True)

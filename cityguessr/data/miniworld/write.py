@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cityguessr.data.miniworld import disk
+from cityguessr.data.miniworld import categories, disk
 from cityguessr.data.miniworld.plan import VideoPlan
 from cityguessr.data.miniworld.world import VERSION, MiniWorld, MiniWorldConfig
 from cityguessr.errors import InputError
@@ -156,10 +156,11 @@ def _write_tables(world: MiniWorld, release: Path) -> None:
     disk.replace_text(release / "labels_list.csv", disk.csv_text([[level.capitalize() for level in LEVELS], *lines]))
     labels: dict[str, list[str]] = {"train": [], "val": []}
     clips: list[list] = [["clip", "video", "first_frame", "split"]]
-    scenes: list[list] = [["clip", "frame", "scene"]]
+    scenes: list[list] = [["clip", "frame", "scene", "category"]]
     gps: list[list] = [["clip", "frame", "lat", "lon"]]
     for video in world.videos:
         ids = [row[f"{name}_id"] for row in (rows[video.city],) for name in LEVELS]
+        categories_ = categories.of_frames(video, world.effects.style(video.city))
         has_place = video.start[0] == video.start[0]
         for clip in video.clips:
             numbers = torch.tensor([clip.first_frame + frame for frame in kept(config)])
@@ -167,7 +168,8 @@ def _write_tables(world: MiniWorld, release: Path) -> None:
             soft = torch.bincount(kinds, minlength=16).double() / len(kinds)
             labels[clip.split].append(",".join([clip.clip_id, *map(str, ids), *(f"{x:.6g}" for x in soft.tolist())]))
             clips.append([clip.clip_id, video.video_id, clip.first_frame, clip.split])
-            scenes += [[clip.clip_id, n, kind] for n, kind in enumerate(kinds.tolist(), 1)]
+            both = zip(kinds.tolist(), categories_[numbers].tolist(), strict=True)
+            scenes += [[clip.clip_id, n, kind, category] for n, (kind, category) in enumerate(both, 1)]
             if has_place:
                 track_ = video.gps[numbers].tolist()
                 gps += [[clip.clip_id, n, f"{lat:.6f}", f"{lon:.6f}"] for n, (lat, lon) in enumerate(track_, 1)]
