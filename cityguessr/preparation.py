@@ -57,6 +57,7 @@ def prepared(
     data_root: str | Path | None = None,
     workers: int = 2,
     cluster: str | None = None,
+    dataset: str = "cityguessr68k",
 ) -> PreparedClips:
     """The prepared clips of a profile, with as many frames, of that size and so sampled, as the model takes.
 
@@ -67,6 +68,7 @@ def prepared(
         data_root: the release to read, for a profile of real data; where MiniWorld is rendered, for the others.
         workers: processes on this machine.
         cluster: the address of a Dask scheduler to prepare on instead, such as "tcp://10.0.0.1:8786".
+        dataset: "cityguessr68k".
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the caller's script
         raise InputError("preparation starts processes: put your script's calls under if __name__ == '__main__':")
