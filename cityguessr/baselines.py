@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cityguessr.data.scenes import SCENE_GROUPS, SCENES
 from cityguessr.errors import InputError
-from cityguessr.model import CityGuessr, ModelConfig, Output, System, four_heads, make_backbone
+from cityguessr.model import CityGuessr, ModelConfig, Output, System, four_heads, full_precision, make_backbone
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 
@@ -38,7 +38,7 @@ class SceneNetwork(nn.Module):
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         features = self.backbone(frames)  # (B, width)
-        with torch.autocast(frames.device.type, enabled=False):  # as in `CityGuessr`
+        with full_precision(features):
             return {level: head(features.float()) for level, head in self.classifiers.items()}
 
 
@@ -123,7 +123,7 @@ class GeoDecoder(System):
         queries = self.queries.expand(len(frames), -1, -1)  # (B, scenes * 4, width)
         for layer in self.layers:
             queries = layer(queries, tokens)
-        with torch.autocast(frames.device.type, enabled=False):
+        with full_precision(queries):
             return self.norm(queries.float()).unflatten(1, (self.config.scenes, len(LEVELS)))
 
     def forward(self, frames: Tensor) -> Output:
@@ -131,7 +131,7 @@ class GeoDecoder(System):
         decoded = self.decode(frames)  # (B, scenes, 4, width)
         scene = decoded[..., 0].mean(dim=2)  # (B, scenes)
         selected = decoded[torch.arange(len(decoded), device=decoded.device), scene.argmax(dim=1)]  # (B, 4, width)
-        with torch.autocast(frames.device.type, enabled=False):
+        with full_precision(selected):
             logits = {level: self.classifiers[level](selected[:, i]) for i, level in enumerate(LEVELS)}
         return Output(logits, scene=scene)
 
