@@ -214,8 +214,11 @@ def _reading(name: str, allow_downloads: bool) -> Iterator[str]:
     logging.set_verbosity_error()  # the classifier head that the encoder does not need is no news to the reader
     try:
         yield source
-    except (SafetensorError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{source}: the weights are damaged ({error}); fetch model.safetensors again") from None
+    except (SafetensorError, EOFError, pickle.UnpicklingError, RuntimeError) as error:
+        if type(error) is RuntimeError and "PytorchStreamReader" not in str(error):
+            raise  # no word about the file
+        reason = str(error).split(". ")[0]
+        raise InputError(f"{source}: the weights are damaged ({reason}); fetch the file again") from None
     except OSError:
         size = f" (about {_MEGABYTES[name]} MB)" if name in _MEGABYTES else ""
         raise MissingWeights(
@@ -241,6 +244,7 @@ def _load_pretrained(model_class: type, config: object, name: str, allow_downloa
         model, report = model_class.from_pretrained(
             source,
             config=config,
+            dtype=torch.float32,
             local_files_only=not allow_downloads,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
