@@ -3,11 +3,12 @@
 import contextlib
 import csv
 import errno
+import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from cityguessr.errors import InputError
 
@@ -24,6 +25,15 @@ def open_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a text file") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file in UTF-8; save it as one") from None
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The object in a JSON file. Raises InputError, naming it, where it holds anything else."""
+    with open_text(path) as file:
+        try:
+            return dict(json.load(file))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path}: not a JSON object ({error}); write it anew") from None
 
 
 def read_rows(path: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -180,12 +180,13 @@ def _hash_clips(clips: list[ClipRef], text: np.ndarray | None) -> str:
     digest = hashlib.sha256(b"" if text is None else text.tobytes())
     for clip in clips:
         path = Path(clip.path)
+        first = path / (clip.files[0] if clip.files else "1.jpg")
         try:
-            stamp = os.stat(path if path.suffix and not path.is_dir() else path / "1.jpg").st_size
+            stamp = os.stat(path if clip.files is None and path.suffix and not path.is_dir() else first).st_size
         except OSError:
             stamp = -1
         listed = (clip.clip_id, clip.video_id, clip.split, clip.labels, path.name, stamp)
-        digest.update(json.dumps(listed).encode())
+        digest.update(json.dumps(listed if clip.files is None else [*listed, clip.files]).encode())
         for array in (clip.clip_scenes, clip.frame_scenes, clip.gps):
             digest.update(b"-" if array is None else array.tobytes())
     return digest.hexdigest()[:32]

@@ -17,7 +17,6 @@ split by source video is not possible.
 """
 
 import itertools
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from cityguessr.data.files import open_text, read_rows
+from cityguessr.data.files import open_text, read_json, read_rows
 from cityguessr.data.scenes import CATEGORIES, SCENES, check_level
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.errors import InputError
@@ -102,15 +101,7 @@ class ReleaseSource:
 
     def _world(self) -> dict[str, Any]:
         path = self.root / "world.json"
-        if not path.is_file():
-            return {}
-        try:
-            with open_text(path) as file:
-                return dict(json.load(file))
-        except (ValueError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: not a JSON object ({error}); write the world anew") from None
+        return read_json(path) if path.is_file() else {}
 
     def _label_file(self, split: str) -> Path:
         files = sorted(self._labels.glob(f"{split}_labels*.txt"))

@@ -92,14 +92,21 @@ def schema(levels: tuple[str, ...]) -> "pa.Schema":
 
 def clip_row(clip: ClipRef, job: ShardJob) -> dict[str, Any]:
     """Read, resize and encode one clip. Raises InputError, naming file and reason, where that is impossible."""
-    if Path(clip.path).suffix and not Path(clip.path).is_dir():
-        files: list[Path] = []
+    numbers: list[int | None] = []
+    if clip.files is None and Path(clip.path).suffix and not Path(clip.path).is_dir():
         pictures = [_as_image(f) for f in video.read_frames(clip.path, job.frames, job.size, job.sampling)]
         encoded = [_jpeg(picture) for picture in pictures]
     else:
-        files = video.frame_files(clip.path, job.frames, job.sampling)
+        if clip.files is None:
+            files = video.frame_files(clip.path, job.frames, job.sampling)
+            numbers += [video.frame_number(file) for file in files]
+        else:
+            try:
+                numbers += video.frame_indices(len(clip.files), job.frames, job.sampling)
+            except InputError as error:
+                raise InputError(f"{clip.clip_id}: {error}") from None
+            files = [Path(clip.path) / clip.files[n] for n in numbers if n is not None]
         pictures, encoded = map(list, zip(*(_shrink(file, job.size) for file in files), strict=True))
-    numbers = [video.frame_number(file) for file in files]
     return {
         "clip_id": clip.clip_id,
         "video_id": clip.video_id,
@@ -207,7 +214,7 @@ def _scenes(
         for n in numbers:
             scene = int(clip.frame_scenes[n]) if n is not None and n < len(clip.frame_scenes) else -1
             if scene < 0:
-                raise InputError(f"{clip.path}: no scene is listed for frame {n}; add it to frame_scenes.csv")
+                raise InputError(f"{clip.path}: no scene is listed for frame {n}; add it to the table of scenes")
             if scene >= job.scenes:
                 raise InputError(
                     f"{clip.path}: scene {scene} of frame {n} is not one of 0..{job.scenes - 1}; correct it"

@@ -20,12 +20,14 @@ class ClipRef:
         video_id: the long video that the clip was cut from; the clip's own id where the source does not say.
         split: "train" or "val".
         labels: class ids in the order of `LEVELS`: city, state, country, continent.
-        path: a video file, or a folder of frames `<n>.jpg`.
+        path: a video file, or a folder of frames `<n>.jpg`, or the folder that the names in `files` are in.
         clip_scenes: the scene distribution of the clip as a whole, float32 (16,), or None.
         frame_scenes: the scene id of every source frame by its number n, int8 or int16 (n + 1,), -1 where not given, or
             None; 0..15, or 0..364 in a source whose `scenes` is 365.
         gps: latitude and longitude in degrees, float64: (1, 2) for the whole clip, or (n + 1, 2) by the frame's number,
             NaN where not given; None without.
+        files: names of the frames in the order of the clip, where the files do not bear their numbers; the number of a
+            frame is then its position in this list, from 0. None elsewhere.
     """
 
     clip_id: str
@@ -36,6 +38,7 @@ class ClipRef:
     clip_scenes: np.ndarray | None = None
     frame_scenes: np.ndarray | None = None
     gps: np.ndarray | None = None
+    files: tuple[str, ...] | None = None
 
 
 class Source(Protocol):

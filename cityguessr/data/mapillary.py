@@ -1,0 +1,339 @@
+"""Mapillary Street-Level Sequences (MSLS) on disk, as a source of clips (paper, section 6; supplement, section 4).
+
+    {train_val,test}/<city>/{query,database}/
+        images/<key>.jpg
+        seq_info.csv            key, sequence_key or sequence_id, frame_number
+        raw.csv                 key, lon, lat, ca, captured_at, pano        (train_val only)
+        subtask_index.csv, postprocessed.csv        not read here
+
+Every table has an index as its first column. A sequence is a clip: the frames of one city and side (query or database)
+that share a sequence key, in the order of their frame numbers. Both sides and both parts are taken together, sequences
+of fewer than 15 frames and of cities outside CityGuessr68k are left out, and what remains is split 80:20 by city.
+
+MiniWorld writes the same layout, and two further files in the root that are used where they are: `scenes.csv` (key,
+scene, category: the scene of every image) and `world.json` (name, and the mark of synthetic pictures).
+"""
+
+import csv
+import dataclasses
+import functools
+import math
+import os
+import random
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cityguessr.data.files import read_json, read_rows
+from cityguessr.data.release import check_place
+from cityguessr.data.scenes import check_level
+from cityguessr.data.sources import ClipRef
+from cityguessr.errors import InputError
+from cityguessr.progress import track
+from cityguessr.statistics import gini, hoover
+from cityguessr.taxonomy import LEVELS, Taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARTS = ("train_val", "test")
+SIDES = ("query", "database")
+MIN_FRAMES = 15  # supplement, section 4
+CITIES_TABLE = "msls_cities.csv"
+
+
+@functools.cache
+def cities() -> dict[str, dict[str, str]]:
+    """The 30 cities of MSLS by folder: `part`, `kept` ("1" for the 21 that CityGuessr68k has too), names and place.
+
+    The columns of the tree are those of `Taxonomy.to_csv`; `city` is the release's own spelling (bengaluru: Banglore).
+    """
+    table = resources.files("cityguessr.data") / "resources" / CITIES_TABLE
+    with table.open(encoding="utf-8", newline="") as file:
+        return {row["folder"]: row for row in csv.DictReader(file)}
+
+
+def tree() -> Taxonomy:
+    """The tree of all 30 cities: 29 states, 24 countries, 6 continents (paper, Table 1)."""
+    with resources.as_file(resources.files("cityguessr.data") / "resources" / CITIES_TABLE) as path:
+        return Taxonomy.from_csv(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What became of the sequences of a tree; `sequences` is the sum of the next four.
+
+    Attributes:
+        sequences: in all.
+        short: of fewer frames than needed, in any city.
+        other_city: long enough, in a city that CityGuessr68k does not have.
+        alone: long enough, the only one of its city, which therefore cannot be in both halves of a split.
+        kept, train, val: clips, and how they are split.
+        long: folder -> its sequences that are long enough, for every city of the tree.
+    """
+
+    sequences: int
+    short: int
+    other_city: int
+    alone: int
+    kept: int
+    train: int
+    val: int
+    long: Mapping[str, int]
+
+
+@dataclasses.dataclass
+class _Sequence:
+    """A sequence of one side: file names and places in the order of its frames."""
+
+    folder: str
+    side: str
+    key: str
+    images: Path
+    frames: list[tuple[int, str]] = dataclasses.field(default_factory=list)  # frame number, key of the image
+    places: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def keys(self) -> list[str]:
+        return [key for _, key in sorted(self.frames, key=lambda frame: frame[0])]
+
+
+class MapillarySource:
+    """The sequences of an MSLS tree that CityGuessr's protocol keeps, split anew.
+
+    A clip is called `<City>_<side>_<sequence key>`, and its source video is `<City>_<sequence key>`: where query and
+    database have parts of one sequence, a split by source video keeps these together. Its frames are the sequence's in
+    the order of their numbers; `gps` and scenes go by that order. The split is drawn city by city from the seed: a
+    fifth of a city's sequences, rounded up, is for validation. (The paper's 2,271 of 11,320 are seven more than a fifth
+    of all: about what rounding up in 21 cities gives, where rounding to the nearest would give a fifth.)
+
+    Args:
+        root: the folder with `train_val/` and `test/`; one of the two is enough.
+        min_frames: sequences of fewer frames are left out.
+        seed: draws the validation half.
+        val_share: its share, between 0 and 1.
+        scenes: 16 or 365, which column of `scenes.csv` is read where there is such a file.
+
+    Attributes:
+        name: what `world.json` says, or the name of the root folder.
+        taxonomy: the part of CityGuessr68k's tree of the kept cities: 21 / 21 / 19 / 6 classes where all are there.
+        synthetic: whether `world.json` marks the pictures as rendered.
+        counts: what was found, kept and left out.
+
+    Raises InputError for a folder that is no such tree, a city without one of its tables or without its images, and a
+    line that makes no sense, naming file, line and remedy. An image that is missing or damaged is found when its clip
+    is prepared: the clip is then rejected with the reason.
+    """
+
+    text_features = None
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        min_frames: int = MIN_FRAMES,
+        seed: int = 0,
+        val_share: float = 0.2,
+        scenes: int = 16,
+    ) -> None:
+        self.root = Path(root).resolve()
+        if not self.root.is_dir():
+            raise InputError(f"{self.root}: no such folder; give the folder of MSLS, with train_val/ and test/ in it")
+        if not 0 < val_share < 1:
+            raise InputError(f"val_share is {val_share}; it is a share between 0 and 1, 0.2 in the paper")
+        if min_frames < 1:
+            raise InputError(f"min_frames is {min_frames}; it must be at least 1, and is 15 in the paper")
+        check_level(scenes)
+        self.scenes = scenes
+        about = read_json(self.root / "world.json") if (self.root / "world.json").is_file() else {}
+        self.name = str(about.get("name") or self.root.name)
+        self.synthetic = bool(about.get("synthetic"))
+        self.min_frames = min_frames
+        kept = self._select()
+        full = Taxonomy.cityguessr68k()
+        if not kept:
+            raise InputError(
+                f"{self.root}: no city has two sequences of {min_frames} frames or more that CityGuessr68k also has "
+                f"(of {self.counts.sequences:,} sequences {self.counts.short:,} are shorter); give a whole MSLS tree"
+            )
+        self.taxonomy = full.subset([cities()[folder]["city"] for folder in kept])
+        self._refs = list(self._clips(kept, random_seed=seed, val_share=val_share))
+        val = sum(clip.split == "val" for clip in self._refs)
+        self.counts = dataclasses.replace(self.counts, val=val, train=len(self._refs) - val)
+
+    def clips(self) -> list[ClipRef]:
+        """Every kept sequence, city by city."""
+        return list(self._refs)
+
+    # ---- reading the tree
+
+    def _sides(self) -> Iterator[tuple[str, str, Path]]:
+        """City folder, side and place of every side of the tree, in a fixed order."""
+        parts = [self.root / part for part in PARTS if (self.root / part).is_dir()]
+        if not parts:
+            raise InputError(f"{self.root}: neither train_val/ nor test/ is in it; give the folder of an MSLS tree")
+        seen: dict[str, Path] = {}
+        for part in parts:
+            for city in sorted(path for path in part.iterdir() if path.is_dir() and path.name[0] != "."):
+                if city.name in seen:
+                    raise InputError(f"{city}: {seen[city.name]} is the same city; keep one of the two")
+                seen[city.name] = city
+                for side in SIDES:
+                    if not (city / side / "seq_info.csv").is_file():
+                        raise InputError(
+                            f"{city / side}: no seq_info.csv; a city of MSLS has query/ and database/ with one each: "
+                            "unpack the archive of metadata here, or remove what is no city"
+                        )
+                    yield city.name, side, city / side
+        if not seen:
+            raise InputError(f"{parts[0]}: no city in it; unpack the archives of MSLS here")
+
+    def _select(self) -> dict[str, list[_Sequence]]:
+        """City folder -> the sequences to keep; fills `counts` but for the split."""
+        sides = list(self._sides())
+        kept: dict[str, list[_Sequence]] = {}
+        total = short = other = alone = 0
+        long = dict.fromkeys((folder for folder, _, _ in sides), 0)
+        for folder, side, place in track(sides, "reading MSLS, cities' sides") if not self.synthetic else sides:
+            sequences = _read_side(folder, side, place)
+            enough = [sequence for sequence in sequences if len(sequence.frames) >= self.min_frames]
+            total, short = total + len(sequences), short + len(sequences) - len(enough)
+            long[folder] += len(enough)
+            if folder not in cities() or cities()[folder]["kept"] != "1":
+                other += len(enough)
+            elif enough:
+                if not (place / "images").is_dir():
+                    raise InputError(
+                        f"{place}: no images/; unpack the archives of images there, or remove {folder} from the tree"
+                    )
+                _read_places(enough, place / "raw.csv")
+                kept.setdefault(folder, []).extend(enough)
+        for folder in [folder for folder, sequences in kept.items() if len(sequences) < 2]:
+            alone += len(kept.pop(folder))
+        clips = sum(map(len, kept.values()))
+        self.counts = Counts(total, short, other, alone, clips, 0, 0, long)
+        return kept
+
+    def _clips(self, kept: Mapping[str, list[_Sequence]], random_seed: int, val_share: float) -> Iterator[ClipRef]:
+        scenes = self._image_scenes()
+        for folder, sequences in kept.items():
+            city = cities()[folder]["city"]
+            labels = tuple(int(self.taxonomy.ancestors[level][self.taxonomy.city_id(city)]) for level in LEVELS)
+            sequences = sorted(sequences, key=lambda sequence: (sequence.side, sequence.key))
+            # Cities are drawn one by one, so that a tree of fewer cities is split in the same way.
+            share = min(math.ceil(round(val_share * len(sequences), 9)), len(sequences) - 1)
+            held_out = set(random.Random(f"{random_seed}/{city}").sample(range(len(sequences)), share))
+            for number, sequence in enumerate(sequences):
+                keys = sequence.keys
+                gps = None
+                if sequence.places:
+                    gps = np.array([sequence.places.get(key, (np.nan, np.nan)) for key in keys])
+                yield ClipRef(
+                    clip_id=f"{city}_{sequence.side}_{sequence.key}",
+                    video_id=f"{city}_{sequence.key}",
+                    split="val" if number in held_out else "train",
+                    labels=labels,  # type: ignore[arg-type]
+                    path=str(sequence.images),
+                    frame_scenes=None if scenes is None else np.array([scenes.get(k, -1) for k in keys], np.int16),
+                    gps=gps,
+                    files=tuple(f"{key}.jpg" for key in keys),
+                )
+
+    def _image_scenes(self) -> dict[str, int] | None:
+        """Image key -> scene, from `scenes.csv`; None where there is no such file."""
+        path = self.root / "scenes.csv"
+        if not path.is_file():
+            return None
+        column = "scene" if self.scenes == 16 else "category"
+        found = {}
+        for line, row in read_rows(path, ("key", column)):
+            if not row[column].isdecimal() or int(row[column]) >= self.scenes:
+                raise InputError(f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scenes - 1}")
+            found[row["key"]] = int(row[column])
+        return found
+
+    # ---- against the paper
+
+    def against_paper(self) -> "pd.DataFrame":
+        """What the paper counts in MSLS beside what was counted here.
+
+        Columns: quantity, paper, here (floats), agrees. `msls` is the whole tree (Table 1, where sequences of 15 frames
+        or more are samples; Fig. S4), `msls_filtered` the sequences of the 21 shared cities (section 6).
+        """
+        import pandas as pd
+
+        from cityguessr import paper
+
+        known = [cities()[folder] for folder, count in self.counts.long.items() if count and folder in cities()]
+        long = [count for count in self.counts.long.values() if count]
+        here: dict[tuple[str, str], float] = {
+            ("msls", "samples"): sum(long),
+            ("msls", "cities"): len(long),
+            ("msls", "states"): len({(row["state"], row["country"]) for row in known}),
+            ("msls", "countries"): len({row["country"] for row in known}),
+            ("msls", "continents"): len({row["continent"] for row in known}),
+            ("msls", "gini"): round(gini(long), 2),
+            ("msls", "hoover"): round(hoover(long), 2),
+            ("msls_filtered", "samples"): self.counts.kept,
+            ("msls_filtered", "train"): self.counts.train,
+            ("msls_filtered", "val"): self.counts.val,
+        }
+        plural = ("cities", "states", "countries", "continents")
+        here |= {("msls_filtered", name): self.taxonomy.size(lv) for name, lv in zip(plural, LEVELS, strict=True)}
+        rows = [
+            {"quantity": f"{row.dataset} {row.quantity}", "paper": row.value, "here": float(here[key])}
+            for row in paper.dataset().itertuples()
+            if (key := (row.dataset, row.quantity)) in here
+        ]
+        frame = pd.DataFrame(rows)
+        return frame.assign(agrees=frame["paper"] == frame["here"])
+
+    def agreement(self) -> str:
+        """`against_paper()` in words: that all counts agree, or each one that does not."""
+        frame = self.against_paper()
+        counts = self.counts
+        head = f"{self.name}: {counts.kept:,} = {counts.train:,} + {counts.val:,} sequences of {self.taxonomy}"
+        if frame["agrees"].all():
+            return f"{head}: all {len(frame)} counts as in the paper"
+        wrong = frame[~frame["agrees"]]
+        differences = [f"{row.quantity} {row.here:,g}, in the paper {row.paper:,g}" for row in wrong.itertuples()]
+        return f"{head}: {len(wrong)} of {len(frame)} counts differ from the paper's ({'; '.join(differences)})"
+
+
+def _read_side(folder: str, side: str, place: Path) -> list[_Sequence]:
+    """The sequences of one side, in the order of their first lines in `seq_info.csv`."""
+    path = place / "seq_info.csv"
+    sequences: dict[str, _Sequence] = {}
+    lines: dict[str, int] = {}
+    for line, row in read_rows(path, ("key", "frame_number")):
+        where = f"{path}, line {line}"
+        name = "sequence_key" if "sequence_key" in row else "sequence_id"
+        if name not in row:
+            raise InputError(f"{path}, line 1: no column sequence_key or sequence_id; add it to the header")
+        key, sequence, number = row["key"], row[name], row["frame_number"]
+        if not key or key[0] == "." or "/" in key or "\\" in key:
+            raise InputError(f"{where}: {key!r} is no image's key (images/<key>.jpg); correct the line")
+        if not sequence:
+            raise InputError(f"{where}: the field {name} is empty; write the key of the image's sequence")
+        if not number.isdecimal():
+            raise InputError(f"{where}: the frame number {number!r} is not a whole number; correct the line")
+        if key in lines:
+            raise InputError(f"{where}: image {key} stands in line {lines[key]} already; keep one of them")
+        lines[key] = line
+        if sequence not in sequences:
+            sequences[sequence] = _Sequence(folder, side, sequence, place / "images")
+        sequences[sequence].frames.append((int(number), key))
+    return list(sequences.values())
+
+
+def _read_places(sequences: list[_Sequence], path: Path) -> None:
+    """Give the sequences latitude and longitude by image key, from `raw.csv` where it is."""
+    if not path.is_file():
+        return
+    owner = {key: sequence for sequence in sequences for _, key in sequence.frames}
+    for line, row in read_rows(path, ("key", "lon", "lat")):
+        if sequence := owner.get(row["key"]):
+            sequence.places[row["key"]] = check_place(row["lat"], row["lon"], f"{path}, line {line}")
