@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from cityguessr import losses
 from cityguessr.errors import InputError
-from cityguessr.model import CityGuessr, ModelConfig, SelfCrossAttention, evenly
+from cityguessr.model import CityGuessr, ModelConfig, SelfCrossAttention, evenly, normalised
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 TINY = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2}
@@ -72,6 +72,40 @@ def test_self_cross_attention_by_hand() -> None:
     assert torch.allclose(module(vector)[0][0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize(("width", "heads"), [(6, 2), (8, 1), (6, 3)])
+def test_attention_through_means_is_multi_head_attention(
+    dtype: torch.dtype, tolerance: float, width: int, heads: int
+) -> None:
+    """The fast path against nn.MultiheadAttention: PV', and the gradient of the input and of every parameter."""
+    torch.manual_seed(0)
+    module = SelfCrossAttention(width, heads).to(dtype)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn_like(parameter))  # PyTorch starts its attention biases at zero
+    vector = 2 * torch.randn(4, 420, dtype=dtype)
+    cotangent = torch.randn(4, 420, dtype=dtype) / 420
+    results = []
+    for need_weights in (True, False):
+        leaf = vector.clone().requires_grad_()
+        module.zero_grad()
+        output, _ = module(leaf, need_weights)
+        output.backward(cotangent)
+        gradients = {name: parameter.grad.clone() for name, parameter in module.named_parameters()}
+        results.append({"output": output.detach(), "input": leaf.grad} | gradients)
+    defined, fast = results
+    for name, value in defined.items():
+        scale = max(1, value.abs().max().item())
+        assert torch.allclose(fast[name], value, rtol=0, atol=tolerance * scale), name
+
+
+def test_a_key_s_offset_cancels_in_the_softmax() -> None:
+    """Its gradient is zero, but it is there: several GPUs wait for the gradient of every parameter."""
+    module = SelfCrossAttention(6, 2)
+    module(torch.randn(2, 420))[0].sum().backward()
+    assert torch.equal(module.key.bias.grad, torch.zeros(6))
+
+
 def test_odd_clips_repeat_their_last_frame(taxonomy: Taxonomy) -> None:
     """The paper's 15 frames do not fill tubelets of two; no frame may be dropped."""
     model = tiny(taxonomy, frames=3)
@@ -90,6 +124,20 @@ def test_bytes_and_fractions_are_the_same_frames(taxonomy: Taxonomy) -> None:
     model, frames = tiny(taxonomy), torch.randint(256, (1, 4, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         assert torch.allclose(model(frames).logits["city"], model(frames / 255).logits["city"], atol=1e-5)
+
+
+@pytest.mark.parametrize("colours", ["imagenet", "none"])
+def test_colours_to_float_rounding(colours: str) -> None:
+    """(x / 255 - mean) / std for every byte and channel; the frames themselves stay as they are."""
+    frames = torch.arange(256, dtype=torch.uint8).view(1, 1, 1, 16, 16).repeat(1, 1, 3, 1, 1)
+    mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)[:, None, None]
+    exact = frames.double() / 255
+    exact = (exact - mean) / std if colours == "imagenet" else exact
+    for given in (frames, frames.float() / 255, frames.double() / 255):
+        before = given.clone()
+        assert (normalised(given, colours).double() - exact).abs().max() < 1e-6
+        assert torch.equal(given, before)
 
 
 def test_normalisation_as_released(taxonomy: Taxonomy) -> None:
@@ -157,6 +205,57 @@ def test_unknown_switches_and_shapes_are_refused(taxonomy: Taxonomy) -> None:
         InputError, match=r"frames have shape \(1, 5, 3, 32, 32\); this model takes \(B, 4, 3, 32, 32\)"
     ):
         tiny(taxonomy)(torch.rand(1, 5, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"system": "planet"}, "system = 'planet'; choose one of 'cityguessr', 'isns', 'geodecoder'"),
+        ({"scenes": 17}, "scenes = 17; choose one of 16, 365"),
+        ({"split": "frame"}, "split = 'frame'; choose one of 'clip', 'video'"),
+        ({"backbone": "mae"}, "'mae' and frame None do not go together; 'mae' sees one frame"),
+        ({"frame": "mid"}, "'videomae' and frame 'mid' do not go together"),
+        ({"backbone": "timesformer", "frame": "first"}, "'timesformer' and frame 'first' do not go together"),
+        ({"system": "isns"}, "backbone = 'videomae'; system 'isns' wants 'mae'"),
+        (
+            {"system": "isns", "backbone": "mae", "frame": "random", "scenes": 365},
+            "scenes = 365; system 'isns' wants 16",
+        ),
+        (
+            {"system": "geodecoder", "backbone": "mae", "frame": "random"},
+            "text_labels = 'all'; system 'geodecoder' wants None",
+        ),
+        (
+            {
+                "system": "geodecoder",
+                "backbone": "mae",
+                "frame": "random",
+                "text_labels": None,
+                "scene_labels": None,
+            },
+            "system 'geodecoder' learns scenes",
+        ),
+    ],
+)
+def test_a_configuration_that_no_system_has_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ModelConfig().replace(**changes)
+
+
+def test_an_image_system_is_given_one_frame(taxonomy: Taxonomy) -> None:
+    """Table 2: the backbone is replaced by its image counterpart, everything else kept."""
+    assert ModelConfig().input_frames == 15
+    model = tiny(taxonomy, backbone="mae", frame="mid")
+    assert model.config.input_frames == 1
+    output = model(torch.rand(2, 1, 3, 32, 32))
+    assert output.scene.shape == (2, 16)
+    with pytest.raises(InputError, match=r"\(1, 4, 3, 32, 32\); this model takes \(B, 1, 3, 32, 32\)"):
+        model(torch.rand(1, 4, 3, 32, 32))
+
+
+def test_365_scenes(taxonomy: Taxonomy) -> None:
+    """Table S1: the scene vector is as long as there are scenes."""
+    assert tiny(taxonomy, scenes=365)(torch.rand(1, 4, 3, 32, 32)).scene.shape == (1, 365)
 
 
 def test_only_the_backbone_runs_in_bfloat16(taxonomy: Taxonomy) -> None:
