@@ -1,0 +1,140 @@
+"""How a table is written: one layout of cells, as Markdown, as LaTeX (booktabs) and as HTML for a notebook."""
+
+import dataclasses
+import html
+import itertools
+from typing import NamedTuple
+
+
+class Cell(NamedTuple):
+    """A text in a table, `bold` where it is the one to see, `pale` where it is there to compare with."""
+
+    text: str
+    bold: bool = False
+    pale: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """One block of lines and columns.
+
+    Attributes:
+        columns: the heading of each column, the first one that of the lines' names.
+        groups: a heading above each column, empty where there is none; equal neighbours are joined.
+        lines: a cell a column.
+        align: `l` or `r` for each column.
+        title, text: what it is called and what it shows; empty for the first block, which the page speaks for.
+    """
+
+    columns: tuple[Cell, ...]
+    groups: tuple[str, ...]
+    lines: tuple[tuple[Cell, ...], ...]
+    align: str
+    title: str = ""
+    text: str = ""
+
+    def spans(self) -> list[tuple[str, int, int]]:
+        """The joined groups: (heading, first column, number of columns)."""
+        joined = itertools.groupby(range(len(self.groups)), key=lambda i: self.groups[i] or i)
+        return [(self.groups[run[0]], run[0], len(run)) for run in (list(columns) for _, columns in joined)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A table with its title, caption, notes below, and the name that LaTeX refers to it by."""
+
+    name: str
+    title: str
+    caption: str
+    grids: tuple[Grid, ...]
+    notes: tuple[str, ...]
+
+
+def markdown(page: Page) -> str:
+    """The page as GitHub shows it; a column's group stands in its heading."""
+
+    def safe(text: str) -> str:
+        return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
+
+    def row(cells: list[str]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    blocks = [f"**{safe(page.title)}.** {safe(page.caption)}"]
+    for grid in page.grids:
+        if grid.title:
+            blocks.append(f"**{safe(grid.title)}.** {safe(grid.text)}".rstrip())
+        headings = zip(grid.groups, grid.columns, strict=True)
+        lines = [row([safe(f"{group}: {cell.text}" if group else cell.text) for group, cell in headings])]
+        lines.append("|" + "|".join(":--" if side == "l" else "--:" for side in grid.align) + "|")
+        lines += [row([f"**{safe(c.text)}**" if c.bold else safe(c.text) for c in cells]) for cells in grid.lines]
+        blocks.append("\n".join(lines))
+    return "\n\n".join([*blocks, *map(safe, page.notes)]) + "\n"
+
+
+def latex(page: Page) -> str:
+    """The page as one `table` float of booktabs tabulars, in ASCII."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    special |= {c: f"\\{c}" for c in "&%$#_{}"} | {"–": "--", "−": "$-$", "×": r"$\times$", "é": r"\'e"}
+    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"}
+
+    def safe(text: str) -> str:
+        return "".join(special.get(c, c) for c in text)
+
+    out = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
+    for grid in page.grids:
+        if grid.title:
+            out += [r"\par\medskip", rf"\textbf{{{safe(grid.title)}}}\par\smallskip"]
+        out += [rf"\begin{{tabular}}{{{grid.align}}}", r"\toprule"]
+        if any(grid.groups):
+            spans = grid.spans()
+            out.append(
+                " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{safe(name)}}}" if name else "" for name, _, n in spans)
+                + r" \\"
+            )
+            rules = [rf"\cmidrule(lr){{{start + 1}-{start + n}}}" for name, start, n in spans if name]
+            out.append(" ".join(rules))
+        out += [" & ".join(safe(cell.text) for cell in grid.columns) + r" \\", r"\midrule"]
+        for cells in grid.lines:
+            texts = [rf"\textbf{{{safe(c.text)}}}" if c.bold else safe(c.text) for c in cells]
+            out.append(" & ".join(texts) + r" \\")
+        out += [r"\bottomrule", r"\end{tabular}"]
+    said = [f"{grid.title}: {grid.text}" for grid in page.grids if grid.text]
+    full = " ".join([f"{page.title}.", page.caption, *said, *page.notes])
+    out += [rf"\caption{{{safe(full)}}}", rf"\label{{tab:{page.name}}}", r"\end{table}"]
+    return "\n".join(out) + "\n"
+
+
+def page_html(page: Page) -> str:
+    """The page for a notebook. It has no colour of its own: text and rules take the theme's, pale is the same ink."""
+    rule, pale = "border-bottom:1px solid currentColor;", "opacity:.62;"
+    sides = {"l": "text-align:left;padding:3px 10px;", "r": "text-align:right;padding:3px 6px;"}
+    out = [f'<div style="max-width:60em;"><b>{html.escape(page.title)}.</b> {html.escape(page.caption)}</div>']
+    for grid in page.grids:
+        if grid.title:
+            said = f"<b>{html.escape(grid.title)}.</b> {html.escape(grid.text)}"
+            out.append(f'<div style="max-width:60em;margin-top:.8em;">{said}</div>')
+        out.append('<table style="border-collapse:collapse;margin:.5em 0;font-variant-numeric:tabular-nums;"><thead>')
+        if any(grid.groups):
+            heads = [
+                f'<th colspan="{n}" style="text-align:center;padding:3px 6px;">{html.escape(name)}</th>'
+                for name, _, n in grid.spans()
+            ]
+            out.append(f"<tr>{''.join(heads)}</tr>")
+        heads = []
+        for i, (cell, side) in enumerate(zip(grid.columns, grid.align, strict=True)):
+            look = (pale if cell.pale else "") + ("font-weight:normal;white-space:nowrap;" if i else "")
+            heads.append(f'<th style="{sides[side]}{rule}{look}">{html.escape(cell.text)}</th>')
+        out.append(f"<tr>{''.join(heads)}</tr></thead><tbody>")
+        for cells in grid.lines:
+            row = []
+            for i, (cell, side) in enumerate(zip(cells, grid.align, strict=True)):
+                look = (
+                    ("white-space:nowrap;" if i else "")
+                    + ("font-weight:bold;" if cell.bold else "")
+                    + (pale if cell.pale else "")
+                )
+                row.append(f'<td style="{sides[side]}{look}">{html.escape(cell.text)}</td>')
+            out.append(f'<tr style="background:transparent;">{"".join(row)}</tr>')
+        out.append("</tbody></table>")
+    out += [f'<div style="{pale}">{html.escape(note)}</div>' for note in page.notes]
+    return "".join(out)
