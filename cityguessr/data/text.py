@@ -5,10 +5,11 @@ four features (`which="all"`), or the feature of the city's name alone (`which="
 
 The paper does not say whether features are normalised before the mean. Here they are not: the mean is taken over what
 each encoder returns (CLIP: the projected text embedding as it comes; MiniLM: of unit length, since normalising is the
-last layer of its published pipeline). The loss is a cosine, so the length of the mean itself has no effect.
+last layer of its published pipeline; BERT, GPT-2 and OPT: see `language_models`). The loss is a cosine, so the length
+of the mean itself has no effect.
 
-An encoder is one entry of `ENCODERS`: a width and a function from names to features. BERT, GPT-2 and OPT (Table S2)
-belong there as further entries.
+An encoder is one entry of `ENCODERS`: a width and a function from names to features. For Table S2 the paper names the
+families and not their sizes; here each is of the size that is 768 wide: BERT base, GPT-2 small, OPT 125M.
 """
 
 import dataclasses
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from cityguessr import paths
+from cityguessr.data import language_models
 from cityguessr.errors import InputError, MissingWeights
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -43,14 +45,15 @@ def text_features(
 
     Args:
         taxonomy: the tree whose names are encoded, in the readable form (`Ho Chi Minh City`).
-        encoder: `minilm` (384, shipped, offline), `clip` (512, the paper's; needs weights), or `random` (unit vectors,
-            the control for whether the words matter).
+        encoder: `minilm` (384, shipped, offline), `clip` (512, the paper's), `bert`, `gpt2` or `opt` (768, Table S2),
+            which need weights, or `random` (unit vectors, the control for whether the words matter).
         which: `all`, the mean over the names of city, state, country and continent, or `city`, the city's name alone.
         allow_downloads: whether an encoder without weights on this machine may fetch them.
-        options: for `clip`: `model` and `pretrained` as open_clip names them; for `random`: `seed` and `dimension`.
+        options: for `clip`: `model` and `pretrained` as open_clip names them; for `bert`, `gpt2` and `opt`: `model`, a
+            name on the hub; for `random`: `seed` and `dimension`.
 
     Raises InputError for an unknown encoder, option, or value of `which`, for a name that a table of features lacks,
-    and for weights that are not on the machine, with the way to get them.
+    and MissingWeights for weights that are not on the machine, with the way to get them.
     """
     if encoder not in ENCODERS:
         raise InputError(f"no text encoder {encoder!r}; known are {', '.join(ENCODERS)}")
@@ -123,7 +126,7 @@ def _clip(
         raise InputError(f"text encoder 'clip': open_clip has no model {model!r}; see open_clip.list_models()")
     text = config["text_cfg"]
     if not allow_downloads and (text.get("hf_tokenizer_name") or text.get("hf_model_name")):
-        raise InputError(f"text encoder 'clip': {model}'s tokenizer must be fetched; set allow_downloads=True")
+        raise MissingWeights(f"text encoder 'clip': {model}'s tokenizer must be fetched; set allow_downloads=True")
     published = open_clip.get_pretrained_cfg(model, pretrained)
     weights = _clip_weights(model, pretrained, published, allow_downloads)
     try:
@@ -208,9 +211,21 @@ def _random(names: Sequence[str], seed: int = 0, dimension: int = 512, allow_dow
     return torch.stack(rows)
 
 
+def _language_model(dimension: int, encoder: str, model: str, megabytes: int) -> Encoder:
+    def encode(names: Sequence[str], model: str = model, allow_downloads: bool = False) -> Tensor:
+        size = megabytes if model == published else None
+        return language_models.encode(names, encoder, model, size, allow_downloads)
+
+    published = model
+    return Encoder(dimension, encode)
+
+
 ENCODERS: dict[str, Encoder] = {
     "minilm": Encoder(384, _minilm),
     "clip": Encoder(512, _clip),
+    "bert": _language_model(768, "bert", "google-bert/bert-base-uncased", 440),
+    "gpt2": _language_model(768, "gpt2", "openai-community/gpt2", 548),
+    "opt": _language_model(768, "opt", "facebook/opt-125m", 251),
     "random": Encoder(512, _random),
 }
 """Name -> text encoder."""
