@@ -18,7 +18,7 @@ from cityguessr.taxonomy import Taxonomy
 THRESHOLDS_KM: Mapping[str, float] = {"city": 25, "region": 200, "country": 750, "continent": 2500}
 """Radii in km that count as right at each granularity (Hays and Efros, Im2GPS, CVPR 2008; Vo et al., ICCV 2017)."""
 
-_CHUNK = 2_000_000  # resampled indices held at a time
+_CHUNK = 200_000  # resampled indices held at a time
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
