@@ -210,7 +210,8 @@ def _reading(name: str, allow_downloads: bool) -> Iterator[str]:
 
     local = local_weights(name)
     source = str(local) if local.is_dir() else name
-    verbosity = logging.get_verbosity()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a few seconds' work, and it would go to stderr
     logging.set_verbosity_error()  # the classifier head that the encoder does not need is no news to the reader
     try:
         yield source
@@ -232,6 +233,8 @@ def _reading(name: str, allow_downloads: bool) -> Iterator[str]:
         ) from None
     finally:
         logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _load_pretrained(model_class: type, config: object, name: str, allow_downloads: bool) -> nn.Module:

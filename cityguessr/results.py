@@ -40,7 +40,7 @@ class Results:
     @property
     def labels(self) -> dict[str, str]:
         """Row -> label, of the rows that the paper lacks."""
-        printed = {row for row, _ in paper.rows(self.table)}
+        printed = {row for row, _ in paper.rows(self.table)} if self.table in paper.TITLES else set()
         names = experiments.TABLES[self.table]
         return {row: experiments.get(name).label for row, name in names.items() if row not in printed}
 
@@ -54,23 +54,23 @@ class Results:
 
     def hits(self, row: str) -> dict[str, Tensor]:
         """Whether each validation clip is right: level -> bool (seeds, N)."""
-        seeds = [_hits(run, self.modes[row]) for run in self.runs[row]]
-        return {level: torch.stack([hits[level] for hits in seeds]) for level in LEVELS}
+        return hits(self.runs[row], self.modes[row])
 
     def intervals(self) -> dict[tuple[str, str], tuple[float, float]]:
         """(row, level) -> the 95 % interval of the top-1 accuracy over source videos, in percent."""
         found = {}
         for row, runs in self.runs.items():
             videos = runs[0].predictions().video_ids
-            for level, hits in self.hits(row).items():
-                found[row, level] = measures.bootstrap(hits, videos)[1:]
+            for level, right in self.hits(row).items():
+                found[row, level] = measures.bootstrap(right, videos)[1:]
         return found
 
     def differences(self, reference: str = REFERENCE) -> "pd.DataFrame":
         """How much better each row is than the reference, clip by clip, with 95 % intervals over source videos.
 
-        Columns: row, label, level, difference, low, high, in percentage points; NaN for a row that is validated on
-        other clips, as one split by source video is. The reference itself and rows without runs are left out.
+        Columns: row, label, level, difference, low, high, in percentage points, NaN for a row that is validated on
+        other clips, as one split by source video is; clips and videos, how many of them the reference was validated on.
+        The reference itself and rows without runs are left out.
 
         Raises InputError where the reference has no run.
         """
@@ -78,20 +78,15 @@ class Results:
 
         if reference not in self.runs:
             raise InputError(f"{self.table}: the reference {reference!r} has no run; it has {', '.join(self.runs)}")
-        base, base_hits = self.runs[reference][0].predictions(), self.hits(reference)
-        labels = dict(paper.rows(self.table)) | self.labels
+        labels = (dict(paper.rows(self.table)) if self.table in paper.TITLES else {}) | self.labels
         lines = []
-        for row, runs in self.runs.items():
-            if row == reference:
-                continue
-            same = runs[0].predictions().clip_ids == base.clip_ids
-            hits = self.hits(row)
-            for level in LEVELS:
-                interval = (float("nan"),) * 3
-                if same:
-                    interval = measures.paired_bootstrap(hits[level], base_hits[level], base.video_ids)
-                lines.append((row, labels[row], level, *interval))
-        return pd.DataFrame(lines, columns=["row", "label", "level", "difference", "low", "high"])
+        for row in self.runs:
+            if row != reference:
+                gains = gain((self.runs[row], self.modes[row]), (self.runs[reference], self.modes[reference]))
+                lines += [(row, labels[row], level, *gains[level]) for level in LEVELS]
+        frame = pd.DataFrame(lines, columns=["row", "label", "level", "difference", "low", "high"])
+        said = self.runs[reference][0].predictions()
+        return frame.assign(clips=len(said.clip_ids), videos=len(set(said.video_ids)))
 
 
 def collect(
@@ -174,10 +169,31 @@ def measure(run: Run, mode: str = "codependent") -> dict[tuple[str, str], float]
     return found | {(name, "city"): value for name, value in summary.items()}
 
 
-def _hits(run: Run, mode: str) -> dict[str, Tensor]:
-    said = run.predictions()
-    answers = hierarchy.predict(said.logits, run.taxonomy, mode, run.config.products)
-    return {level: answers[level] == said.labels[level] for level in LEVELS}
+def hits(runs: Sequence[Run], mode: str = "codependent") -> dict[str, Tensor]:
+    """Whether each validation clip is right, seed by seed: level -> bool (seeds, N)."""
+    right: dict[str, list[Tensor]] = {level: [] for level in LEVELS}
+    for run in runs:
+        said = run.predictions()
+        answers = hierarchy.predict(said.logits, run.taxonomy, mode, run.config.products)
+        for level in LEVELS:
+            right[level].append(answers[level] == said.labels[level])
+    return {level: torch.stack(seeds) for level, seeds in right.items()}
+
+
+Answers = tuple[Sequence[Run], str]
+"""The runs of a system, one a seed, and the mode in which they are read."""
+
+
+def gain(a: Answers, b: Answers) -> dict[str, tuple[float, float, float]]:
+    """How much better system a is than b on the same clips: level -> (difference, low, high) in percentage points.
+
+    The interval is that of `measures.paired_bootstrap`; NaN where the two were not validated on the same clips.
+    """
+    said = [runs[0].predictions() for runs, _ in (a, b)]
+    if said[0].clip_ids != said[1].clip_ids:
+        return dict.fromkeys(LEVELS, (float("nan"),) * 3)
+    right = [hits(*answers) for answers in (a, b)]
+    return {level: measures.paired_bootstrap(right[0][level], right[1][level], said[0].video_ids) for level in LEVELS}
 
 
 def _check_agreement(

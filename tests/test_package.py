@@ -26,8 +26,8 @@ FLOORS = (
     {"taxonomy", "sphere", "parameters", "statistics"},
     {"profiles", "paper", "video", "data"},
     {"backbones", "losses", "hierarchy", "measures", "model", "baselines", "cost", "released"},
-    {"experiments", "preparation", "provenance", "batches", "training", "runs", "jobs", "results"},
-    {"figures", "maps", "tables", "table_files", "table_layout", "plots", "guess", "notebooks"},
+    {"experiments", "preparation", "provenance", "batches", "training", "runs", "jobs", "workers", "results", "claims"},
+    {"figures", "maps", "tables", "table_files", "table_layout", "plots", "guess", "ledger", "notebooks"},
 )
 
 
