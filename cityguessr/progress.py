@@ -20,3 +20,11 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
         yield item
         count += 1
     print(f"{description}: {count:,} in {time.perf_counter() - start:.1f} s", flush=True)
+
+
+def duration(seconds: float) -> str:
+    """`7.4 s`, `3 min 05 s`, or `2 h 40 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{seconds:.1f} s"
+    return f"{minutes} min {rest:02d} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

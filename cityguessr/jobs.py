@@ -1,0 +1,218 @@
+"""The trainings that a table needs, experiments times seeds, spread over processes, GPUs or machines.
+
+    python -m cityguessr.jobs table3 --profile cityguessr68k --seeds 0,1,2            # on this machine
+    python -m cityguessr.jobs table3 --profile cityguessr68k --seeds 0,1,2 --list     # numbered, done or not
+    python -m cityguessr.jobs table3 --profile cityguessr68k --seeds 0,1,2 --task 4   # one of them, as a job array asks
+    python -m cityguessr.jobs table3 --profile cityguessr68k --cluster tcp://host:8786
+
+What is there already is not trained again, however it came about: a notebook that comes after finds all of it.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from cityguessr import paths, runs, workers
+from cityguessr.data.clips import PreparedClips
+from cityguessr.errors import InputError, MissingWeights
+from cityguessr.experiments import EXPERIMENTS, TABLES, Experiment, canonical
+from cityguessr.experiments import get as get_experiment
+from cityguessr.parameters import from_text
+from cityguessr.preparation import prepared
+from cityguessr.profiles import Profile
+from cityguessr.profiles import get as get_profile
+from cityguessr.progress import duration
+from cityguessr.runs import Plan, Run
+
+
+def trainings(
+    names: Iterable[str | Experiment], profile: str | Profile, seeds: Sequence[int]
+) -> list[tuple[Experiment, int]]:
+    """The trainings behind experiments, each once: all of the first seed, then all of the next.
+
+    Experiments whose configurations are equal at the profile's scale are one. The order depends on the arguments alone,
+    so that the N-th is the same one on every machine.
+    """
+    profile = get_profile(profile) if isinstance(profile, str) else profile
+    every = [canonical(get_experiment(name) if isinstance(name, str) else name, profile) for name in names]
+    unique = {experiment.name: experiment for experiment in every}
+    return [(experiment, seed) for seed in dict.fromkeys(seeds) for experiment in unique.values()]
+
+
+def ensure_all(
+    experiments: Sequence[str | Experiment],
+    profile: str | Profile = "mini",
+    seeds: Sequence[int] = (0,),
+    *,
+    data_root: str | Path | None = None,
+    allow_downloads: bool = False,
+    device: str = "auto",
+    cluster: str | None = None,
+    processes: int | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[str, tuple[Run, ...] | MissingWeights]:
+    """The runs of several experiments with several seeds: trained now, side by side, unless they are there already.
+
+    The result is that of `runs.ensure` one by one, bit for bit where the profile says how many threads a training has.
+    Data is prepared here, once, before any worker starts.
+
+    Args:
+        experiments: their names, or experiments of your own.
+        data_root, allow_downloads, device: as in `runs.ensure`.
+        cluster: address of a Dask scheduler (`tcp://host:8786`) whose workers train instead, one training a worker;
+            they must see data, runs and weights under the same paths and have this package.
+        processes: trainings at a time on this machine; 1: in this process. By default one a GPU, or as many as the
+            processors that this process may use give the profile's threads to.
+        report: gets a line a finished training, as they finish. The lines of its epochs go to
+            `runs/<profile>/<experiment>/seed<k>-<hash>.log` until then.
+
+    Returns:
+        name -> its runs in the order of `seeds`, or why it cannot be trained here.
+
+    Raises:
+        InputError: for bad input of any kind but missing weights, and where a worker was killed. Other trainings are
+            stopped; they go on after their last whole epoch when called again, and finished runs are kept.
+    """
+    profile = get_profile(profile) if isinstance(profile, str) else profile
+    if processes is not None and processes < 1:
+        raise InputError(f"processes is {processes}; it must be at least 1")
+    wanted = {e.name: e for e in (get_experiment(e) if isinstance(e, str) else e for e in experiments)}
+    plans, missing = _plans(trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, cluster)
+    folders = {key: plan.folder for key, plan in plans.items() if plan.done}
+    todo = workers.jobs_for([plan for plan in plans.values() if not plan.done], allow_downloads, device)
+    count = 0
+    if not cluster and todo:
+        count = min(processes or workers.at_a_time(profile, device), len(todo))
+    if todo:
+        where = f"on {cluster}" if cluster else f"{count} at a time"
+        place = f"{os.path.relpath(paths.runs(), paths.root())}/{profile.name}/<experiment>/seed<k>-<hash>.log"
+        report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {place}")
+    if cluster and todo:
+        trainer = workers.on_cluster(todo, cluster)
+    elif count > 1:
+        trainer = workers.in_processes(todo, count, missing, device)
+    else:
+        trainer = workers.here(todo, missing)
+    with contextlib.closing(trainer):
+        for number, (plan, outcome) in enumerate(trainer, start=1):
+            name = plan.experiment.name
+            if isinstance(outcome, MissingWeights):
+                if name not in missing:
+                    report(f"{name} cannot be trained here: its weights are missing")
+                missing[name] = outcome
+                continue
+            folders[name, plan.seed] = Path(outcome.folder)
+            said = f"trained {name} seed {plan.seed} in {duration(outcome.seconds)}"
+            said = said if outcome.seconds else f"{name} seed {plan.seed} was trained by another process"
+            report(f"{said} ({number} of {len(todo)})")
+    found: dict[str, tuple[Run, ...] | MissingWeights] = {}
+    for name, experiment in wanted.items():
+        known = canonical(experiment, profile).name
+        found[name] = missing.get(known) or tuple(Run(folders[known, seed]) for seed in seeds)
+    return found
+
+
+def _plans(
+    todo: Sequence[tuple[Experiment, int]],
+    profile: Profile,
+    data_root: str | Path | None,
+    allow_downloads: bool,
+    cluster: str | None = None,
+) -> tuple[dict[tuple[str, int], Plan], dict[str, MissingWeights]]:
+    """(experiment, seed) -> its plan, each set of clips opened once; and experiments whose text encoder is missing."""
+    clips: dict[object, PreparedClips] = {}
+    first: dict[str, Plan] = {}
+    plans, missing = {}, {}
+    for experiment, seed in todo:
+        name, config = experiment.name, experiment.config(profile)
+        if name not in first and name not in missing:
+            key = (experiment.dataset, config.sampling, config.frames, config.size, config.scenes)
+            if key not in clips:
+                clips[key] = prepared(profile, config, data_root, cluster=cluster, dataset=experiment.dataset)
+            try:
+                first[name] = runs.plan(experiment, profile, seed, allow_downloads=allow_downloads, clips=clips[key])
+            except MissingWeights as error:
+                missing[name] = error
+        if name in first:
+            plans[name, seed] = dataclasses.replace(first[name], seed=seed)
+    return plans, missing
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def chosen(names: Iterable[str]) -> list[str]:
+    """The experiments of tables ("table3"), of all of them ("all"), and experiments by their own name."""
+    found: dict[str, None] = {}
+    for name in names:
+        tables = TABLES.values() if name == "all" else [TABLES[name]] if name in TABLES else []
+        if not tables and name not in EXPERIMENTS:
+            known = ", ".join(["all", *TABLES, *EXPERIMENTS])
+            raise InputError(f"{name!r} is neither a table nor an experiment; choose from {known}")
+        found |= dict.fromkeys(e for table in tables for e in table.values()) or {name: None}
+    return list(found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; see the module's docstring. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cityguessr.jobs", description="Train what tables need, here or on many machines."
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help="tables (table3), experiments (planet), or all")
+    parser.add_argument("--profile", default="mini", help="scale and data")
+    parser.add_argument("--seeds", default="0", help="0,1,2: one training of each experiment a seed")
+    parser.add_argument("--data-root", metavar="FOLDER", help="the real data set, for a profile that reads one")
+    parser.add_argument("--allow-downloads", action="store_true", help="fetch pretrained weights that are not here")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu"))
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--list", action="store_true", help="a line a training, numbered from 0; trains nothing")
+    only.add_argument("--task", type=int, metavar="N", help="train the N-th of that list alone")
+    only.add_argument("--cluster", metavar="ADDRESS", help="a Dask scheduler, tcp://host:8786, to train on")
+    parser.add_argument("--processes", type=int, metavar="K", help="trainings at a time on this machine")
+    options = parser.parse_args(arguments)
+    try:
+        try:
+            seeds = from_text(options.seeds, list[int])
+        except ValueError:
+            raise InputError(f"--seeds {options.seeds}: give whole numbers, such as 0,1,2") from None
+        return _command(options, chosen(options.names), get_profile(options.profile), seeds)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _command(options: argparse.Namespace, names: Sequence[str], profile: Profile, seeds: Sequence[int]) -> int:
+    common = {"data_root": options.data_root, "allow_downloads": options.allow_downloads}
+    todo = trainings(names, profile, seeds)
+    if options.list:
+        with contextlib.redirect_stdout(sys.stderr):  # what preparation says; the list has a line a training
+            plans, missing = _plans(todo, profile, **common)
+        for number, (experiment, seed) in enumerate(todo):
+            plan = plans.get((experiment.name, seed))
+            state = f"not possible here: {missing[experiment.name]}" if plan is None else "done" if plan.done else "-"
+            print(f"{number:>3}  {experiment.name:<24} seed {seed}  {state}")
+        return 0
+    if options.task is not None:
+        if not 0 <= options.task < len(todo):
+            raise InputError(f"--task {options.task}: the tasks are 0 to {len(todo) - 1} (see --list)")
+        experiment, seed = todo[options.task]
+        run = runs.ensure(experiment, profile, seed, device=options.device, **common)
+        print(f"{experiment.name} seed {seed}: {os.path.relpath(run.folder, paths.root())}")
+        return 0
+    places = {"cluster": options.cluster, "processes": options.processes}
+    done = ensure_all(names, profile, seeds, device=options.device, **common, **places)
+    missing = {name: answer for name, answer in done.items() if isinstance(answer, MissingWeights)}
+    for name, why in missing.items():
+        print(f"{name}: not trained: {why}")
+    print(f"{len(done) - len(missing)} of {len(done)} experiments have all their runs, with seeds {options.seeds}")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    from cityguessr.jobs import main as run_main  # workers find what they are to do by this name, not as __main__
+
+    sys.exit(run_main())
