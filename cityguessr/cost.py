@@ -1,13 +1,18 @@
-"""What a system costs: its parameters, and the operations it takes to place one clip."""
+"""What a system costs: its parameters, the operations it takes to place one clip, and how fast it trains."""
 
 import dataclasses
+import statistics
+import time
+from collections.abc import Mapping
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cityguessr.baselines import ISNs, build
 from cityguessr.model import ModelConfig
-from cityguessr.taxonomy import Taxonomy
+from cityguessr.profiles import Profile
+from cityguessr.taxonomy import LEVELS, Taxonomy
+from cityguessr.training import answer, total_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,3 +39,57 @@ def size_of(config: ModelConfig, taxonomy: Taxonomy) -> Cost:
         with FlopCounterMode(display=False) as counter:
             forward(frames)
     return Cost(sum(parameter.numel() for parameter in system.parameters()), counter.get_total_flops())
+
+
+def steps_per_second(
+    configs: Mapping[str, ModelConfig], taxonomy: Taxonomy, profile: Profile, rounds: int = 7, device: str = "cpu"
+) -> dict[str, float]:
+    """How many training steps (forward, backward, Adam) a second each system makes, on frames of noise.
+
+    The systems take turns, a step each a round, so that whatever else the machine does slows all of them alike; the
+    median over rounds counts. Rates are for comparison within one call.
+
+    Args:
+        configs: a name -> a system's configuration; its pretrained weights are not needed, nor read.
+        profile: gives the batch size and the threads.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(profile.threads or before)
+    try:
+        steps = {name: _Step(config, taxonomy, profile.batch_size, device) for name, config in configs.items()}
+        seconds: dict[str, list[float]] = {name: [] for name in steps}
+        for number in range(rounds + 2):
+            for name, step in steps.items():
+                start = time.perf_counter()
+                step()
+                if number >= 2:  # the first steps set buffers up
+                    seconds[name].append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(before)
+    return {name: 1 / statistics.median(times) for name, times in seconds.items()}
+
+
+class _Step:
+    """One training step of a system, again and again on the same batch."""
+
+    def __init__(self, config: ModelConfig, taxonomy: Taxonomy, batch: int, device: str) -> None:
+        generator = torch.Generator().manual_seed(0)
+        shape = (batch, config.input_frames, 3, config.size, config.size)
+        city = torch.randint(taxonomy.size("city"), (batch,), generator=generator)
+        chain = taxonomy.chain(city)
+        self.config = config
+        self.frames = torch.randint(256, shape, generator=generator, dtype=torch.uint8).to(device)
+        self.labels = torch.stack([chain[level] for level in LEVELS], dim=1).to(device)
+        self.scenes = torch.rand(batch, config.scenes, generator=generator).softmax(dim=1).to(device)
+        self.text = torch.randn(taxonomy.size("city"), config.text_dim, generator=generator).to(device)
+        self.model = build(config.replace(pretrained=None), taxonomy).to(device).train()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4)
+
+    def __call__(self) -> None:
+        output = answer(self.model, self.frames, self.scenes)
+        loss, _ = total_loss(output, self.labels, self.scenes, self.text, self.config)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if self.frames.is_cuda:
+            torch.cuda.synchronize()

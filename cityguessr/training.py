@@ -180,7 +180,7 @@ def evaluate(
     model.eval()
     parts: dict[str, list[Tensor]] = {level: [] for level in (*LEVELS, "scene")}
     for frames, _, scenes in loader:
-        output = _answer(model, frames.to(device), scenes.to(device))
+        output = answer(model, frames.to(device), scenes.to(device))
         answers = dict(output.logits) | ({} if output.scene is None else {"scene": output.scene})
         for name, tensor in answers.items():
             tensor = accelerator.gather_for_metrics(tensor) if accelerator else tensor
@@ -205,7 +205,7 @@ def _one_epoch(
         rate = learning_rate(profile, epoch * len(loader) + step, len(loader), config.epochs)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss, parts = total_loss(_answer(model, frames, scenes), labels, scenes, text, config)
+        loss, parts = total_loss(answer(model, frames, scenes), labels, scenes, text, config)
         if not torch.isfinite(loss):
             raise InputError(
                 f"the loss is {loss.item()} at epoch {epoch + 1}, step {step + 1}; lower the learning rate"
@@ -218,7 +218,7 @@ def _one_epoch(
     return {name: (total / len(loader)).item() for name, total in sums.items()}
 
 
-def _answer(model: torch.nn.Module, frames: Tensor, scenes: Tensor) -> Output:
+def answer(model: torch.nn.Module, frames: Tensor, scenes: Tensor) -> Output:
     """What a system says of a batch; only one whose networks are picked by the scene is told the scenes."""
     return model(frames, scenes) if model.routed else model(frames)
 

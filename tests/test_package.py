@@ -25,8 +25,20 @@ FLOORS = (
     {"errors", "paths", "progress"},
     {"taxonomy", "sphere", "parameters", "statistics"},
     {"profiles", "paper", "video", "data"},
-    {"backbones", "losses", "hierarchy", "measures", "model", "baselines", "cost", "released"},
-    {"experiments", "preparation", "provenance", "batches", "training", "runs", "jobs", "workers", "results", "claims"},
+    {"backbones", "losses", "hierarchy", "measures", "model", "baselines", "released"},
+    {
+        "experiments",
+        "preparation",
+        "provenance",
+        "batches",
+        "training",
+        "runs",
+        "jobs",
+        "workers",
+        "cost",
+        "results",
+        "claims",
+    },
     {"figures", "maps", "tables", "table_files", "table_layout", "plots", "guess", "ledger", "notebooks"},
 )
 
