@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from cityguessr import profiles
 from cityguessr.baselines import SYSTEMS, DecoderLayer, GeoDecoder, ISNs, build, scene_groups
-from cityguessr.cost import size_of
+from cityguessr.cost import size_of, steps_per_second
 from cityguessr.data.scenes import SCENE_GROUPS, SCENES
 from cityguessr.errors import InputError
 from cityguessr.model import CityGuessr, ModelConfig
@@ -218,3 +219,16 @@ def test_isns_hold_three_networks_and_run_one(taxonomy: Taxonomy) -> None:
 def test_parameters_are_those_of_the_model_that_trains(taxonomy: Taxonomy) -> None:
     for model in (isns(taxonomy), geodecoder(taxonomy)):
         assert size_of(model.config, taxonomy).parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_training_rates_are_measured_for_every_system(taxonomy: Taxonomy) -> None:
+    configs = {
+        "full": ModelConfig(**TINY),
+        "isns": ModelConfig(system="isns", scene_labels=None, **IMAGE, **TINY),
+        "geodecoder": ModelConfig(system="geodecoder", **IMAGE, **TINY),
+    }
+    threads = torch.get_num_threads()
+    rates = steps_per_second(configs, taxonomy, profiles.get("mini"), rounds=1)
+    assert set(rates) == set(configs)
+    assert all(rate > 0 for rate in rates.values())
+    assert torch.get_num_threads() == threads
