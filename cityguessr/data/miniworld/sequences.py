@@ -113,6 +113,16 @@ class MapillaryConfig:
             seed=seed, sequences_per_city=11320 / 21, mean_frames=40, max_frames=200, height=480, samples=2
         )  # fmt: skip
 
+    def sequence_counts(self) -> dict[str, int]:
+        """City folder -> its sequences of 15 frames or more: as uneven among the 21 cities as among the other nine."""
+        counts: dict[str, int] = {}
+        for kept in ("1", "0"):
+            folders = [folder for folder, row in cities().items() if row["kept"] == kept]
+            dealt = _uneven(len(folders), self.sequences_per_city, self.sequences_min, self.inequality)
+            random.Random(f"{self.seed}/sequences/{kept}").shuffle(dealt)
+            counts |= dict(zip(folders, dealt, strict=True))
+        return counts
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sequence:
@@ -151,16 +161,6 @@ class MapillaryWorld:
         what = json.dumps([VERSION, dataclasses.asdict(self.config), self.world.fingerprint], sort_keys=True)
         self.fingerprint = hashlib.sha256(what.encode()).hexdigest()[:12]
 
-    def sequence_counts(self) -> dict[str, int]:
-        """City folder -> its sequences of 15 frames or more: as uneven among the 21 cities as among the other nine."""
-        config, counts = self.config, {}
-        for kept in ("1", "0"):
-            folders = [folder for folder, row in cities().items() if row["kept"] == kept]
-            dealt = _uneven(len(folders), config.sequences_per_city, config.sequences_min, config.inequality)
-            random.Random(f"{config.seed}/sequences/{kept}").shuffle(dealt)
-            counts |= dict(zip(folders, dealt, strict=True))
-        return counts
-
     def render(self, sequence: Sequence, device: str = "cpu", frames: Tensor | None = None) -> Tensor:
         """Pictures of a sequence at its camera's size: uint8 (T, height, width, 3); all frames by default."""
         width, height = self.size(sequence)
@@ -177,7 +177,7 @@ class MapillaryWorld:
 
     def _draw(self) -> list[Sequence]:
         config, sequences = self.config, []
-        for folder, count in self.sequence_counts().items():
+        for folder, count in config.sequence_counts().items():
             rng = random.Random(f"{config.seed}/mapillary/{folder}")
             contributors = [_Contributor.draw(rng) for _ in range(1 + round(math.sqrt(count)))]
             for number in range(count + round(config.short_share * count)):
