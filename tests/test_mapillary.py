@@ -1,17 +1,30 @@
 """Mapillary (MSLS): which sequences the paper keeps of the tree, how they are split, and what is wrong input."""
 
+import csv
+import dataclasses
+import errno
+import importlib
+import json
+import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from making import picture, write_csv
 from PIL import Image
 
+from cityguessr import profiles
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.mapillary import MapillarySource, cities, tree
+from cityguessr.data.miniworld import MapillaryConfig, MapillaryWorld, MiniWorld, MiniWorldConfig, write_mapillary
 from cityguessr.data.prepare import prepare
-from cityguessr.errors import InputError
+from cityguessr.errors import InputError, MissingWeights
+from cityguessr.model import ModelConfig
+from cityguessr.preparation import prepared as prepared_
+from cityguessr.statistics import gini
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 SMALL = {"frames": 5, "size": 16, "workers": 1}
@@ -305,3 +318,221 @@ def test_a_tree_of_which_nothing_is_kept_is_refused(tmp_path: Path) -> None:
         make_side(tmp_path / "msls" / "train_val" / "paris" / side, [15, 16])
     with pytest.raises(InputError, match="no city has two sequences of 15 frames or more that CityGuessr68k also has"):
         MapillarySource(tmp_path / "msls")
+
+
+# ---- MiniWorld's own tree
+
+TINY = MapillaryConfig(sequences_per_city=3, mean_frames=15, max_frames=16, short_share=0.34, height=16)
+
+
+@pytest.fixture(scope="module")
+def mini() -> MapillaryWorld:
+    return MapillaryWorld(MapillaryConfig.mini())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mapillary(TINY, tmp_path_factory.mktemp("tiny") / "msls", workers=2)
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def test_sequences_are_as_uneven_over_cities_as_mapillarys(mini: MapillaryWorld) -> None:
+    counts = mini.config.sequence_counts()
+    kept = [counts[folder] for folder, row in cities().items() if row["kept"] == "1"]
+    assert 250 <= sum(kept) <= 330
+    assert gini(kept) == pytest.approx(0.65, abs=0.02)  # supplement, section 6.3
+    assert gini(list(counts.values())) == pytest.approx(0.65, abs=0.02)
+    assert min(kept) >= 2
+    long = Counter(s.folder for s in mini.sequences.values() if s.video.frames >= 15)
+    assert long == counts
+
+
+def test_lengths_and_cameras_differ_within_a_city(mini: MapillaryWorld) -> None:
+    lengths = [sequence.video.frames for sequence in mini.sequences.values()]
+    assert 6 <= min(lengths) < 15
+    assert 40 < max(lengths) <= 60
+    largest = Counter(s.folder for s in mini.sequences.values()).most_common(1)[0][0]
+    here = [sequence for sequence in mini.sequences.values() if sequence.folder == largest]
+    assert len({mini.size(sequence) for sequence in here}) >= 3
+    assert len({sequence.video.fov for sequence in here}) >= 3
+    assert len({sequence.video.eye for sequence in here}) >= 3
+    assert {sequence.side for sequence in here} == {"query", "database"}
+
+
+def test_a_shared_city_looks_as_in_the_main_world(mini: MapillaryWorld) -> None:
+    main = MiniWorld(MiniWorldConfig.mini())
+    for row in cities().values():
+        if row["kept"] == "1":
+            here = mini.world.effects.style(mini.taxonomy.city_id(row["city"]))
+            there = main.effects.style(main.taxonomy.city_id(row["city"]))
+            assert vars(dataclasses.replace(here, city=0, traits={})) == vars(
+                dataclasses.replace(there, city=0, traits={})
+            )
+            assert here.traits == pytest.approx(there.traits, abs=1e-6)
+    names = {video.video_id for video in main.videos}
+    assert not names & {video.video_id for video in mini.videos}  # the same places, other recordings
+
+
+def test_the_tree_has_the_thirty_folders_and_tables_of_the_real_one(written: Path) -> None:
+    train_val = {folder for folder, row in cities().items() if row["part"] == "train_val"}
+    assert {path.name for path in (written / "train_val").iterdir()} == train_val
+    assert len(list((written / "test").iterdir())) == 6
+    header = {
+        path.name: next(csv.reader([path.read_text().splitlines()[0]]))
+        for path in (written / "train_val" / "london" / "query").glob("*.csv")
+    }
+    assert header["seq_info.csv"] == ["", "key", "sequence_key", "frame_number"]
+    assert header["raw.csv"] == ["", "key", "lon", "lat", "ca", "captured_at", "pano"]
+    assert set(header) == {"seq_info.csv", "raw.csv", "subtask_index.csv", "postprocessed.csv"}
+    test = written / "test" / "miami" / "query"
+    assert {path.name for path in test.iterdir()} == {"images", "seq_info.csv", "subtask_index.csv"}
+    assert "sequence_id" in (test / "seq_info.csv").read_text().splitlines()[0]
+    images = {path.stem for path in written.rglob("*.jpg")}
+    assert images == {row["key"] for row in csv.DictReader((written / "scenes.csv").read_text().splitlines())}
+    assert not list(written.rglob("*.part"))
+    assert json.loads((written / "world.json").read_text())["synthetic"] is True
+
+
+def test_the_real_preparation_reads_it_and_twenty_one_cities_stay(written: Path, tmp_path: Path) -> None:
+    source = MapillarySource(written)
+    assert source.synthetic
+    assert list(source.taxonomy.sizes.values()) == [21, 21, 19, 6]
+    assert source.counts.short == 30  # one in every city
+    assert (source.counts.kept, source.counts.other_city, source.counts.alone) == (63, 27, 0)
+    clips = prepare(source, tmp_path / "set", **(SMALL | {"frames": 8}))
+    assert clips.meta["clips"] == {"listed": 63, "prepared": 63, "rejected": 0}
+    assert clips.synthetic
+    for split in ("train", "val"):
+        assert set(clips.split(split).labels["city"].tolist()) == set(range(21))
+    world = MapillaryWorld(TINY)
+    sequence = next(s for s in world.sequences.values() if s.folder == "tokyo" and s.video.frames >= 15)
+    clip = next(c for c in source.clips() if c.clip_id == f"Tokyo_{sequence.side}_{sequence.video.video_id}")
+    assert clip.frame_scenes is not None
+    assert clip.gps is not None
+    assert clip.frame_scenes.tolist() == sequence.video.scenes.tolist()
+    assert clip.gps == pytest.approx(sequence.video.gps.numpy(), abs=1e-6)
+    picture_ = np.asarray(Image.open(Path(clip.path) / clip.files[3])).astype(float)  # type: ignore[index]
+    rendered = world.render(sequence, frames=torch.tensor([3]))[0].numpy().astype(float)
+    assert np.abs(picture_ - rendered).mean() < 8
+
+
+def test_an_interrupted_tree_goes_on_and_workers_change_no_byte(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = importlib.import_module("cityguessr.data.miniworld.mapillary")
+    real, calls = writing._write_sequence, []
+
+    def stops(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    monkeypatch.setattr(writing, "_write_sequence", stops)
+    with pytest.raises(KeyboardInterrupt):
+        write_mapillary(TINY, tmp_path / "tree", workers=1)
+    assert not (tmp_path / "tree" / "world.json").exists()
+    write_mapillary(TINY, tmp_path / "tree", workers=1)
+    assert len(calls) == 20 + 120 - 19  # nothing that was finished is made again
+    assert _files(tmp_path / "tree") == _files(written)
+    calls.clear()
+    write_mapillary(TINY, written)
+    assert not calls
+    with pytest.raises(InputError, match="another MiniWorld"):
+        write_mapillary(dataclasses.replace(TINY, seed=1), written)
+
+
+def test_a_full_disk_says_how_far_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writing = importlib.import_module("cityguessr.data.miniworld.mapillary")
+    real, calls = writing._write_sequence, []
+
+    def full(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(*arguments)
+
+    monkeypatch.setattr(writing, "_write_sequence", full)
+    with pytest.raises(InputError, match=r"disk is full after 2 of 120 videos .* free some space"):
+        write_mapillary(TINY, tmp_path, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sequences_min": 1}, "sequences_min=1; a city needs 2"),
+        ({"sequences_per_city": 2}, "is below sequences_min=3"),
+        ({"mean_frames": 12}, "mean_frames=12 must lie between 15"),
+        ({"inequality": 1.0}, "inequality=1.0 must lie in"),
+        ({"height": 8}, "height=8 must be 16 or more"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        MapillaryConfig(**change)
+
+
+def test_the_paper_scale_has_about_the_papers_sequences() -> None:
+    counts = MapillaryConfig.paper_scale().sequence_counts()
+    kept = [counts[folder] for folder, row in cities().items() if row["kept"] == "1"]
+    assert sum(kept) == pytest.approx(11320, rel=0.01)
+
+
+# ---- by profile
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder of its own, whose small Mapillary is the tiny one."""
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    monkeypatch.setattr(MapillaryConfig, "mini", classmethod(lambda cls, seed=0: TINY))
+    return tmp_path
+
+
+SYSTEM = ModelConfig(pretrained=None, frames=8, size=16, width=24, depth=1, heads=2)
+
+
+def test_the_offline_profile_renders_and_prepares_its_own_mapillary(home: Path, written: Path) -> None:
+    shutil.copytree(written, home / "data" / "miniworld" / "mini-mapillary")
+    clips = prepared_(profiles.get("mini"), SYSTEM, dataset="mapillary", workers=1)
+    assert clips.folder == home / "data" / "prepared" / "mini-mapillary-uniform-8x16"
+    assert list(clips.taxonomy.sizes.values()) == [21, 21, 19, 6]
+    finer = prepared_(profiles.get("mini"), dataclasses.replace(SYSTEM, scenes=365), dataset="mapillary", workers=1)
+    assert finer.folder.name == "mini-mapillary-uniform-8x16-365"
+    assert finer.split("train")[0]["frame_scenes"].shape == (8, 365)
+
+
+def test_the_real_profile_reads_a_tree_and_says_how_it_compares(
+    home: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    msls = profiles.get("msls")
+    with pytest.raises(InputError, match="'msls' reads the real data set; give its folder as data_root"):
+        prepared_(msls, SYSTEM)
+    clips = prepared_(msls, SYSTEM, data_root=root, workers=1)  # whatever data set is asked for
+    assert clips.folder == home / "data" / "prepared" / "msls-uniform-8x16"
+    assert not clips.synthetic
+    said = capsys.readouterr().out
+    assert "msls: 13 = 9 + 4 sequences" in said
+    assert "samples 13, in the paper 11,320" in said
+    assert "without scenes" in said
+    assert "resnet50_places365" in said
+    assert prepared_(msls, SYSTEM, dataset="mapillary").fingerprint == clips.fingerprint  # taken as it is
+    with pytest.raises(MissingWeights, match="resnet50_places365"):
+        prepared_(msls, dataclasses.replace(SYSTEM, scenes=365), data_root=root)
+
+
+def test_a_model_of_more_frames_leaves_out_what_is_shorter(home: Path, root: Path) -> None:
+    clips = prepared_(profiles.get("msls"), dataclasses.replace(SYSTEM, frames=16), data_root=root, workers=1)
+    assert clips.meta["clips"] == {"listed": 3, "prepared": 3, "rejected": 0}
+
+
+def test_a_data_set_that_a_profile_does_not_have_is_refused(home: Path, root: Path) -> None:
+    with pytest.raises(InputError, match="for Mapillary use the profile 'msls'"):
+        prepared_(profiles.get("cityguessr68k"), SYSTEM, data_root=root, dataset="mapillary")
+    with pytest.raises(InputError, match="no data set 'gama'; it is one of cityguessr68k, mapillary"):
+        prepared_(profiles.get("mini"), SYSTEM, dataset="gama")
+    with pytest.raises(InputError, match="most sequences of Mapillary are shorter"):
+        prepared_(profiles.get("msls"), dataclasses.replace(SYSTEM, sampling="released"), data_root=root)
