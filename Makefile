@@ -8,20 +8,22 @@ PARAMS ?=
 # Notebooks share data/ and runs/, and the first ones make what the later ones read: one process, in order.
 PYTEST_FLAGS ?= -p no:xdist -x
 LAB_FLAGS ?=
+# The checks run the notebooks with one seed; figures/ holds what three seeds gave.
+TEST_FIGURES = runs/figures/test
 
 START := $(shell date +%s)
 RUN = CITYGUESSR_STARTED=$(START) .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
 
-.PHONY: help paper test lab notebooks lock clean env FORCE
+.PHONY: help paper test lab notebooks ledger lock clean env FORCE
 .NOTPARALLEL:
 
 help:
 	@echo "make paper       render every notebook, table, figure and map (builds the environment first)"
 	@echo "make test        ruff, pytest, and every notebook run again by nbval"
 	@echo "make lab         JupyterLab on notebooks/"
-	@echo "make table4      one table or figure: table4, table_s3, 40_world_maps, ... with PROFILE=, SEEDS=, PARAMS=\"-p name value\""
-	@echo "make notebooks   run all notebooks and keep their outputs in notebooks/, to commit"
+	@echo "make table4      one table or figure: table4, table_s3, ledger, 40_world_maps, ... with PROFILE=, SEEDS=, PARAMS=\"-p name value\""
+	@echo "make notebooks   run all notebooks with three seeds and keep their outputs in notebooks/, to commit"
 	@echo "make env | lock | clean"
 
 env:
@@ -33,13 +35,16 @@ paper: env
 test: env
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	@CITYGUESSR_STARTED=$(START) .venv/bin/python -m pytest $(PYTEST_FLAGS) --nbval-lax --nbval-current-env tests notebooks
+	@CITYGUESSR_STARTED=$(START) CITYGUESSR_FIGURES=$(TEST_FIGURES) .venv/bin/python -m pytest $(PYTEST_FLAGS) --nbval-lax --nbval-current-env tests notebooks
 
 lab: env
 	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto $(LAB_FLAGS) notebooks
 
 notebooks: env
-	@$(RUN) refresh
+	@$(RUN) refresh $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
+
+ledger: env
+	@$(RUN) run $@ $(CHOICES)
 
 # make table4, make table_s3, make fig_s5, make 21_train: the runner finds the notebook by that name.
 table% fig% 0% 1% 2% 3% 4% 5% 9%: env FORCE

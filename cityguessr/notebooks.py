@@ -3,11 +3,11 @@
     python -m cityguessr.notebooks list
     python -m cityguessr.notebooks run table4 --profile cityguessr68k --seeds 0,1,2 -p epochs 2
     python -m cityguessr.notebooks paper          # all of them in order, from the embedded default
-    python -m cityguessr.notebooks refresh [NAME...]   # run, and keep the outputs in notebooks/
+    python -m cityguessr.notebooks refresh [NAME...]   # run with three seeds, and keep the outputs in notebooks/
 
 papermill does the running. An unknown parameter or a value of the wrong type is an error before anything runs, here and
-in plain papermill, where
-`notebooks.check_parameters(globals())` is the first statement after a notebook's parameters cell.
+in plain papermill, where `notebooks.check_parameters(globals())` is the first statement after a notebook's parameters
+cell.
 """
 
 import argparse
@@ -25,8 +25,12 @@ from cityguessr import paths
 from cityguessr.data.files import make_folder
 from cityguessr.errors import InputError
 from cityguessr.parameters import bind, check_parameters, declared, read_parameters, unknown
+from cityguessr.progress import duration
 
 __all__ = ["available", "check_parameters", "execute", "find", "main", "run_all", "written_since"]
+
+KEPT_SEEDS = "0,1,2"  # of the outputs in notebooks/, for each notebook that has `seeds`
+NICKNAMES = {"ledger": "90_paper_vs_measured"}
 
 
 def available() -> list[Path]:
@@ -35,13 +39,14 @@ def available() -> list[Path]:
 
 
 def find(name: str) -> Path:
-    """The notebook of that name: `32`, `table4`, `table_s3`, `32_table4_hierarchical_evaluation`, its path, or the
-    beginning of a figure's name that it saves (`fig_s5`).
+    """The notebook of that name: `32`, `table4`, `table_s3`, `ledger`, its path, `32_table4_hierarchical_evaluation`,
+    or the beginning of a figure's name that it saves (`fig_s5`).
 
     Raises:
         InputError: no notebook goes by that name, or several do.
     """
     stem = Path(name).name.removesuffix(".ipynb")
+    stem = NICKNAMES.get(stem, stem)
     every = available()
     found = [path for path in every if path.stem == stem or path.stem[:2] == stem]
     found = found or [path for path in every if f"_{stem}_" in f"{path.stem}_"]
@@ -128,12 +133,18 @@ def execute(notebook: Path, parameters: Mapping[str, Any], output: Path, echo: T
 
 
 def keep_outputs(executed: Path, notebook: Path) -> None:
-    """Put the executed notebook in the place of its source, without papermill's traces (paths, times) in it."""
+    """Put the executed notebook in the place of its source, without papermill's traces (its cell, paths, times)."""
     import nbformat
 
     page = nbformat.read(executed, as_version=4)
     page.metadata.pop("papermill", None)
     page.metadata.get("language_info", {}).pop("version", None)
+    page.cells = [cell for cell in page.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    for count, cell in enumerate((cell for cell in page.cells if cell.cell_type == "code"), start=1):
+        cell.execution_count = count  # as if the values had stood in the parameters cell
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = count
     for cell in page.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
@@ -146,15 +157,10 @@ def keep_outputs(executed: Path, notebook: Path) -> None:
 
 def written_since(start: float) -> list[Path]:
     """Figures and tables that were written after `start` (seconds since the epoch), relative to the root."""
-    folders = (paths.figures(), paths.runs() / "figures")
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-    return [path.relative_to(paths.root()) for path in files if path.stat().st_mtime >= start]
-
-
-def duration(seconds: float) -> str:
-    """`7.4 s`, or `3 min 05 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+    root = paths.root()
+    files = {path for folder in (paths.figures(), paths.runs() / "figures") for path in folder.rglob("*")}
+    recent = [path for path in sorted(files) if path.is_file() and path.stat().st_mtime >= start]
+    return [path.relative_to(root) if path.is_relative_to(root) else path for path in recent]
 
 
 def run_all(plan: Sequence[tuple[Path, dict[str, Any]]], refresh: bool = False) -> bool:
@@ -195,15 +201,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cityguessr.notebooks", description="Run the notebooks, strictly.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the notebooks and their parameters")
-    refresh = commands.add_parser("refresh", help="run with the defaults and keep the outputs in notebooks/")
+    refresh = commands.add_parser("refresh", help="run at the default scale and keep the outputs in notebooks/")
     refresh.add_argument("names", nargs="*", metavar="NAME", help="as for run; all of them when left out")
     run = commands.add_parser("run", help="run the named notebooks")
     run.add_argument("names", nargs="+", metavar="NAME", help="32, table4, table_s3, fig_s5, 40_world_maps, ...")
     paper = commands.add_parser("paper", help="run all in order")
+    for command in (run, paper, refresh):
+        usual = f" (by default {KEPT_SEEDS})" if command is refresh else ""
+        command.add_argument("--seeds", help=f"0,1,2: for each notebook that has `seeds`{usual}")
+        command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="texts")
     for command in (run, paper):
         command.add_argument("--profile", help="scale and data: a file of env/profiles, for each notebook that has it")
-        command.add_argument("--seeds", help="0,1,2: for each notebook that has `seeds`")
-        command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="texts")
         command.add_argument("-f", action="append", default=[], type=Path, metavar="FILE", dest="files")
     options = parser.parse_args(arguments)
     start = float(os.environ.get("CITYGUESSR_STARTED") or time.time())
@@ -240,6 +248,8 @@ def _plan(notebooks: Sequence[Path], options: argparse.Namespace) -> list[tuple[
         if not any(name in declared(notebook) for notebook in notebooks):
             every = {known: None for notebook in notebooks for known in declared(notebook)}
             raise unknown(name, every, ", ".join(notebook.stem for notebook in notebooks) or "notebooks/")
+    if options.command == "refresh":
+        shared.setdefault("seeds", KEPT_SEEDS)
     plan = []
     for notebook in notebooks:
         known = declared(notebook)

@@ -33,6 +33,10 @@ def runs() -> Path:
 def figures(profile: str = "mini") -> Path:
     """The folder of rendered figures and tables: `<root>/figures` for the default, `runs/figures/<profile>` for others.
 
-    `figures/` is what the default run renders and what is in git; a run at another scale leaves it alone.
+    `figures/` is what the default run renders and what is in git; a run at another scale leaves it alone, and so does
+    one with the environment variable `CITYGUESSR_FIGURES`, a folder (relative to the root) in its place: the checks
+    run every notebook once more, with one seed, and set it.
     """
-    return root() / "figures" if profile == "mini" else runs() / "figures" / profile
+    if profile != "mini":
+        return runs() / "figures" / profile
+    return root() / os.environ.get("CITYGUESSR_FIGURES", "figures")

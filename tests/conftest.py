@@ -13,10 +13,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if started := os.environ.get("CITYGUESSR_STARTED"):
         start = float(started)
         runs = [path for path in paths.runs().rglob("config.json") if path.stat().st_mtime >= start]
+        figures = os.path.relpath(paths.figures(), paths.root())
         terminalreporter.write_line(
-            f"wrote {len(notebooks.written_since(start))} files under figures/ and {len(runs)} runs under runs/, "
+            f"wrote {len(notebooks.written_since(start))} files under {figures}/ and {len(runs)} runs under runs/, "
             f"in {notebooks.duration(time.time() - start)} with the environment"
         )
+
+
+@pytest.fixture(autouse=True)
+def usual_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures go where they usually do: `make test` sends those of the notebooks, not of the tests, elsewhere."""
+    monkeypatch.delenv("CITYGUESSR_FIGURES", raising=False)
 
 
 @pytest.fixture

@@ -121,7 +121,8 @@ SHOW = """from cityguessr import paths
 
 paths.figures().mkdir(exist_ok=True)
 (paths.figures() / "fig9_made.csv").write_text("x")
-print(profile, seeds, rate, clip)"""
+print(profile, seeds, rate, clip)
+len(seeds)"""
 
 
 def page(*code: str, declared: str = DECLARED) -> NotebookNode:
@@ -237,13 +238,41 @@ def test_names_of_tables_and_figures_find_their_notebook(house: Path) -> None:
     assert notebooks.find("fig_s5").stem == "40_world_maps"
 
 
-def test_refresh_keeps_outputs_and_leaves_no_trace_of_the_run(house: Path) -> None:
+def test_every_table_and_the_ledger_have_one_notebook(house: Path) -> None:
+    stems = ("30_table2_a", "31_table3_b", "33_table5_c", "35_table_s1_d", "36_table_s2_e", "90_paper_vs_measured")
+    for stem in stems:
+        nbformat.write(page(), house / "notebooks" / f"{stem}.ipynb")
+    for name in ("table2", "table3", "table4", "table5", "table_s1", "table_s2", "ledger"):
+        known = {"ledger": "90_paper_vs_measured"}.get(name, f"_{name}_")
+        assert known in notebooks.find(name).stem
+    assert notebooks.find("90").stem == "90_paper_vs_measured"
+
+
+def test_refresh_keeps_outputs_of_three_seeds_and_leaves_no_trace_of_the_run(house: Path) -> None:
     (house / "notebooks" / "40_world_maps.ipynb").unlink()
     path = house / "notebooks" / "32_table4_small.ipynb"
+    before = [cell.source for cell in nbformat.read(path, as_version=4).cells]
     assert problems(path) != []  # it has not been run
-    assert notebooks.main(["refresh"]) == 0
+    assert notebooks.main(["refresh", "-p", "rate", "0.5"]) == 0
     assert problems(path) == []
+    kept = nbformat.read(path, as_version=4)
+    assert [cell.source for cell in kept.cells] == before
+    counts = {output.execution_count for cell in kept.cells for output in cell.get("outputs", []) if "data" in output}
+    assert counts == {3}  # that of the last cell, which shows a value: as if nothing had been injected
+    assert "mini [0, 1, 2] 0.5 None" in path.read_text()
     assert str(paths.root()) not in path.read_text()
+
+
+def test_figures_go_elsewhere_on_request(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make test` runs every notebook with one seed, and must leave `figures/` as it is."""
+    assert paths.figures() == house / "figures"
+    monkeypatch.setenv("CITYGUESSR_FIGURES", "runs/figures/test")
+    assert paths.figures() == house / "runs" / "figures" / "test"
+    assert paths.figures("world68k") == house / "runs" / "figures" / "world68k"
+    assert "CITYGUESSR_FIGURES=" in (ROOT / "Makefile").read_text().partition("\ntest:")[2].partition("\n\n")[0]
+    (made := house / "runs" / "figures" / "test" / "fig9.csv").parent.mkdir(parents=True)
+    made.write_text("x")
+    assert notebooks.written_since(made.stat().st_mtime - 1) == [Path("runs/figures/test/fig9.csv")]
 
 
 @pytest.mark.parametrize(
