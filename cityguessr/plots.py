@@ -138,11 +138,33 @@ def differences(frame: "pd.DataFrame", table: str, reference: str = "cityguessr"
     return fig
 
 
-def level_panels(levels: Sequence[str], labels: Sequence[str], sharex: bool = False) -> tuple["Figure", list["Axes"]]:
-    """Panels side by side, one a level, with a line for each label, the first on top."""
+def claims(frame: "pd.DataFrame") -> "Figure":
+    """The paper's conclusions, a line each: its own difference and the measured one with its 95 % interval.
+
+    Right of zero a claim is borne out, left of it contradicted; where the interval holds zero the runs leave it open.
+
+    Args:
+        frame: from `claims.check`: columns claim, section, paper, measured, low, high, verdict.
+    """
+    labels = [f"{line.claim} ({line.section})" for line in frame.itertuples()]
+    fig, (ax,) = level_panels(["claims"], labels, wrap=46)
+    ax.axvline(0, color=INK, lw=0.8, zorder=1)
+    paper_and_measured(ax, "claims", frame["paper"], frame["measured"], frame["low"], frame["high"])
+    decided = frame["verdict"].isin(["holds", "contradicted"]).to_numpy()
+    ax.plot(frame["measured"][~decided], np.flatnonzero(~decided), "o", mfc="white", mec=INK, ms=4.5, zorder=5)
+    ax.set_title("")
+    ax.set_xlabel("top-1 accuracy gained, in percentage points")
+    paper_legend(fig, "paper's difference", "measured, 95 % interval (hollow: it holds zero)", True)
+    return fig
+
+
+def level_panels(
+    levels: Sequence[str], labels: Sequence[str], sharex: bool = False, wrap: int = 27
+) -> tuple["Figure", list["Axes"]]:
+    """Panels side by side, one a level, with a line for each label, the first on top; labels wrap at so many signs."""
     import matplotlib.pyplot as plt
 
-    labels = [textwrap.fill(label, 27) for label in labels]
+    labels = [textwrap.fill(label, wrap) for label in labels]
     line = 0.16 * max(2, 1 + max(label.count("\n") + 1 for label in labels) * 0.8)
     fig, axes = plt.subplots(
         1,

@@ -169,12 +169,16 @@ def measure(run: Run, mode: str = "codependent") -> dict[tuple[str, str], float]
     return found | {(name, "city"): value for name, value in summary.items()}
 
 
-def hits(runs: Sequence[Run], mode: str = "codependent") -> dict[str, Tensor]:
-    """Whether each validation clip is right, seed by seed: level -> bool (seeds, N)."""
+def hits(runs: Sequence[Run], mode: str = "codependent", products: bool | None = None) -> dict[str, Tensor]:
+    """Whether each validation clip is right, seed by seed: level -> bool (seeds, N).
+
+    `products` says whether codependent answers use the products of Eq. 5; by default as the runs' configuration does.
+    """
     right: dict[str, list[Tensor]] = {level: [] for level in LEVELS}
     for run in runs:
         said = run.predictions()
-        answers = hierarchy.predict(said.logits, run.taxonomy, mode, run.config.products)
+        multiply = run.config.products if products is None else products
+        answers = hierarchy.predict(said.logits, run.taxonomy, mode, multiply)
         for level in LEVELS:
             right[level].append(answers[level] == said.labels[level])
     return {level: torch.stack(seeds) for level, seeds in right.items()}

@@ -93,3 +93,14 @@ def test_differences_need_their_columns_and_a_known_reference() -> None:
         plots.differences(frame, "table5", "codependent")
     with pytest.raises(InputError, match="no high here"):
         plots.differences(frame.drop(columns="high"), "table5")
+
+
+@pytest.mark.usefixtures("fresh_style")
+def test_claims_are_drawn_where_they_were_measured() -> None:
+    columns = ["claim", "section", "level", "paper", "measured", "low", "high", "verdict"]
+    lines = [("A helps", "5.3", "city", 9.0, 4.0, 1.0, 7.0, "holds")]
+    lines += [("B helps", "ours", "city", np.nan, -1.0, -4.0, 2.0, "undecided")]
+    (ax,) = plots.claims(pd.DataFrame(lines, columns=columns)).axes
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [point for dot in dots for point in dot.get_xdata()] == [4.0, -1.0, -1.0]  # the open one is hollow on top
+    assert dots[1].get_markerfacecolor() == "white"
