@@ -123,7 +123,7 @@ def _plans(
     allow_downloads: bool,
     cluster: str | None = None,
 ) -> tuple[dict[tuple[str, int], Plan], dict[str, MissingWeights]]:
-    """(experiment, seed) -> its plan, each set of clips opened once; and experiments whose text encoder is missing."""
+    """(experiment, seed) -> its plan, each set of clips opened once; and experiments that need other weights."""
     clips: dict[object, PreparedClips] = {}
     first: dict[str, Plan] = {}
     plans, missing = {}, {}
@@ -131,9 +131,9 @@ def _plans(
         name, config = experiment.name, experiment.config(profile)
         if name not in first and name not in missing:
             key = (experiment.dataset, config.sampling, config.frames, config.size, config.scenes)
-            if key not in clips:
-                clips[key] = prepared(profile, config, data_root, cluster=cluster, dataset=experiment.dataset)
             try:
+                if key not in clips:
+                    clips[key] = prepared(profile, config, data_root, cluster=cluster, dataset=experiment.dataset)
                 first[name] = runs.plan(experiment, profile, seed, allow_downloads=allow_downloads, clips=clips[key])
             except MissingWeights as error:
                 missing[name] = error
@@ -145,15 +145,18 @@ def _plans(
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
-def chosen(names: Iterable[str]) -> list[str]:
-    """The experiments of tables ("table3"), of all of them ("all"), and experiments by their own name."""
+def chosen(names: Iterable[str], profile: Profile) -> list[str]:
+    """The experiments of tables ("table3"), of all that the profile has data for ("all"), and by their own names."""
     found: dict[str, None] = {}
     for name in names:
         tables = TABLES.values() if name == "all" else [TABLES[name]] if name in TABLES else []
         if not tables and name not in EXPERIMENTS:
             known = ", ".join(["all", *TABLES, *EXPERIMENTS])
             raise InputError(f"{name!r} is neither a table nor an experiment; choose from {known}")
-        found |= dict.fromkeys(e for table in tables for e in table.values()) or {name: None}
+        every = [experiment for table in tables for experiment in table.values()] or [name]
+        if name == "all" and profile.source == "release":  # Mapillary's experiments have a profile of their own
+            every = [experiment for experiment in every if EXPERIMENTS[experiment].dataset != "mapillary"]
+        found |= dict.fromkeys(every)
     return list(found)
 
 
@@ -179,7 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seeds = from_text(options.seeds, list[int])
         except ValueError:
             raise InputError(f"--seeds {options.seeds}: give whole numbers, such as 0,1,2") from None
-        return _command(options, chosen(options.names), get_profile(options.profile), seeds)
+        profile = get_profile(options.profile)
+        return _command(options, chosen(options.names, profile), profile, seeds)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -186,11 +186,13 @@ def test_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tables_and_experiments_by_name() -> None:
-    assert jobs.chosen(["table3"]) == list(dict.fromkeys(experiments.TABLES["table3"].values()))
-    assert jobs.chosen(["planet", "table_s3", "planet"]) == ["planet", "cityguessr"]
-    assert set(jobs.chosen(["all"])) <= set(experiments.EXPERIMENTS)
+    assert jobs.chosen(["table3"], TINY) == list(dict.fromkeys(experiments.TABLES["table3"].values()))
+    assert jobs.chosen(["planet", "table_s3", "planet"], TINY) == ["planet", "cityguessr"]
+    every = {name for table in experiments.TABLES.values() for name in table.values()}
+    assert set(jobs.chosen(["all"], profiles.get("mini"))) == every
+    assert every - set(jobs.chosen(["all"], profiles.get("cityguessr68k"))) == {"videomae_msls", "cityguessr_msls"}
     with pytest.raises(InputError, match="'table7' is neither a table nor an experiment; choose from all, table2"):
-        jobs.chosen(["table7"])
+        jobs.chosen(["table7"], TINY)
 
 
 # --- as a job array runs it: processes that know nothing of each other ------------------------------------------------
@@ -239,7 +241,7 @@ def test_the_tasks_of_a_job_array(release: Path, root: Path, one_by_one: dict) -
         ("table3 --seeds one", "--seeds one: give whole numbers"),
         ("tabel3", "'tabel3' is neither a table nor an experiment"),
         ("table3 --profile huge", "no profile 'huge'"),
-        ("table3 --processes 0 --profile cityguessr68k", "processes is 0; it must be at least 1"),
+        ("table3 --processes 0", "processes is 0; it must be at least 1"),
     ],
 )
 def test_bad_arguments_of_the_command(root: Path, arguments: str, message: str, capsys: pytest.CaptureFixture) -> None:
