@@ -113,7 +113,7 @@ def train(
     options = {"num_workers": profile.workers, "pin_memory": accelerator.device.type == "cuda"}
     train_loader = DataLoader(sets["train"], profile.batch_size, sampler=sampler, **options)
     val_loader = DataLoader(sets["val"], max(profile.batch_size, 32), **options)
-    optimizer = torch.optim.Adam(model.parameters(), lr=profile.learning_rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=profile.learning_rate, fused=True)
     model, optimizer, train_loader, val_loader = accelerator.prepare(model, optimizer, train_loader, val_loader)
     text = text.to(accelerator.device) if text is not None else None
     plain = accelerator.unwrap_model(model)

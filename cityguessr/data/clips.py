@@ -33,6 +33,9 @@ REJECTED = "rejected.csv"
 TEXT = "text_features.safetensors"
 
 
+_DECODED: dict[tuple[str, int], Tensor] = {}  # (fingerprint, clips) -> frames, see ClipDataset.frames_tensor
+
+
 class PreparedClips:
     """A whole prepared set on disk.
 
@@ -211,7 +214,18 @@ class ClipDataset(Dataset[dict[str, Any]]):
         return None if points is None else torch.tensor([[p["lat"], p["lon"]] for p in points], dtype=torch.float64)
 
     def frames_tensor(self) -> Tensor:
-        """Every clip's frames at once, uint8 (N, T, 3, H, W), for sets that fit in memory."""
+        """Every clip's frames at once, uint8 (N, T, 3, H, W), for sets that fit in memory; not to be written to.
+
+        They are decoded once for all who ask in this process, as long as nobody asks for another prepared set.
+        """
+        key = self.fingerprint, hash(tuple(self.clip_ids))
+        if key not in _DECODED:
+            for other in [other for other in _DECODED if other[0] != self.fingerprint]:
+                del _DECODED[other]
+            _DECODED[key] = self._decode_all()
+        return _DECODED[key]
+
+    def _decode_all(self) -> Tensor:
         out = None
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding leaves the interpreter free
             for i in range(len(self)):
