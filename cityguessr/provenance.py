@@ -1,6 +1,7 @@
 """Where a number comes from: the code that decides a result, and the circumstances of a run."""
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -32,9 +33,16 @@ def code_version(more: tuple[str, ...] = ()) -> str:
 
     `more` names further modules that do so for this run.
     """
+    files = [Path(__file__).parent / name for name in _CORE + more]
+    return _digest(tuple((file, file.stat().st_mtime_ns) for file in files))
+
+
+@functools.cache
+def _digest(files: tuple[tuple[Path, int], ...]) -> str:
+    """The digest of modules; each with the time of its last change, so that an edited one is read again."""
     digest = hashlib.sha256()
-    for name in _CORE + more:
-        tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    for file, _ in files:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             if isinstance(body, list) and body and isinstance(body[0], ast.Expr):  # a docstring, as a rule
