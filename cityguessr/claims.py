@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cityguessr import experiments, jobs, paper
+from cityguessr import experiments, jobs, paper, profiles
 from cityguessr.errors import MissingWeights
 from cityguessr.results import gain
 
@@ -60,20 +60,32 @@ def check(
     seeds: Sequence[int] = (0,),
     *,
     data_root: str | Path | None = None,
+    msls_root: str | Path | None = None,
     allow_downloads: bool = False,
     cluster: str | None = None,
 ) -> "pd.DataFrame":
     """Every claim beside what the runs of a profile say of it, trained now where they are not there.
 
+    `msls_root` is the folder of the real Mapillary sequences, for a profile of the real CityGuessr68k; without it the
+    claim on Mapillary is not run.
+
     Columns: claim, section, level, paper (difference in percentage points, NaN where it has none), measured, low, high
     (a 95 % paired bootstrap interval over source videos) and verdict: `holds` or `contradicted` where the interval is
-    on one side of zero, `undecided` where it is not, `not run` where weights are missing.
+    on one side of zero, `undecided` where it is not, `not run` where weights or data are missing.
     """
     import pandas as pd
 
     names = {name for claim in CLAIMS for name in (_experiment(claim, claim.better), _experiment(claim, claim.worse))}
     order = [name for name in experiments.EXPERIMENTS if name in names]
-    done = jobs.ensure_all(order, profile, seeds, data_root=data_root, allow_downloads=allow_downloads, cluster=cluster)
+    common = {"allow_downloads": allow_downloads, "cluster": cluster}
+    on_msls: list[str] = []
+    if profiles.get(profile).source == "release":  # Mapillary has a profile, and a folder, of its own
+        on_msls = [name for name in order if experiments.get(name).dataset == "mapillary"]
+    own = [name for name in order if name not in on_msls]
+    done = jobs.ensure_all(own, profile, seeds, data_root=data_root, **common)
+    done |= dict.fromkeys(on_msls, MissingWeights("the folder of Mapillary was not given"))
+    if on_msls and msls_root:
+        done |= jobs.ensure_all(on_msls, "msls", seeds, data_root=msls_root, **common)
     lines = []
     for claim in CLAIMS:
         sides = [done[_experiment(claim, row)] for row in (claim.better, claim.worse)]

@@ -149,13 +149,14 @@ def chosen(names: Iterable[str], profile: Profile) -> list[str]:
     """The experiments of tables ("table3"), of all that the profile has data for ("all"), and by their own names."""
     found: dict[str, None] = {}
     for name in names:
-        tables = TABLES.values() if name == "all" else [TABLES[name]] if name in TABLES else []
-        if not tables and name not in EXPERIMENTS:
+        if name not in ("all", *TABLES, *EXPERIMENTS):
             known = ", ".join(["all", *TABLES, *EXPERIMENTS])
             raise InputError(f"{name!r} is neither a table nor an experiment; choose from {known}")
-        every = [experiment for table in tables for experiment in table.values()] or [name]
+        every = EXPERIMENTS if name == "all" else TABLES[name].values() if name in TABLES else [name]
         if name == "all" and profile.source == "release":  # Mapillary's experiments have a profile of their own
             every = [experiment for experiment in every if EXPERIMENTS[experiment].dataset != "mapillary"]
+        if name == "all" and profile.source == "mapillary":
+            every = TABLES["table6"].values()
         found |= dict.fromkeys(every)
     return list(found)
 

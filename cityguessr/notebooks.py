@@ -196,6 +196,23 @@ def run_all(plan: Sequence[tuple[Path, dict[str, Any]]], refresh: bool = False) 
     return True
 
 
+def train_ahead(plan: Sequence[tuple[Path, dict[str, Any]]]) -> None:
+    """Train what the pages of a plan will ask for, as many at a time as the machine takes.
+
+    Page by page, a processor would often wait for the last training of a table.
+    """
+    from cityguessr import jobs, profiles
+
+    names = ("profile", "seeds", "data_root", "allow_downloads", "cluster")
+    asked: dict[str, Any] = {}
+    for notebook, given in plan:
+        page = {name: parameter.default for name, parameter in declared(notebook).items()} | given
+        if "seeds" in page:
+            asked |= {name: page[name] for name in names if name in page}  # one plan gives all pages the same values
+    if asked:
+        jobs.ensure_all(jobs.chosen(["all"], profiles.get(asked["profile"])), **asked)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m cityguessr.notebooks", description="Run the notebooks, strictly.")
@@ -223,6 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         names = getattr(options, "names", None)
         plan = _plan([find(name) for name in names] if names else available(), options)
+        if not names:
+            train_ahead(plan)
         done = run_all(plan, refresh=options.command == "refresh")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -253,6 +272,10 @@ def _plan(notebooks: Sequence[Path], options: argparse.Namespace) -> list[tuple[
     plan = []
     for notebook in notebooks:
         known = declared(notebook)
+        profile = shared.get("profile")
+        if options.command == "paper" and "profile" in known and profile and profile not in known["profile"].choices:
+            print(f"{notebook.stem}: left out, for it has no profile {profile}")
+            continue
         values, typed = ({k: v for k, v in given.items() if k in known} for given in (shared, texts))
         plan.append((notebook, bind(notebook, values, typed)))
     return plan

@@ -7,6 +7,7 @@ about a name that is not among them and takes a value of any type. Here both are
 
 import ast
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -31,6 +32,11 @@ class Parameter:
 
     def __str__(self) -> str:
         return f"{self.name}: {type_name(self.type)} = {self.default!r}"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values that the comment lists, where it is such a list (`mini | world68k`); empty for any other."""
+        return tuple(self.comment.split(" | ")) if re.fullmatch(r"\w+( \| \w+)+", self.comment) else ()
 
 
 def type_name(kind: Any) -> str:
@@ -158,7 +164,8 @@ def bind(notebook: Path, values: Mapping[str, Any], texts: Mapping[str, str]) ->
     """Values for one notebook, checked against its declaration: `values` typed (from YAML), `texts` as typed by hand.
 
     Raises:
-        InputError: a name that the notebook does not declare, or a value that does not fit its type.
+        InputError: a name that the notebook does not declare, or a value that does not fit its type or is not among the
+            choices that its comment lists.
     """
     known, bound = declared(notebook), {}
     for name, value in [*values.items(), *texts.items()]:
@@ -173,5 +180,7 @@ def bind(notebook: Path, values: Mapping[str, Any], texts: Mapping[str, str]) ->
                 raise _wrong(name, value, kind, notebook.stem) from None
         if not fits(value, kind):
             raise _wrong(name, value, kind, notebook.stem)
+        if isinstance(value, str) and known[name].choices and value not in known[name].choices:
+            raise InputError(f"{notebook.stem}: {name} is {value!r}; it is one of {', '.join(known[name].choices)}")
         bound[name] = value
     return bound
