@@ -11,7 +11,7 @@ import papermill
 import pytest
 from nbformat import NotebookNode, v4
 
-from cityguessr import notebooks, parameters, paths, profiles
+from cityguessr import jobs, notebooks, parameters, paths, profiles
 from cityguessr.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +55,8 @@ def problems(path: Path) -> list[str]:
         known = parameters.declared(path)
         expect(all(line.comment for line in known.values()), "a parameter has no comment")
         expect("profile" in known and known["profile"].default == "mini", 'it does not declare profile: str = "mini"')
+        choices = set(known["profile"].choices) if "profile" in known else set()
+        expect(choices and choices <= set(profiles.PROFILES), "the comment of profile does not list profiles")
     except InputError as error:
         found.append(str(error))
     trees = [ast.parse("\n".join(re.sub(r"^[%!].*", "", line) for line in cell.source.splitlines())) for cell in code]
@@ -146,6 +148,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         page('name = "fig_s5_maps"', "1 / 0", declared=DECLARED.splitlines()[0]),
         tmp_path / "notebooks" / "40_world_maps.ipynb",
     )
+    monkeypatch.setattr(jobs, "ensure_all", lambda *_, **__: {})  # these pages ask for no training
     return tmp_path
 
 
@@ -175,6 +178,7 @@ def test_a_failing_cell_is_shown_and_nothing_is_taken_for_whole(house: Path, cap
         ("run table4 -p seeds one", "seeds must be list[int], and 'one' is not"),
         ("run table4 -p rate fast", "rate must be float"),
         ("run 40 --seeds 0", "40_world_maps has no parameter 'seeds'"),
+        ("run table4 --profile msls", "profile is 'msls'; it is one of mini, world68k"),
         ("run table4 --profile minni", "no profile 'minni'"),
         ("run table7", "'table7' is no notebook"),
         ("run table4 40 -p ratio 1", "no parameter 'ratio'. Did you mean rate?"),
@@ -230,6 +234,25 @@ def test_true_is_no_number_and_a_whole_number_is_a_float() -> None:
     assert parameters.fits(1, float)
     assert parameters.fits(None, str | None)
     assert parameters.from_text("none", str | None) == "none"  # the name of an evaluation mode
+
+
+def test_the_whole_paper_leaves_out_pages_without_the_profile(house: Path, capsys: pytest.CaptureFixture) -> None:
+    """Table 6 is about Mapillary, the others are not: `make paper PROFILE=msls` renders Table 6."""
+    path = house / "notebooks" / "34_table6_small.ipynb"
+    nbformat.write(page(SHOW, declared=DECLARED.replace("mini | world68k", "mini | msls")), path)
+    assert notebooks.main(["paper", "--profile", "msls"]) == 0
+    said = capsys.readouterr().out
+    assert "32_table4_small: left out, for it has no profile msls" in said
+    assert "[1/1] 34_table6_small profile=msls" in said
+
+
+def test_what_pages_ask_for_is_trained_ahead(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(jobs, "ensure_all", lambda names, **given: asked.append((names, given)))
+    notebooks.train_ahead([(house / "notebooks" / "32_table4_small.ipynb", {"seeds": [0, 1]})])
+    ((names, given),) = asked
+    assert {"cityguessr", "videomae_msls", "two_layer_ffn_t"} <= set(names)
+    assert given == {"profile": "mini", "seeds": [0, 1]}
 
 
 def test_names_of_tables_and_figures_find_their_notebook(house: Path) -> None:
