@@ -43,7 +43,8 @@ class Experiment:
     def config(self, profile: Profile) -> ModelConfig:
         """The model at a profile's scale: the base, its own scale, the profile's, then what the experiment is about."""
         base = {"described": ModelConfig.as_described, "released": ModelConfig.as_released}[self.base]()
-        return base.replace(**{**self.scale, **profile.overrides, **self.changes})
+        own = profile.mapillary if self.dataset == "mapillary" else {}
+        return base.replace(**{**self.scale, **profile.overrides, **own, **self.changes})
 
 
 def _mae(frame: str) -> dict[str, object]:

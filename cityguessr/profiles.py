@@ -16,6 +16,7 @@ class Profile:
             "mapillary" an MSLS tree.
         synthetic: whether its numbers say nothing about the real world.
         overrides: fields of `ModelConfig` that differ from the experiment's at this scale.
+        mapillary: those that differ besides on Mapillary's sequences.
         batch_size, learning_rate: Adam's; the paper's are 12 and 1e-3 (section 5.2).
         schedule: "constant" as in the paper, or "cosine" (with one epoch of linear warm-up).
         workers: processes that decode frames during training; 0 keeps all frames in memory instead.
@@ -28,6 +29,7 @@ class Profile:
     synthetic: bool
     note: str
     overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    mapillary: Mapping[str, object] = dataclasses.field(default_factory=dict)
     batch_size: int = 12
     learning_rate: float = 1e-3
     schedule: str = "constant"
@@ -62,6 +64,7 @@ PROFILES = {
                 "text_encoder": "minilm",
                 "text_dim": 384,
             },
+            mapillary={"epochs": 32},  # its 225 training sequences are eight steps an epoch
             batch_size=32,
             learning_rate=3e-3,  # a small transformer from random weights bears, and needs, a larger step
             schedule="cosine",

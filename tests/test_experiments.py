@@ -87,3 +87,9 @@ def test_contrast_names_what_differs() -> None:
 def test_an_unknown_experiment_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(InputError, match="no experiment 'cityguesser'; choose one of cityguessr, videomae"):
         experiments.get("cityguesser")
+
+
+def test_a_profile_may_train_longer_on_fewer_sequences() -> None:
+    """The small Mapillary tree has a sixth of the clips; at full size the paper's ten epochs hold for both data sets."""
+    assert experiments.get("cityguessr_msls").config(FULL) == experiments.get("cityguessr").config(FULL)
+    assert experiments.get("cityguessr_msls").config(MINI).epochs > experiments.get("cityguessr").config(MINI).epochs
