@@ -164,7 +164,8 @@ def predict(
     """
     count = len(clips) if limit is None else min(limit, len(clips))
     chosen = [i * len(clips) // count for i in range(count)]
-    bare = model.config if model.routed else model.config.replace(scene_labels=None)
+    with_scenes = model.routed or model.config.system == "geodecoder"  # these have no form without
+    bare = model.config if with_scenes else model.config.replace(scene_labels=None)
     subset = Subset(ClipTensors(clips, bare, profile.workers == 0), chosen)
     model = model.to("cuda" if device == "auto" and torch.cuda.is_available() else "cpu")
     logits, _ = evaluate(model, DataLoader(subset, 64, num_workers=profile.workers))

@@ -108,9 +108,7 @@ def test_an_interrupted_run_is_not_taken_for_whole(root: Path) -> None:
 
 def test_the_code_version_ignores_comments_and_docstrings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     versions = []
-    for number, text in enumerate(
-        ('"""One."""\nx = 1\n', '"""Two."""\n# why\nx  =  1\n', '"""One."""\nx = 2\n'), start=1
-    ):
+    for number, text in enumerate(('"""One."""\nf(1)\n', '"""Two."""\n# why\nf( 1)\n', '"""One."""\nf(2)\n'), start=1):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "model.py").write_text(text)
