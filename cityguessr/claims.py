@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cityguessr import experiments, jobs, paper, profiles
-from cityguessr.errors import MissingWeights
+from cityguessr.errors import CannotRun
 from cityguessr.results import gain
 
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ def check(
         on_msls = [name for name in order if experiments.get(name).dataset == "mapillary"]
     own = [name for name in order if name not in on_msls]
     done = jobs.ensure_all(own, profile, seeds, data_root=data_root, **common)
-    done |= dict.fromkeys(on_msls, MissingWeights("the folder of Mapillary was not given"))
+    done |= dict.fromkeys(on_msls, CannotRun("the folder of Mapillary was not given"))
     if on_msls and msls_root:
         done |= jobs.ensure_all(on_msls, "msls", seeds, data_root=msls_root, **common)
     lines = []
     for claim in CLAIMS:
         sides = [done[_experiment(claim, row)] for row in (claim.better, claim.worse)]
         measured = (float("nan"),) * 3
-        if not any(isinstance(runs, MissingWeights) for runs in sides):
+        if not any(isinstance(runs, CannotRun) for runs in sides):
             modes = [row if claim.table == "table4" else "codependent" for row in (claim.better, claim.worse)]
             measured = gain((sides[0], modes[0]), (sides[1], modes[1]))[claim.level]
         lines.append((claim.text, claim.section, claim.level, _paper(claim), *measured, verdict(*measured)))

@@ -83,7 +83,7 @@ class _Step:
         self.scenes = torch.rand(batch, config.scenes, generator=generator).softmax(dim=1).to(device)
         self.text = torch.randn(taxonomy.size("city"), config.text_dim, generator=generator).to(device)
         self.model = build(config.replace(pretrained=None), taxonomy).to(device).train()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, fused=True)
 
     def __call__(self) -> None:
         output = answer(self.model, self.frames, self.scenes)

@@ -8,8 +8,12 @@ class InputError(ValueError):
     """
 
 
-class MissingWeights(InputError):
-    """Pretrained weights are not on this machine; the message says which, how large they are and how to get them.
+class CannotRun(InputError):
+    """One system cannot be run here, with this data and these weights, while others can.
 
     A table takes this for the reason why a row was not run; any other bad input stops it.
     """
+
+
+class MissingWeights(CannotRun):
+    """Pretrained weights are not on this machine; the message says which, how large they are and how to get them."""

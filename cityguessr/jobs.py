@@ -18,9 +18,10 @@ from pathlib import Path
 
 from cityguessr import paths, runs, workers
 from cityguessr.data.clips import PreparedClips
-from cityguessr.errors import InputError, MissingWeights
+from cityguessr.errors import CannotRun, InputError
 from cityguessr.experiments import EXPERIMENTS, TABLES, Experiment, canonical
 from cityguessr.experiments import get as get_experiment
+from cityguessr.model import ModelConfig
 from cityguessr.parameters import from_text
 from cityguessr.preparation import prepared
 from cityguessr.profiles import Profile
@@ -39,7 +40,10 @@ def trainings(
     """
     profile = get_profile(profile) if isinstance(profile, str) else profile
     every = [canonical(get_experiment(name) if isinstance(name, str) else name, profile) for name in names]
-    unique = {experiment.name: experiment for experiment in every}
+    unique: dict[str, Experiment] = {}
+    for experiment in every:
+        if unique.setdefault(experiment.name, experiment) != experiment:
+            raise InputError(f"two experiments are called {experiment.name!r}; give each a name of its own")
     return [(experiment, seed) for seed in dict.fromkeys(seeds) for experiment in unique.values()]
 
 
@@ -54,7 +58,7 @@ def ensure_all(
     cluster: str | None = None,
     processes: int | None = None,
     report: Callable[[str], None] = print,
-) -> dict[str, tuple[Run, ...] | MissingWeights]:
+) -> dict[str, tuple[Run, ...] | CannotRun]:
     """The runs of several experiments with several seeds: trained now, side by side, unless they are there already.
 
     The result is that of `runs.ensure` one by one, bit for bit where the profile says how many threads a training has.
@@ -100,16 +104,16 @@ def ensure_all(
     with contextlib.closing(trainer):
         for number, (plan, outcome) in enumerate(trainer, start=1):
             name = plan.experiment.name
-            if isinstance(outcome, MissingWeights):
+            if isinstance(outcome, CannotRun):
                 if name not in missing:
-                    report(f"{name} cannot be trained here: its weights are missing")
+                    report(f"{name} cannot be trained here: {outcome}")
                 missing[name] = outcome
                 continue
             folders[name, plan.seed] = Path(outcome.folder)
             said = f"trained {name} seed {plan.seed} in {duration(outcome.seconds)}"
             said = said if outcome.seconds else f"{name} seed {plan.seed} was trained by another process"
             report(f"{said} ({number} of {len(todo)})")
-    found: dict[str, tuple[Run, ...] | MissingWeights] = {}
+    found: dict[str, tuple[Run, ...] | CannotRun] = {}
     for name, experiment in wanted.items():
         known = canonical(experiment, profile).name
         found[name] = missing.get(known) or tuple(Run(folders[known, seed]) for seed in seeds)
@@ -122,7 +126,7 @@ def _plans(
     data_root: str | Path | None,
     allow_downloads: bool,
     cluster: str | None = None,
-) -> tuple[dict[tuple[str, int], Plan], dict[str, MissingWeights]]:
+) -> tuple[dict[tuple[str, int], Plan], dict[str, CannotRun]]:
     """(experiment, seed) -> its plan, each set of clips opened once; and experiments that need other weights."""
     clips: dict[object, PreparedClips] = {}
     first: dict[str, Plan] = {}
@@ -134,12 +138,27 @@ def _plans(
             try:
                 if key not in clips:
                     clips[key] = prepared(profile, config, data_root, cluster=cluster, dataset=experiment.dataset)
+                _check_labels(clips[key], config)
                 first[name] = runs.plan(experiment, profile, seed, allow_downloads=allow_downloads, clips=clips[key])
-            except MissingWeights as error:
+            except CannotRun as error:
                 missing[name] = error
         if name in first:
             plans[name, seed] = dataclasses.replace(first[name], seed=seed)
     return plans, missing
+
+
+def _check_labels(clips: PreparedClips, config: ModelConfig) -> None:
+    """Raise CannotRun where the clips lack what a system learns from, before others have been trained for hours."""
+    if config.split == "video":
+        try:
+            clips.split("train", "video")
+        except InputError as error:
+            raise CannotRun(str(error)) from None
+    if (config.scene_labels or config.system == "isns") and clips.split("train", config.split).frame_scenes(0) is None:
+        raise CannotRun(
+            f"the clips of {clips.name} have no scene labels: put resnet50_places365.pth.tar (see the README) into "
+            f"data/weights/, delete {clips.folder}, and run again"
+        )
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
@@ -210,7 +229,7 @@ def _command(options: argparse.Namespace, names: Sequence[str], profile: Profile
         return 0
     places = {"cluster": options.cluster, "processes": options.processes}
     done = ensure_all(names, profile, seeds, device=options.device, **common, **places)
-    missing = {name: answer for name, answer in done.items() if isinstance(answer, MissingWeights)}
+    missing = {name: answer for name, answer in done.items() if isinstance(answer, CannotRun)}
     for name, why in missing.items():
         print(f"{name}: not trained: {why}")
     print(f"{len(done) - len(missing)} of {len(done)} experiments have all their runs, with seeds {options.seeds}")

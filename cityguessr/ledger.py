@@ -17,7 +17,7 @@ from cityguessr import experiments, jobs, paper, paths, profiles, statistics
 from cityguessr.data import mapillary
 from cityguessr.data.files import write_bytes
 from cityguessr.data.sources import SPLITS
-from cityguessr.errors import MissingWeights
+from cityguessr.errors import CannotRun
 from cityguessr.measures import paired_bootstrap
 from cityguessr.results import gain, hits
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -67,17 +67,21 @@ def results(profile: str = "mini") -> pd.DataFrame:
     keys = ["table", "row", "metric", "level"]
     frame = numbers.merge(measured, on=keys, how="left", validate="one_to_one")
     frame["producer"] = frame["table"].map(PRODUCERS)
-    frame["profile"] = profile
+    frame["profile"] = [_scale(table, profile) for table in frame["table"]]
     frame["n_seeds"] = frame["n_seeds"].fillna(0).astype(int)
     frame["state"] = [_state(line, scale) for line in frame.to_dict("records")]
     order = ["table", "row", "label", "metric", "level", "paper", "producer", "measured", "std", "n_seeds"]
     return frame[[*order, "profile", "state"]]
 
 
+def _scale(table: str, profile: str) -> str:
+    """The profile under which a table is run: Mapillary's real sequences have one of their own."""
+    return profile if profiles.get(profile).synthetic else _PROFILES.get(table, profile)
+
+
 def _measured(table: str, profile: str) -> pd.DataFrame:
     """What a table's producer wrote: table, row, metric, level, measured, std, n_seeds, reason."""
-    if not profiles.get(profile).synthetic:
-        profile = _PROFILES.get(table, profile)
+    profile = _scale(table, profile)
     source = "table5" if table == "vidtag_cityguessr68k" else table
     file = paths.figures(profile) / "tables" / f"{source}.csv"
     columns = ["row", "metric", "level", "measured", "std", "n_seeds", "state"]
@@ -96,7 +100,7 @@ def _state(line: Mapping[str, object], scale: profiles.Profile) -> str:
     if isinstance(reason, str) and reason.startswith("not run"):
         return reason.split(";")[0]
     if not line["n_seeds"]:
-        return f"not run, because {PRODUCERS[table]} has not been run under {scale.name}"
+        return f"not run, because {PRODUCERS[table]} has not been run under {_scale(table, scale.name)}"
     if scale.synthetic:
         return f"not run, because it takes the real data (profile {wanted}); tried on {scale.note.split(':')[0]}"
     return compare(float(line["measured"]), float(line["std"]), float(line["paper"]))
@@ -122,16 +126,14 @@ DATASET_PRODUCER = "90_paper_vs_measured"
 _TREE_LEVELS = dict(zip(("cities", "states", "countries", "continents"), LEVELS, strict=True))
 
 
-def dataset(
-    profile: str = "mini", clips: "PreparedClips | None" = None, sequences: "MapillarySource | None" = None
-) -> pd.DataFrame:
+def dataset(clips: "PreparedClips | None" = None, sequences: "MapillarySource | None" = None) -> pd.DataFrame:
     """Every number of the data set beside what can be counted.
 
     The sizes of the label trees are counted in those that ship with the package: CityGuessr68k's is the released one.
     Samples and indices of inequality are counted in clips and sequences.
 
     Args:
-        clips: the prepared clips of CityGuessr68k, or of the profile's stand-in for it.
+        clips: the prepared clips of CityGuessr68k, or of a profile's stand-in for it.
         sequences: Mapillary's, or the stand-in's.
 
     Columns: where, dataset, quantity, paper, found (NaN where nothing could be counted), producer, state: `reproduced`,
@@ -179,7 +181,7 @@ def _in_clips(name: str, quantity: str, clips: "PreparedClips | None", sequences
     if quantity in ("gini", "hoover"):
         cities = torch.cat([clips.split(split).labels["city"] for split in SPLITS])
         return getattr(statistics, quantity)(cities.bincount(minlength=clips.taxonomy.size("city")).tolist())
-    return float(counts.get(quantity, sum(counts.values())))
+    return float({"samples": sum(counts.values()), **counts}[quantity])
 
 
 # --- where paper and released code disagree ---------------------------------------------------------------------------
@@ -216,10 +218,11 @@ def effects(
     """
     names = ["cityguessr", *EFFECTS.values(), "cityguessr_as_released"]
     done = jobs.ensure_all(names, profile, seeds, data_root=data_root, allow_downloads=allow_downloads, cluster=cluster)
-    for answer in done.values():
-        if isinstance(answer, MissingWeights):
-            raise answer
     full, nothing = done["cityguessr"], (math.nan,) * 3
+    columns = ["what", "paper", "released", "effect", "low", "high", "how"]
+    if isinstance(full, CannotRun):
+        points = paper.disagreements()[["what", "paper", "released"]]
+        return points.assign(effect=math.nan, low=math.nan, high=math.nan, how=f"not run, because {full}")[columns]
     measured = {
         what: (*gain((done[name], "codependent"), (full, "codependent"))["city"], "trained with this one change")
         for what, name in EFFECTS.items()
@@ -236,7 +239,7 @@ def effects(
         lines.append((point["what"], point["paper"], point["released"], *found))
     together = gain((done["cityguessr_as_released"], "codependent"), (full, "codependent"))["city"]
     lines.append((TOGETHER, "as described", "as released", *together, "trained and read as released"))
-    return pd.DataFrame(lines, columns=["what", "paper", "released", "effect", "low", "high", "how"])
+    return pd.DataFrame(lines, columns=columns)
 
 
 def write(profile: str = "mini") -> Path:

@@ -134,7 +134,7 @@ def differences(frame: "pd.DataFrame", table: str, reference: str = "cityguessr"
         paper_and_measured(ax, level, claimed, found["difference"], found["low"], found["high"], missing)
         ax.set_xlabel("percentage points")
     fig.suptitle(f"Top-1 accuracy that each row gains or loses against {of}", x=0.01, ha="left", fontsize=10)
-    paper_legend(fig, "paper's difference", "measured, 95 % interval over source videos", True, below=True)
+    paper_legend(fig, "paper's difference", "measured, 95 % interval", True, below=True)
     return fig
 
 

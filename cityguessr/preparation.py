@@ -101,7 +101,7 @@ def prepared(
         data_root: the data set to read, for a profile of real data; where MiniWorld is rendered, for the others.
         workers: processes on this machine.
         cluster: the address of a Dask scheduler to prepare on instead, such as "tcp://10.0.0.1:8786".
-        dataset: "cityguessr68k" or "mapillary" (Table 6). The profile `msls` reads Mapillary in either case.
+        dataset: "cityguessr68k" or "mapillary" (Table 6).
 
     Raises InputError for a data set that the profile does not have, and MissingWeights where only a classifier that is
     not on this machine could give the 365 scenes that the model learns.
@@ -112,8 +112,10 @@ def prepared(
         raise InputError(f"no data set {dataset!r}; it is one of {', '.join(DATASETS)}")
     if dataset == "mapillary" and profile.source == "release":
         raise InputError(f"the profile {profile.name!r} is of CityGuessr68k; for Mapillary use the profile 'msls'")
-    if profile.source == "mapillary":
-        dataset = "mapillary"
+    if dataset != "mapillary" and profile.source == "mapillary":
+        raise InputError(
+            f"the profile {profile.name!r} is of Mapillary (Table 6); for CityGuessr68k use 'cityguessr68k'"
+        )
     name = f"{profile.name}-mapillary" if dataset == "mapillary" and profile.source == "miniworld" else profile.name
     finer = "" if config.scenes == len(SCENES) else f"-{config.scenes}"
     folder = paths.data() / "prepared" / f"{name}-{config.sampling}-{config.frames}x{config.size}{finer}"

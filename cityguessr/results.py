@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cityguessr import experiments, hierarchy, jobs, measures, paper, profiles
-from cityguessr.errors import InputError, MissingWeights
+from cityguessr.errors import CannotRun, InputError
 from cityguessr.runs import Run
 from cityguessr.taxonomy import LEVELS
 
@@ -49,6 +49,9 @@ class Results:
         found = {}
         for row, runs in self.runs.items():
             values = [measure(run, self.modes[row]) for run in runs]
+            if self.table == "table4":  # its rows are about the answers themselves
+                rates = [_conflicts(run, self.modes[row]) for run in runs]
+                values = [value | {("conflict_rate", "all"): rate} for value, rate in zip(values, rates, strict=True)]
             found[row] = {key: [value[key] for value in values] for key in values[0]}
         return found
 
@@ -70,21 +73,20 @@ class Results:
 
         Columns: row, label, level, difference, low, high, in percentage points, NaN for a row that is validated on
         other clips, as one split by source video is; clips and videos, how many of them the reference was validated on.
-        The reference itself and rows without runs are left out.
-
-        Raises InputError where the reference has no run.
+        The reference itself and rows without runs are left out; where the reference has no run, the frame is empty.
         """
         import pandas as pd
 
+        columns = ["row", "label", "level", "difference", "low", "high"]
         if reference not in self.runs:
-            raise InputError(f"{self.table}: the reference {reference!r} has no run; it has {', '.join(self.runs)}")
+            return pd.DataFrame(columns=[*columns, "clips", "videos"])
         labels = (dict(paper.rows(self.table)) if self.table in paper.TITLES else {}) | self.labels
         lines = []
         for row in self.runs:
             if row != reference:
                 gains = gain((self.runs[row], self.modes[row]), (self.runs[reference], self.modes[reference]))
                 lines += [(row, labels[row], level, *gains[level]) for level in LEVELS]
-        frame = pd.DataFrame(lines, columns=["row", "label", "level", "difference", "low", "high"])
+        frame = pd.DataFrame(lines, columns=columns)
         said = self.runs[reference][0].predictions()
         return frame.assign(clips=len(said.clip_ids), videos=len(set(said.video_ids)))
 
@@ -130,14 +132,16 @@ def collect(
         cluster=cluster,
     )
     found = {row: done[name] for row, name in chosen.items()}
-    runs = {row: answer for row, answer in found.items() if not isinstance(answer, MissingWeights)}
+    runs = {row: answer for row, answer in found.items() if not isinstance(answer, CannotRun)}
+    if not runs:
+        raise InputError(f"{table}: no row of it can be run here, the first because {next(iter(found.values()))}")
     _check_agreement(table, chosen, runs, profiles.get(profile))
     return Results(
         table,
         profile,
         {row: row if table == "table4" else mode for row in chosen},
         runs,
-        {row: str(answer) for row, answer in found.items() if isinstance(answer, MissingWeights)},
+        {row: str(answer) for row, answer in found.items() if isinstance(answer, CannotRun)},
     )
 
 
@@ -145,8 +149,8 @@ def measure(run: Run, mode: str = "codependent") -> dict[tuple[str, str], float]
     """What a run is worth on its validation split: (metric, level) -> value.
 
     - `top1` at the four levels, in percent;
-    - `conflict_rate` ("all"): how often the four heads' own answers are no path in the tree, in percent; with the mode
-      `independent`, how often its answers are none. Codependent answers never conflict, so there it is the heads';
+    - `conflict_rate` ("all"): how often the four heads' own answers are no path in the tree, in percent, whatever the
+      mode: codependent answers never conflict. In Table 4, whose rows are modes, it is that of the row's answers;
     - `ece` ("city"): expected calibration error in percent, of the probability with which the city is given: softmax of
       the city's head, or the products of Eq. 5 divided by their sum;
     - `median_km`, `within_25km` ... `within_2500km` ("city"): great-circle error of the predicted city's centre from
@@ -157,9 +161,7 @@ def measure(run: Run, mode: str = "codependent") -> dict[tuple[str, str], float]
         ("top1", level): value
         for level, value in hierarchy.accuracy(said.logits, said.labels, taxonomy, mode, products=products).items()
     }
-    found["conflict_rate", "all"] = hierarchy.conflict_rate(
-        said.logits, taxonomy, "independent" if mode == "independent" else "none"
-    )
+    found["conflict_rate", "all"] = _conflicts(run, "none")
     multiplied = mode == "independent" or (mode == "codependent" and products)
     scores = hierarchy.path_scores(said.logits, taxonomy) if multiplied else said.logits
     found["ece", "city"] = measures.calibration_error(scores["city"].softmax(dim=1), said.labels["city"])
@@ -167,6 +169,10 @@ def measure(run: Run, mode: str = "codependent") -> dict[tuple[str, str], float]
     places = measures.clip_places(said.places, said.labels["city"], taxonomy)
     summary = measures.distance_summary(measures.distances_km(cities, places, taxonomy))
     return found | {(name, "city"): value for name, value in summary.items()}
+
+
+def _conflicts(run: Run, mode: str) -> float:
+    return hierarchy.conflict_rate(run.predictions().logits, run.taxonomy, mode)
 
 
 def hits(runs: Sequence[Run], mode: str = "codependent", products: bool | None = None) -> dict[str, Tensor]:

@@ -70,7 +70,7 @@ def page(frame: pd.DataFrame, caption: str, differences: pd.DataFrame | None, re
     grid, unit = _main(frame[printed])
     grids = [grid, *_beyond(frame, frame[~printed])]
     notes = {r["label"]: f"{r['label']}: {r['state']}." for r in frame.to_dict("records") if r["n_seeds"] == 0}
-    if differences is not None:
+    if differences is not None and len(differences):
         grids.append(_difference_grid(frame, differences, reference))
     said = f"{caption.rstrip('.')}. " if caption else ""
     full = (
@@ -188,10 +188,13 @@ def _difference_grid(frame: pd.DataFrame, differences: pd.DataFrame, reference: 
     of = common_words(labels[reference])
     seeds = _seeds(sorted(set(frame.loc[(frame["metric"] == "top1") & (frame["n_seeds"] > 0), "n_seeds"].astype(int))))
     text = f"Percentage points; bold where the interval excludes 0. {seeds.capitalize()} a row, averaged clip by clip"
+    over = "source videos"
     if {"clips", "videos"} <= set(differences.columns) and differences["clips"].notna().any():
-        text += f"; {differences['clips'].max():,.0f} clips of {differences['videos'].max():,.0f} source videos"
+        clips, videos = differences["clips"].max(), differences["videos"].max()
+        over = "clips" if clips == videos else over  # the source does not say which clips were cut from one video
+        text += f"; {clips:,.0f} clips" + (f" of {videos:,.0f} source videos" if videos < clips else "")
     text += ". –: the two were not validated on the same clips." if gaps else "."
-    title = f"Difference to {of}, top-1, 95 % paired bootstrap over source videos"
+    title = f"Difference to {of}, top-1, 95 % paired bootstrap over {over}"
     heads = (Cell("System"), *(Cell(level.capitalize()) for level in LEVELS))
     return Grid(heads, ("",) * 5, tuple(body), "lrrrr", title, text)
 

@@ -108,22 +108,21 @@ def write(
     folder: Path | None = None,
     differences: pd.DataFrame | None = None,
     reference: str = "cityguessr",
+    mode: str = "codependent",
 ) -> list[Path]:
     """Write a table as `figures/tables/<table>.csv` (every column), `.md` and `.tex` (booktabs), each whole or not.
 
     See `show` for `differences` and `reference`; they are written as `<table>_differences.csv` too. The caption is
-    followed by what the profile's numbers are worth. `folder` replaces `figures/tables`. Returns the paths. Raises
-    InputError where they cannot be written.
+    followed by what the profile's numbers are worth. `folder` replaces `figures/tables`. A table whose answers were
+    read in another mode than the paper's, codependent, is called `<table>_<mode>`. Returns the paths. Raises InputError
+    where they cannot be written.
     """
     content = page(frame, caption, differences, reference)
     target = folder or paths.figures(frame["profile"].iloc[0]) / "tables"
-    contents = {
-        f"{content.name}.csv": _csv(frame),
-        f"{content.name}.md": markdown(content),
-        f"{content.name}.tex": latex(content),
-    }
-    if differences is not None:
-        contents[f"{content.name}_differences.csv"] = _csv(differences)
+    name = content.name if mode == "codependent" else f"{content.name}_{mode}"
+    contents = {f"{name}.csv": _csv(frame), f"{name}.md": markdown(content), f"{name}.tex": latex(content)}
+    if differences is not None and len(differences):
+        contents[f"{name}_differences.csv"] = _csv(differences)
     for name, text in contents.items():
         write_bytes(target / name, text.encode())
     return [target / name for name in contents]
@@ -206,6 +205,6 @@ def compare(
     fig.supxlabel(METRICS.get(metric, metric), fontsize=8.5)
     bars = " ± one standard deviation over seeds" if part["std"].notna().any() else ""
     if intervals is not None:
-        bars = ", 95 % interval over source videos"
+        bars = ", 95 % interval"
     plots.paper_legend(fig, "paper", f"measured{bars}", bool(bars))
     return fig

@@ -21,7 +21,7 @@ from typing import Any
 from cityguessr import paths, runs
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.files import make_folder
-from cityguessr.errors import InputError, MissingWeights
+from cityguessr.errors import CannotRun, InputError
 from cityguessr.experiments import Experiment
 from cityguessr.profiles import Profile
 from cityguessr.runs import Plan
@@ -52,7 +52,7 @@ class Done:
     seconds: float
 
 
-Outcome = Done | MissingWeights
+Outcome = Done | CannotRun
 
 
 def log_file(folder: Path) -> Path:
@@ -96,7 +96,7 @@ def train(job: Job, clips: PreparedClips | None = None) -> Outcome:
             report=write,
         )
         outcome = Done(str(run.folder), time.perf_counter() - start if lines else 0.0)
-    except MissingWeights as error:
+    except CannotRun as error:
         outcome = error
     Path(job.log).unlink(missing_ok=True)
     return outcome
@@ -150,9 +150,9 @@ def in_processes(
     try:
         for slot in range(count):
             mine, its = context.Pipe()
-            gpu = visible[slot % len(visible)] if visible else ""
-            processes[mine] = context.Process(target=_work, args=(its, gpu))
-            processes[mine].start()
+            processes[mine] = context.Process(target=_work, args=(its,))
+            with _seeing(visible[slot % len(visible)] if visible else None):
+                processes[mine].start()
             its.close()
         idle = list(processes)
         while waiting or running:
@@ -163,7 +163,8 @@ def in_processes(
                     with contextlib.suppress(OSError):  # it has died: what became of it is read below
                         idle[0].send(job)
                     del idle[0]
-            for pipe in multiprocessing.connection.wait(list(running)):
+            # what was waiting may all have been skipped, and a wait for nobody never ends
+            for pipe in multiprocessing.connection.wait(list(running)) if running else ():
                 plan, job = running.pop(pipe)
                 outcome = _answer(pipe, processes[pipe], job)
                 idle.append(pipe)
@@ -193,19 +194,32 @@ def _answer(pipe: Any, process: Any, job: Job) -> Outcome:
 
 def _checked(outcome: object, job: Job) -> Outcome:
     """The outcome, unless it is an error that stops everything: that is raised."""
-    if isinstance(outcome, InputError) and not isinstance(outcome, MissingWeights):
+    if isinstance(outcome, InputError) and not isinstance(outcome, CannotRun):
         raise outcome from None
-    if isinstance(outcome, BaseException) and not isinstance(outcome, MissingWeights):
+    if isinstance(outcome, BaseException) and not isinstance(outcome, CannotRun):
         raise RuntimeError(f"the training of {job} stopped: {outcome} (more in {job.log})") from outcome
     return outcome
 
 
-def _work(pipe: Any, gpu: str) -> None:
-    """Train what comes: silent, on a GPU of its own, and gone when the process that started this one is gone."""
+@contextlib.contextmanager
+def _seeing(gpu: str | None) -> Iterator[None]:
+    """Processes started now see one GPU alone, from their first import on; None changes nothing."""
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    try:
+        yield
+    finally:
+        if gpu is not None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES")
+            if before is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before
+
+
+def _work(pipe: Any) -> None:
+    """Train what comes: silent, and gone when the process that started this one is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the parent, which ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    if gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA starts
     while True:
         job = pipe.recv()
         os.environ["CITYGUESSR_ROOT"] = job.root

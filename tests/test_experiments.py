@@ -90,6 +90,6 @@ def test_an_unknown_experiment_is_refused_with_the_names_there_are() -> None:
 
 
 def test_a_profile_may_train_longer_on_fewer_sequences() -> None:
-    """The small Mapillary tree has a sixth of the clips; at full size the paper's ten epochs hold for both data sets."""
+    """The small Mapillary tree has a sixth of the clips; at full size ten epochs hold for both data sets."""
     assert experiments.get("cityguessr_msls").config(FULL) == experiments.get("cityguessr").config(FULL)
     assert experiments.get("cityguessr_msls").config(MINI).epochs > experiments.get("cityguessr").config(MINI).epochs

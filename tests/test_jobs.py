@@ -136,7 +136,7 @@ def test_missing_weights_of_one_row_stop_no_other(release: Path, root: Path, pro
     assert len(found["videomae"]) == 2
     assert "not on this machine" in str(found["pretrained"])
     assert "text encoder 'clip'" in str(found["clip_text"])
-    assert lines.count("pretrained cannot be trained here: its weights are missing") == 1
+    assert sum(line.startswith("pretrained cannot be trained here: ") for line in lines) == 1
 
 
 @pytest.mark.parametrize(

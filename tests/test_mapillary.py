@@ -510,8 +510,10 @@ def test_the_real_profile_reads_a_tree_and_says_how_it_compares(
 ) -> None:
     msls = profiles.get("msls")
     with pytest.raises(InputError, match="'msls' reads the real data set; give its folder as data_root"):
-        prepared_(msls, SYSTEM)
-    clips = prepared_(msls, SYSTEM, data_root=root, workers=1)  # whatever data set is asked for
+        prepared_(msls, SYSTEM, dataset="mapillary")
+    with pytest.raises(InputError, match="'msls' is of Mapillary"):  # a Table 3 of it would be no Table 3
+        prepared_(msls, SYSTEM, data_root=root)
+    clips = prepared_(msls, SYSTEM, data_root=root, workers=1, dataset="mapillary")
     assert clips.folder == home / "data" / "prepared" / "msls-uniform-8x16"
     assert not clips.synthetic
     said = capsys.readouterr().out

@@ -163,7 +163,7 @@ def test_the_plots_bars_are_standard_deviations_or_the_given_intervals(table5: p
     deviation = math.sqrt(2)
     assert bars(tables.compare(table5))[0] == pytest.approx([21 - deviation, 21 + deviation])
     fig = tables.compare(table5, intervals={("isns", "city"): (21.5, 27), ("isns", "state"): (30, 35)})
-    assert "95 % interval over source videos" in fig.legends[0].get_texts()[1].get_text()
+    assert "95 % interval" in fig.legends[0].get_texts()[1].get_text()
     assert bars(fig) == [[21.5, 27]]
     with pytest.raises(InputError, match="no row 'isn' with top1"):
         tables.compare(table5, intervals={("isn", "city"): (0, 1)})
