@@ -35,6 +35,7 @@ paper: env
 test: env
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	@$(RUN) train
 	@CITYGUESSR_STARTED=$(START) CITYGUESSR_FIGURES=$(TEST_FIGURES) .venv/bin/python -m pytest $(PYTEST_FLAGS) --nbval-lax --nbval-current-env tests notebooks
 
 lab: env

@@ -19,7 +19,7 @@ from cityguessr.data.files import write_bytes
 from cityguessr.data.sources import SPLITS
 from cityguessr.errors import CannotRun
 from cityguessr.measures import paired_bootstrap
-from cityguessr.results import gain, hits
+from cityguessr.results import gain, hits, reason
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 if TYPE_CHECKING:
@@ -222,7 +222,9 @@ def effects(
     columns = ["what", "paper", "released", "effect", "low", "high", "how"]
     if isinstance(full, CannotRun):
         points = paper.disagreements()[["what", "paper", "released"]]
-        return points.assign(effect=math.nan, low=math.nan, high=math.nan, how=f"not run, because {full}")[columns]
+        return points.assign(effect=math.nan, low=math.nan, high=math.nan, how=f"not run, because {reason(full)}")[
+            columns
+        ]
     measured = {
         what: (*gain((done[name], "codependent"), (full, "codependent"))["city"], "trained with this one change")
         for what, name in EFFECTS.items()

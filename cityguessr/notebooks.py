@@ -2,7 +2,7 @@
 
     python -m cityguessr.notebooks list
     python -m cityguessr.notebooks run table4 --profile cityguessr68k --seeds 0,1,2 -p epochs 2
-    python -m cityguessr.notebooks paper          # all of them in order, from the embedded default
+    python -m cityguessr.notebooks paper          # all of them, from the embedded default
     python -m cityguessr.notebooks refresh [NAME...]   # run with three seeds, and keep the outputs in notebooks/
 
 papermill does the running. An unknown parameter or a value of the wrong type is an error before anything runs, here and
@@ -11,13 +11,17 @@ cell.
 """
 
 import argparse
+import contextlib
+import io
 import logging
+import multiprocessing
 import os
 import re
 import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -163,36 +167,68 @@ def written_since(start: float) -> list[Path]:
     return [path.relative_to(root) if path.is_relative_to(root) else path for path in recent]
 
 
-def run_all(plan: Sequence[tuple[Path, dict[str, Any]]], refresh: bool = False) -> bool:
-    """Run notebooks one after another, a progress line each; stop at the first that fails. True when all ran."""
+def run_all(plan: Sequence[tuple[Path, dict[str, Any]]], refresh: bool = False, side_by_side: bool = False) -> bool:
+    """Run notebooks, a progress line each; stop at the first that fails. True when all ran.
+
+    Args:
+        refresh: put the executed pages in the place of their sources.
+        side_by_side: two at a time, in no fixed order; those from 90 on last, for they read what the others write.
+            Their data and runs must be there already (`train_ahead`).
+    """
+    check_kernel()
+    jobs = [(f"{n}/{len(plan)}", notebook, given, refresh) for n, (notebook, given) in enumerate(plan, start=1)]
+    if not side_by_side:
+        return all(_run_page(*job) for job in jobs)
+    last = [job for job in jobs if job[1].stem >= "90"]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        for group in ([job for job in jobs if job not in last], last):
+            futures = [pool.submit(_run_silently, *job) for job in group]
+            for future in as_completed(futures):
+                ran, said = future.result()
+                print(said, end="", flush=True)
+                if not ran:
+                    pool.shutdown(cancel_futures=True)
+                    return False
+    return True
+
+
+def _run_silently(*job: Any) -> tuple[bool, str]:
+    """`_run_page`, and what it printed."""
+    # Two pages share the processors; threads in excess of them wait for one another more than they work.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        return _run_page(*job), said.getvalue()
+
+
+def _run_page(number: str, notebook: Path, parameters: dict[str, Any], refresh: bool) -> bool:
+    """Run one notebook and say how it went; False where a cell failed."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    check_kernel()
     root = paths.root()
-    for number, (notebook, parameters) in enumerate(plan, start=1):
-        profile = parameters.get("profile") or getattr(declared(notebook).get("profile"), "default", "mini")
-        output = paths.runs() / "notebooks" / profile / notebook.name
-        given = " ".join(f"{name}={value}" for name, value in parameters.items())
-        print(f"[{number}/{len(plan)}] {notebook.stem} {given}".rstrip(), end=" ", flush=True)
-        start, echo = time.perf_counter(), _Echo("|")
-        try:
-            execute(notebook, parameters, output, echo)
-            echo.close()
-        except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
-            print(f"\nFAILED after {duration(time.perf_counter() - start)}", end=" ")
-            if isinstance(error, papermill.PapermillExecutionError):
-                cell = "\n".join(f"    {line}" for line in error.source.splitlines())
-                print(f"in cell [{error.exec_count}]:\n{cell}\n{error.ename}: {error.evalue}")
-            else:
-                print(f"({type(error).__name__}): the kernel died or hung; too little memory is the usual cause")
-            print(f"Its pages up to there: {(output.parent / f'{output.stem}.failed.ipynb').relative_to(root)}")
-            return False
-        if refresh:
-            keep_outputs(output, notebook)
-        place = notebook if refresh else output
-        indent = "   " if echo.used else ""
-        print(f"{indent} {duration(time.perf_counter() - start)} -> {place.relative_to(root)}", flush=True)
+    profile = parameters.get("profile") or getattr(declared(notebook).get("profile"), "default", "mini")
+    output = paths.runs() / "notebooks" / profile / notebook.name
+    given = " ".join(f"{name}={value}" for name, value in parameters.items())
+    print(f"[{number}] {notebook.stem} {given}".rstrip(), end=" ", flush=True)
+    start, echo = time.perf_counter(), _Echo("|")
+    try:
+        execute(notebook, parameters, output, echo)
+        echo.close()
+    except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
+        print(f"\nFAILED after {duration(time.perf_counter() - start)}", end=" ")
+        if isinstance(error, papermill.PapermillExecutionError):
+            cell = "\n".join(f"    {line}" for line in error.source.splitlines())
+            print(f"in cell [{error.exec_count}]:\n{cell}\n{error.ename}: {error.evalue}")
+        else:
+            print(f"({type(error).__name__}): the kernel died or hung; too little memory is the usual cause")
+        print(f"Its pages up to there: {(output.parent / f'{output.stem}.failed.ipynb').relative_to(root)}")
+        return False
+    if refresh:
+        keep_outputs(output, notebook)
+    place = notebook if refresh else output
+    indent = "   " if echo.used else ""
+    print(f"{indent} {duration(time.perf_counter() - start)} -> {place.relative_to(root)}", flush=True)
     return True
 
 
@@ -222,12 +258,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     refresh.add_argument("names", nargs="*", metavar="NAME", help="as for run; all of them when left out")
     run = commands.add_parser("run", help="run the named notebooks")
     run.add_argument("names", nargs="+", metavar="NAME", help="32, table4, table_s3, fig_s5, 40_world_maps, ...")
-    paper = commands.add_parser("paper", help="run all in order")
-    for command in (run, paper, refresh):
+    paper = commands.add_parser("paper", help="run all")
+    train = commands.add_parser("train", help="train what all of them ask for, and run none")
+    for command in (run, paper, refresh, train):
         usual = f" (by default {KEPT_SEEDS})" if command is refresh else ""
         command.add_argument("--seeds", help=f"0,1,2: for each notebook that has `seeds`{usual}")
         command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="texts")
-    for command in (run, paper):
+    for command in (run, paper, train):
         command.add_argument("--profile", help="scale and data: a file of env/profiles, for each notebook that has it")
         command.add_argument("-f", action="append", default=[], type=Path, metavar="FILE", dest="files")
     options = parser.parse_args(arguments)
@@ -242,7 +279,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = _plan([find(name) for name in names] if names else available(), options)
         if not names:
             train_ahead(plan)
-        done = run_all(plan, refresh=options.command == "refresh")
+        if options.command == "train":
+            return 0
+        done = run_all(plan, refresh=options.command == "refresh", side_by_side=not names)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -273,7 +312,12 @@ def _plan(notebooks: Sequence[Path], options: argparse.Namespace) -> list[tuple[
     for notebook in notebooks:
         known = declared(notebook)
         profile = shared.get("profile")
-        if options.command == "paper" and "profile" in known and profile and profile not in known["profile"].choices:
+        if (
+            options.command in ("paper", "train")
+            and "profile" in known
+            and profile
+            and profile not in known["profile"].choices
+        ):
             print(f"{notebook.stem}: left out, for it has no profile {profile}")
             continue
         values, typed = ({k: v for k, v in given.items() if k in known} for given in (shared, texts))

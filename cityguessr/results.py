@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cityguessr import experiments, hierarchy, jobs, measures, paper, profiles
+from cityguessr import experiments, hierarchy, jobs, measures, paper, paths, profiles
 from cityguessr.errors import CannotRun, InputError
 from cityguessr.runs import Run
 from cityguessr.taxonomy import LEVELS
@@ -134,15 +134,22 @@ def collect(
     found = {row: done[name] for row, name in chosen.items()}
     runs = {row: answer for row, answer in found.items() if not isinstance(answer, CannotRun)}
     if not runs:
-        raise InputError(f"{table}: no row of it can be run here, the first because {next(iter(found.values()))}")
+        raise InputError(
+            f"{table}: no row of it can be run here, the first because {reason(next(iter(found.values())))}"
+        )
     _check_agreement(table, chosen, runs, profiles.get(profile))
     return Results(
         table,
         profile,
         {row: row if table == "table4" else mode for row in chosen},
         runs,
-        {row: str(answer) for row, answer in found.items() if isinstance(answer, CannotRun)},
+        {row: reason(answer) for row, answer in found.items() if isinstance(answer, CannotRun)},
     )
+
+
+def reason(error: CannotRun) -> str:
+    """Why a row was not run, in words that hold on every machine: paths from the project's root on."""
+    return str(error).replace(f"{paths.root()}/", "").rstrip(".")
 
 
 def measure(run: Run, mode: str = "codependent") -> dict[tuple[str, str], float]:
