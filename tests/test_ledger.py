@@ -25,6 +25,16 @@ def test_every_table_has_a_notebook_that_produces_it(table: str) -> None:
     assert (f'"{table}"' if own else "ledger.results" if table != "vidtag_cityguessr68k" else '"table5"') in code
 
 
+@pytest.mark.parametrize("table", [table for table in paper.TITLES if not table.startswith("vidtag")])
+def test_the_producer_writes_every_number_or_why_there_is_none(table: str) -> None:
+    written = pd.read_csv(ROOT / "figures" / "tables" / f"{table}.csv")
+    printed = paper.results()
+    keys = ["row", "metric", "level"]
+    found = printed[printed["table"] == table].merge(written, on=keys, how="left", validate="one_to_one")
+    assert (found["paper"] == found["value"]).all()
+    assert ((found["measured"].notna()) | found["state"].str.startswith("not run, because ")).all()
+
+
 def test_every_number_of_the_paper_is_in_the_ledger_once() -> None:
     printed = paper.results()
     found = ledger.results("mini")
