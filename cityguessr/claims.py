@@ -46,7 +46,7 @@ CLAIMS = (
     Claim("VideoMAE is better than TimeSformer", "5.7", "table5", "videomae", "timesformer"),
     Claim("The full model is better than GeoDecoder", "5.7", "table5", "cityguessr", "geodecoder"),
     Claim("The full model is better than its backbone alone", "5.7", "table5", "cityguessr", "videomae"),
-    Claim("So it is on Mapillary", "6", "table6", "cityguessr", "videomae"),
+    Claim("The full model is better than its backbone on Mapillary", "6", "table6", "cityguessr", "videomae"),
     Claim("16 scenes are better than 365", "S1", "table_s1", "scenes_16", "scenes_365"),
     Claim("CLIP is better than no text", "S2", "table_s2", "tla_clip", "no_tla"),
     Claim("OPT is better than no text", "S2", "table_s2", "tla_opt", "no_tla"),

@@ -196,7 +196,7 @@ EFFECTS = {
 TOGETHER = "all points with a switch"
 _NOT_MEASURED = {
     "frames a clip": "every fifth of 100 frames takes the real data; the small profile's clips hold 16",
-    "top-5 (Table S3)": "a matter of definition: 37_table_s3_top5 shows both",
+    "top-5 (Table S3)": "a matter of definition: 37_table_s3_top5 shows three readings",
 }
 
 

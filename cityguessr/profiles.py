@@ -29,12 +29,12 @@ class Profile:
     synthetic: bool
     note: str
     overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    mapillary: Mapping[str, object] = dataclasses.field(default_factory=dict)
     batch_size: int = 12
     learning_rate: float = 1e-3
     schedule: str = "constant"
     workers: int = 8
     threads: int | None = None
+    mapillary: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def training(self) -> dict[str, object]:
         """The settings that change a result, as they are recorded with a run."""

@@ -29,7 +29,7 @@ _BEYOND = {  # metric id -> (heading above, heading, what it is)
     "conflict_rate": (
         "",
         "Conflicts (%)",
-        "Conflicts: clips whose levels, answered one by one, are no path in the tree.",
+        "Conflicts: clips whose four answers (each head's own; in Table 4, the row's) are no path in the tree.",
     ),
     "ece": ("", "ECE (%)", "ECE: expected calibration error of the city."),
     "median_km": (

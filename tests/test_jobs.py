@@ -188,8 +188,9 @@ def test_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tables_and_experiments_by_name() -> None:
     assert jobs.chosen(["table3"], TINY) == list(dict.fromkeys(experiments.TABLES["table3"].values()))
     assert jobs.chosen(["planet", "table_s3", "planet"], TINY) == ["planet", "cityguessr"]
-    every = {name for table in experiments.TABLES.values() for name in table.values()}
+    every = set(experiments.EXPERIMENTS)
     assert set(jobs.chosen(["all"], profiles.get("mini"))) == every
+    assert set(jobs.chosen(["all"], profiles.get("msls"))) == {"videomae_msls", "cityguessr_msls"}
     assert every - set(jobs.chosen(["all"], profiles.get("cityguessr68k"))) == {"videomae_msls", "cityguessr_msls"}
     with pytest.raises(InputError, match="'table7' is neither a table nor an experiment; choose from all, table2"):
         jobs.chosen(["table7"], TINY)
