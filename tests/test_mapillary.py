@@ -523,11 +523,12 @@ def test_the_real_profile_reads_a_tree_and_says_how_it_compares(
     assert "resnet50_places365" in said
     assert prepared_(msls, SYSTEM, dataset="mapillary").fingerprint == clips.fingerprint  # taken as it is
     with pytest.raises(MissingWeights, match="resnet50_places365"):
-        prepared_(msls, dataclasses.replace(SYSTEM, scenes=365), data_root=root)
+        prepared_(msls, dataclasses.replace(SYSTEM, scenes=365), data_root=root, dataset="mapillary")
 
 
 def test_a_model_of_more_frames_leaves_out_what_is_shorter(home: Path, root: Path) -> None:
-    clips = prepared_(profiles.get("msls"), dataclasses.replace(SYSTEM, frames=16), data_root=root, workers=1)
+    longer = dataclasses.replace(SYSTEM, frames=16)
+    clips = prepared_(profiles.get("msls"), longer, data_root=root, workers=1, dataset="mapillary")
     assert clips.meta["clips"] == {"listed": 3, "prepared": 3, "rejected": 0}
 
 
@@ -537,4 +538,5 @@ def test_a_data_set_that_a_profile_does_not_have_is_refused(home: Path, root: Pa
     with pytest.raises(InputError, match="no data set 'gama'; it is one of cityguessr68k, mapillary"):
         prepared_(profiles.get("mini"), SYSTEM, dataset="gama")
     with pytest.raises(InputError, match="most sequences of Mapillary are shorter"):
-        prepared_(profiles.get("msls"), dataclasses.replace(SYSTEM, sampling="released"), data_root=root)
+        released = dataclasses.replace(SYSTEM, sampling="released")
+        prepared_(profiles.get("msls"), released, data_root=root, dataset="mapillary")
