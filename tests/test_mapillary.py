@@ -537,6 +537,6 @@ def test_a_data_set_that_a_profile_does_not_have_is_refused(home: Path, root: Pa
         prepared_(profiles.get("cityguessr68k"), SYSTEM, data_root=root, dataset="mapillary")
     with pytest.raises(InputError, match="no data set 'gama'; it is one of cityguessr68k, mapillary"):
         prepared_(profiles.get("mini"), SYSTEM, dataset="gama")
+    released = dataclasses.replace(SYSTEM, sampling="released")
     with pytest.raises(InputError, match="most sequences of Mapillary are shorter"):
-        released = dataclasses.replace(SYSTEM, sampling="released")
         prepared_(profiles.get("msls"), released, data_root=root, dataset="mapillary")
