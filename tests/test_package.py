@@ -38,8 +38,25 @@ FLOORS = (
         "cost",
         "results",
         "claims",
+        "pictures",
+        "examples",
+        "confusions",
     },
-    {"figures", "maps", "tables", "table_files", "table_layout", "plots", "guess", "ledger", "notebooks"},
+    {
+        "figures",
+        "maps",
+        "tables",
+        "table_files",
+        "table_layout",
+        "plots",
+        "distributions",
+        "sheets",
+        "citymap",
+        "architecture",
+        "guess",
+        "ledger",
+        "notebooks",
+    },
 )
 
 
