@@ -15,7 +15,7 @@ START := $(shell date +%s)
 RUN = CITYGUESSR_STARTED=$(START) .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
 
-.PHONY: help paper test lab notebooks ledger lock clean env FORCE
+.PHONY: help paper test lab notebooks figures ledger lock clean env FORCE
 .NOTPARALLEL:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make test        ruff, pytest, and every notebook run again by nbval"
 	@echo "make lab         JupyterLab on notebooks/"
 	@echo "make table4      one table or figure: table4, table_s3, ledger, 40_world_maps, ... with PROFILE=, SEEDS=, PARAMS=\"-p name value\""
+	@echo "make figures     every figure of the paper and the world maps, from the trained runs"
 	@echo "make notebooks   run all notebooks with three seeds and keep their outputs in notebooks/, to commit"
 	@echo "make env | lock | clean"
 
@@ -44,7 +45,7 @@ lab: env
 notebooks: env
 	@$(RUN) refresh $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
 
-ledger: env
+figures ledger: env
 	@$(RUN) run $@ $(CHOICES)
 
 # make table4, make table_s3, make fig_s5, make 21_train: the runner finds the notebook by that name.

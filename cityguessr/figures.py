@@ -45,7 +45,7 @@ INK, MUTED, LAND, PAPER = "#222222", "#6f6f6f", "#dcdcdc", "#8c8c8c"
 """Text; secondary text; the one grey of maps; the paper's own numbers."""
 
 SYNTHETIC_LABEL = "MiniWorld: synthetic data"
-MAX_PNG_BYTES, MAX_PDF_BYTES = 1_000_000, 2_500_000
+MAX_PNG_BYTES, MAX_PDF_BYTES = 1_000_000, 1_000_000
 
 
 def use_style() -> None:
@@ -240,7 +240,7 @@ def _encoded(image: "Image", dpi: float) -> bytes:
 
 
 def _pdf(fig: "Figure") -> bytes:
-    for dpi in (200, 150, 110, 80):
+    for dpi in (200, 150, 110, 80):  # of the images in it; lines and type stay vectors
         content = _rendered(fig, "pdf", dpi)
         if len(content) <= MAX_PDF_BYTES:
             break

@@ -15,6 +15,7 @@ import torch
 
 from cityguessr import experiments, jobs, paper, paths, profiles, statistics
 from cityguessr.data import mapillary
+from cityguessr.data.dimensions import commonest
 from cityguessr.data.files import write_bytes
 from cityguessr.data.sources import SPLITS
 from cityguessr.errors import CannotRun
@@ -120,21 +121,26 @@ def compare(measured: float, std: float, printed: float) -> str:
 
 # --- the data set -----------------------------------------------------------------------------------------------------
 
-DATASET_PRODUCER = "90_paper_vs_measured"
-"""The notebook that shows the numbers of the data set as they are counted here."""
+DATASET_PRODUCER = "11_explore_dataset"
+"""The notebook that counts the numbers of the data set: Table 1, the splits, Figs. S3 and S4."""
 
 _TREE_LEVELS = dict(zip(("cities", "states", "countries", "continents"), LEVELS, strict=True))
 
 
-def dataset(clips: "PreparedClips | None" = None, sequences: "MapillarySource | None" = None) -> pd.DataFrame:
+def dataset(
+    clips: "PreparedClips | None" = None,
+    sequences: "MapillarySource | None" = None,
+    frames: Mapping[str, pd.DataFrame] | None = None,
+) -> pd.DataFrame:
     """Every number of the data set beside what can be counted.
 
     The sizes of the label trees are counted in those that ship with the package: CityGuessr68k's is the released one.
-    Samples and indices of inequality are counted in clips and sequences.
+    Samples and indices of inequality are counted in clips and sequences, the frames' size in the files on disk.
 
     Args:
         clips: the prepared clips of CityGuessr68k, or of a profile's stand-in for it.
         sequences: Mapillary's, or the stand-in's.
+        frames: for "cityguessr68k" and "msls", `data.dimensions.measure` of the clips as they stand on disk.
 
     Columns: where, dataset, quantity, paper, found (NaN where nothing could be counted), producer, state: `reproduced`,
     `differs`, or `not run, because ...`.
@@ -142,16 +148,16 @@ def dataset(clips: "PreparedClips | None" = None, sequences: "MapillarySource | 
     lines = []
     for line in paper.dataset().rename(columns={"value": "paper"}).drop(columns="source").to_dict("records"):
         where, name, quantity = line["where"], line["dataset"], line["quantity"]
-        found = _in_tree(where, name, quantity)
-        if found is None and quantity.startswith("frame_"):
-            found, state = math.nan, "not run, because clips are prepared at training size: it takes the real frames"
-        elif found is None:
-            have = sequences if name.startswith("msls") else clips
-            found = math.nan if have is None else _in_clips(name, quantity, clips, sequences)
-            given = "no clips were given" if have is None else "it takes the real data; counted in MiniWorld"
-            state = f"not run, because {given}" if have is None or have.synthetic else None
-        else:
-            state = None
+        found, state = _in_tree(where, name, quantity), None
+        if found is None:
+            have, sizes = sequences if name.startswith("msls") else clips, (frames or {}).get(name)
+            size = None if sizes is None else commonest(sizes)
+            if have is None or (quantity.startswith("frame_") and size is None):
+                missing = "no clips were given" if have is None else "no frames were measured"
+                found, state = math.nan, f"not run, because {missing}"
+            else:
+                found = _in_clips(name, quantity, clips, sequences, size)
+                state = "not run, because it takes the real data; counted in MiniWorld" if have.synthetic else None
         digits = 2 if quantity in ("gini", "hoover") else 0
         exact = "reproduced" if found == found and round(found, digits) == line["paper"] else "differs"
         lines.append(line | {"found": found, "producer": DATASET_PRODUCER, "state": state or exact})
@@ -173,8 +179,16 @@ def _shared_tree() -> Taxonomy:
     return Taxonomy.cityguessr68k().subset(shared)
 
 
-def _in_clips(name: str, quantity: str, clips: "PreparedClips | None", sequences: "MapillarySource | None") -> float:
-    """A number that clips (for CityGuessr68k) or sequences (for Mapillary) give."""
+def _in_clips(
+    name: str,
+    quantity: str,
+    clips: "PreparedClips | None",
+    sequences: "MapillarySource | None",
+    size: tuple[int, int] | None,
+) -> float:
+    """A number that clips (for CityGuessr68k), sequences (for Mapillary) or their commonest frame size give."""
+    if quantity.startswith("frame_"):
+        return float(size[("frame_width", "frame_height").index(quantity)])
     if name.startswith("msls"):
         return float(sequences.against_paper().set_index("quantity").loc[f"{name} {quantity}", "here"])
     counts = {split: clips.meta["counts"][split]["clips"] for split in SPLITS}

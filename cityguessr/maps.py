@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cityguessr import figures
+from cityguessr import figures, labels
 from cityguessr.errors import InputError
 from cityguessr.sphere import (
     as_places,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import LineCollection, PathCollection
     from matplotlib.colorbar import Colorbar
+    from matplotlib.path import Path
 
 SOUTH, NORTH = -57.0, 84.0  # degrees shown: every inhabited place, and not Antarctica
 
@@ -48,10 +49,9 @@ def world(ax: "GeoAxes | None" = None) -> "GeoAxes":
     if type(getattr(ax, "projection", None)) is not type(projection()):
         raise InputError("a world map needs an axes made with projection=maps.projection()")
     ax.add_collection(
-        PathCollection(_land(), facecolor=figures.LAND, edgecolor="white", linewidth=0.35, zorder=0, gid="land")
+        PathCollection(land(), facecolor=figures.LAND, edgecolor="white", linewidth=0.35, zorder=0, gid="land")
     )
-    (west, _), (east, _) = _project([[0, -180], [0, 180]])
-    (_, south), (_, north) = _project([[SOUTH, 0], [NORTH, 0]])
+    west, east, south, north = extent()
     ax.set_xlim(west, east)
     ax.set_ylim(south, north)
     ax.spines["geo"].set(edgecolor=figures.LAND, linewidth=0.6)  # the edge of the globe, where the date line is
@@ -63,6 +63,14 @@ def projection() -> "object":
     import cartopy.crs as ccrs
 
     return ccrs.Robinson()
+
+
+@cache
+def extent() -> tuple[float, float, float, float]:
+    """The edges of the map: west, east, south, north, in metres of the projection."""
+    (west, _), (east, _) = project([[0, -180], [0, 180]])
+    (_, south), (_, north) = project([[SOUTH, 0], [NORTH, 0]])
+    return float(west), float(east), float(south), float(north)
 
 
 def density(
@@ -90,13 +98,10 @@ def density(
     from matplotlib.colors import ListedColormap, PowerNorm
 
     grid = kernel_density(latlon, weights, radius_km)
-    (west, _), (east, _) = _project([[0, -180], [0, 180]])
-    (_, south), (_, north) = _project([[SOUTH, 0], [NORTH, 0]])
-    width = 1400
-    height = round(width * (north - south) / (east - west))
-    x = west + (np.arange(width) + 0.5) * (east - west) / width
-    y = south + (np.arange(height) + 0.5) * (north - south) / height
-    values = interpolate(grid, _unproject(*np.meshgrid(x, y)))  # (height, width), NaN off the globe
+    west, east, south, north = extent()
+    # Eight pixels a standard deviation: more would not be seen, and would weigh down the vector file.
+    width = int(np.clip(8 * (east - west) / 1000 / radius_km, 480, 1400))
+    values = interpolate(grid, _raster(width))  # (height, width), NaN off the globe
     norm = PowerNorm(gamma, 0, vmax or float(np.nanmax(values)) or 1.0)
     colours = figures.sequential()(np.linspace(0, 1, 256))
     colours[:, 3] = np.minimum(1, np.linspace(0, 1, 256) / 0.35) * 0.9  # nothing is clear, much is nearly opaque
@@ -117,15 +122,22 @@ def density(
     return mappable
 
 
-def colour_bar(mappable: "ScalarMappable", ax: "GeoAxes | Sequence[GeoAxes]", label: str) -> "Colorbar":
-    """A short horizontal colour bar below one map, or below several that share a scale."""
-    from matplotlib.ticker import MaxNLocator
+def colour_bar(
+    mappable: "ScalarMappable", ax: "GeoAxes | Sequence[GeoAxes]", label: str, scale: float = 1.0
+) -> "Colorbar":
+    """A short horizontal colour bar below one map, or below several that share a scale.
+
+    `scale` multiplies the numbers written on it, for a unit other than the mappable's own.
+    """
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     figure = np.ravel(np.asarray(ax, dtype=object))[0].figure
     bar = figure.colorbar(mappable, ax=ax, orientation="horizontal", shrink=0.4, aspect=36, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label(label, fontsize=8)
     bar.ax.xaxis.set_major_locator(MaxNLocator(4))
+    if scale != 1:
+        bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{scale * value:,.6g}"))
     bar.ax.tick_params(labelsize=7.5, length=2)
     return bar
 
@@ -139,7 +151,7 @@ def points(
     **scatter: object,
 ) -> "PathCollection":
     """Places as dots: `values` (n,) go through the sequential colour map, or give `colours`; `sizes` in points^2."""
-    x, y = _project(as_places(latlon)).T
+    x, y = project(as_places(latlon)).T
     style = {"zorder": 4, "linewidths": 0.4, "edgecolors": "white"} | scatter
     if values is not None:
         return ax.scatter(x, y, s=sizes, c=np.asarray(values, float), cmap=figures.sequential(), **style)
@@ -151,28 +163,60 @@ def paths(
     start: ArrayLike,
     end: ArrayLike,
     weights: ArrayLike | None = None,
-    colour: str = figures.LEVEL_COLOURS["city"],
+    colour: Sequence[str] | str = figures.LEVEL_COLOURS["city"],
     max_width: float = 2.0,
+    *,
+    heads: bool = False,
+    bend: float = 0.0,
     **lines: object,
 ) -> "LineCollection":
-    """Great-circle arcs between (n, 2) and (n, 2) places, as wide as their weights; cut at the date line."""
-    from matplotlib.collections import LineCollection
+    """Great-circle arcs between (n, 2) and (n, 2) places, as wide as their weights; cut at the date line.
 
+    Args:
+        colour: one for all, or one an arc.
+        heads: an arrowhead at the end of each.
+        bend: how far an arc bulges to the right of its direction, as a share of its length (`great_circle_arcs`).
+    """
+    from matplotlib.collections import LineCollection
+    from matplotlib.patches import FancyArrowPatch
+
+    start, end = as_places(start), as_places(end)
+    weights = as_weights(weights, start)
+    colours = [colour] * len(start) if isinstance(colour, str) else list(colour)
+    if len(colours) != len(start):
+        raise InputError(f"{len(colours)} colours for {len(start)} paths")
+    thick = max_width * np.maximum(0.15, weights / max(weights.max(initial=0), 1e-12))
+    arcs_ = arcs(start, end, bend)
+    style = {"alpha": 0.55, "zorder": 3, "capstyle": "round"} | lines
+    collection = LineCollection(
+        [piece for pieces in arcs_ for piece in pieces],
+        linewidths=[width for width, pieces in zip(thick, arcs_, strict=True) for _ in pieces],
+        colors=[own for own, pieces in zip(colours, arcs_, strict=True) for _ in pieces],
+        **style,
+    )
+    ax.add_collection(collection, autolim=False)
+    for width, own, pieces in zip(thick, colours, arcs_, strict=True) if heads else ():
+        head = FancyArrowPatch(
+            *pieces[-1][-3::2], arrowstyle="-|>", mutation_scale=5 + 2.5 * width, color=own, shrinkA=0, shrinkB=0,
+            linewidth=0, alpha=min(1.0, style["alpha"] + 0.3), zorder=style["zorder"] + 0.5, gid="head",
+        )  # fmt: skip
+        ax.add_patch(head)
+    return collection
+
+
+def arcs(start: ArrayLike, end: ArrayLike, bend: float = 0.0, steps: int = 65) -> list[list[NDArray]]:
+    """Great-circle arcs in metres of the map: for each of n its pieces (points, 2), more than one at the date line.
+
+    Raises InputError for (n, 2) and (m, 2) places of different number.
+    """
     start, end = as_places(start), as_places(end)
     if len(start) != len(end):
         raise InputError(f"{len(start)} starts for {len(end)} ends of paths")
-    weights = as_weights(weights, start)
-    pieces, widths = [], []
-    for arc, weight in zip(great_circle_arcs(start, end), weights, strict=True):  # (65, 2) degrees each
+    found = []
+    for arc in great_circle_arcs(start, end, steps, bend):  # (steps, 2) degrees each
         jumps = np.flatnonzero(np.abs(np.diff(arc[:, 1])) > 180) + 1
-        for piece in np.split(arc, jumps):
-            if len(piece) > 1:
-                pieces.append(_project(piece))
-                widths.append(max_width * max(0.15, weight / max(weights.max(), 1e-12)))
-    style = {"alpha": 0.55, "zorder": 3, "capstyle": "round"} | lines
-    collection = LineCollection(pieces, linewidths=widths, colors=colour, **style)
-    ax.add_collection(collection, autolim=False)
-    return collection
+        found.append([project(piece) for piece in np.split(arc, jumps) if len(piece) > 1])
+    return found
 
 
 def guess_map(
@@ -210,7 +254,7 @@ def guess_map(
     if truth is not None:
         texts.append(f"recorded here ({float(great_circle_km(latlon[0], truth[0])):,.0f} km off)")
         places, bold = np.concatenate([latlon, truth]), [*bold, False]
-    _label(ax, places, texts, bold)
+    labels.place(ax, project(places), texts, bold)
     if path is not None:
         line = path if isinstance(path, str) else "predicted path: " + " › ".join(reversed(path))
         ax.text(
@@ -220,55 +264,7 @@ def guess_map(
     return ax
 
 
-def _label(ax: "GeoAxes", latlon: NDArray, texts: Sequence[str], bold: Sequence[bool]) -> None:
-    """Write a label beside each place, at the nearest of many positions that covers no other label and no place."""
-    from matplotlib.transforms import Bbox
-
-    figure = ax.figure
-    figure.canvas.draw()  # sizes in pixels are known once the layout has settled
-    renderer = figure.canvas.get_renderer()
-    scale = figure.dpi / 72  # pixels a point
-    anchors = ax.transData.transform(_project(latlon))
-    frame = ax.get_window_extent(renderer)
-    taken = [Bbox.from_extents(x - 5 * scale, y - 5 * scale, x + 5 * scale, y + 5 * scale) for x, y in anchors]
-    angles = np.radians([0, 180, 30, -30, 150, -150, 60, -60, 120, -120, 90, -90])
-    for (x, y), text, heavy in zip(anchors, texts, bold, strict=True):
-        label = ax.annotate(
-            text, (x, y), xycoords="figure pixels", fontsize=8, fontweight="bold" if heavy else "normal", zorder=8
-        )
-        box = label.get_window_extent(renderer)
-        label.remove()
-        best, least = None, np.inf
-        for distance in (9, 16, 26, 38, 52):
-            for angle in angles:
-                dx, dy = np.cos(angle) * distance * scale, np.sin(angle) * distance * scale
-                left = (
-                    x + dx - (box.width if np.cos(angle) < -0.1 else box.width / 2 if abs(np.cos(angle)) <= 0.1 else 0)
-                )
-                place = Bbox.from_bounds(left, y + dy - box.height / 2, box.width, box.height)
-                cover = sum(_overlap(place, other.padded(2 * scale)) for other in taken)
-                cover += box.width * box.height - _overlap(place, frame)  # what would stand outside the map
-                cost = cover * 10 + distance
-                if cost < least - 1e-6:
-                    best, least = place, cost
-        taken.append(best)
-        centre = ax.transData.inverted().transform((best.x0, (best.y0 + best.y1) / 2))
-        nearest = np.clip((x, y), (best.x0, best.y0), (best.x1, best.y1))
-        if np.hypot(*(nearest - (x, y))) > 14 * scale:  # too far to be read as the place's own: a leader line
-            line = ax.transData.inverted().transform([(x, y), nearest])
-            ax.plot(*line.T, color=figures.MUTED, lw=0.6, zorder=5)
-        ax.text(
-            *centre, text, fontsize=8, fontweight="bold" if heavy else "normal", va="center", ha="left", zorder=8,
-            color=figures.INK, gid="label", bbox={"facecolor": "white", "alpha": 0.65, "pad": 0.6, "linewidth": 0},
-        )  # fmt: skip
-
-
-def _overlap(a: object, b: object) -> float:
-    """The common area of two boxes, in pixels^2."""
-    return max(0.0, min(a.x1, b.x1) - max(a.x0, b.x0)) * max(0.0, min(a.y1, b.y1) - max(a.y0, b.y0))
-
-
-def _project(latlon: ArrayLike) -> NDArray:
+def project(latlon: ArrayLike) -> NDArray:
     """(n, 2) degrees -> (n, 2) metres of the map."""
     import cartopy.crs as ccrs
 
@@ -284,14 +280,24 @@ def _unproject(x: NDArray, y: NDArray) -> NDArray:
     latlon = lonlat[:, ::-1].reshape(*x.shape, 2)
     # Beyond the globe's edge the inverse still answers, with the far side's longitudes: only a true inverse counts.
     finite = np.where(np.isfinite(latlon), latlon, 0)
-    back = _project(finite.reshape(-1, 2)).reshape(*x.shape, 2)
+    back = project(finite.reshape(-1, 2)).reshape(*x.shape, 2)
     true = np.isfinite(latlon).all(-1) & (np.abs(back[..., 0] - x) < 1000) & (np.abs(back[..., 1] - y) < 1000)
     return np.where(true[..., None], latlon, np.nan)
 
 
 @cache
-def _land() -> list[object]:
-    """One path a country, in metres of the map; the polygons are already cut at the date line."""
+def _raster(width: int) -> NDArray:
+    """The place of every pixel of a raster over the map: (height, width, 2) degrees, not finite off the globe."""
+    west, east, south, north = extent()
+    height = round(width * (north - south) / (east - west))
+    x = west + (np.arange(width) + 0.5) * (east - west) / width
+    y = south + (np.arange(height) + 0.5) * (north - south) / height
+    return _unproject(*np.meshgrid(x, y))
+
+
+@cache
+def land() -> "list[Path]":
+    """One path a country but Antarctica, in metres of the map; the polygons are already cut at the date line."""
     from matplotlib.path import Path
 
     text = (resources.files("cityguessr.data") / "resources" / "countries110m.geojson").read_text(encoding="utf-8")
@@ -300,7 +306,7 @@ def _land() -> list[object]:
         if feature["properties"]["continent"] == "Antarctica":
             continue
         rings = [
-            Path(_project(np.asarray(ring)[:, ::-1]), closed=True)
+            Path(project(np.asarray(ring)[:, ::-1]), closed=True)
             for polygon in feature["geometry"]["coordinates"]
             for ring in polygon
         ]

@@ -2,6 +2,7 @@
 
     python -m cityguessr.notebooks list
     python -m cityguessr.notebooks run table4 --profile cityguessr68k --seeds 0,1,2 -p epochs 2
+    python -m cityguessr.notebooks run figures    # those that draw the paper's figures
     python -m cityguessr.notebooks paper          # all of them, from the embedded default
     python -m cityguessr.notebooks refresh [NAME...]   # run with three seeds, and keep the outputs in notebooks/
 
@@ -55,11 +56,16 @@ def find(name: str) -> Path:
     found = [path for path in every if path.stem == stem or path.stem[:2] == stem]
     found = found or [path for path in every if f"_{stem}_" in f"{path.stem}_"]
     if not found and stem.startswith("fig"):
-        found = [path for path in every if re.search(rf'\\"{re.escape(stem)}[_\\]', path.read_text(encoding="utf-8"))]
+        found = [path for path in every if re.search(rf'\\"{re.escape(stem)}(?!\d)', path.read_text(encoding="utf-8"))]
     if len(found) == 1:
         return found[0]
     problem = f"could be {' or '.join(path.stem for path in found)}" if found else "is no notebook"
     raise InputError(f"{name!r} {problem}. There are: {', '.join(path.stem for path in every) or 'none yet'}.")
+
+
+def drawing() -> list[Path]:
+    """The notebooks that save figures of the paper, by what their cells name."""
+    return [path for path in available() if re.search(r'\\"fig(_s)?\d', path.read_text(encoding="utf-8"))]
 
 
 def profile_file(name: str) -> Path:
@@ -257,7 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     refresh = commands.add_parser("refresh", help="run at the default scale and keep the outputs in notebooks/")
     refresh.add_argument("names", nargs="*", metavar="NAME", help="as for run; all of them when left out")
     run = commands.add_parser("run", help="run the named notebooks")
-    run.add_argument("names", nargs="+", metavar="NAME", help="32, table4, table_s3, fig_s5, 40_world_maps, ...")
+    named = "32, table4, table_s3, fig_s5, 40_world_maps, ...; figures: all that draw figures of the paper"
+    run.add_argument("names", nargs="+", metavar="NAME", help=named)
     paper = commands.add_parser("paper", help="run all")
     train = commands.add_parser("train", help="train what all of them ask for, and run none")
     for command in (run, paper, refresh, train):
@@ -276,7 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print("\n".join([notebook.stem, *lines]))
             return 0
         names = getattr(options, "names", None)
-        plan = _plan([find(name) for name in names] if names else available(), options)
+        wanted = [path for name in names or () for path in (drawing() if name == "figures" else [find(name)])]
+        plan = _plan(wanted if names else available(), options)
         if not names:
             train_ahead(plan)
         if options.command == "train":

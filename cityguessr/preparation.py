@@ -2,6 +2,7 @@
 
 import multiprocessing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock
@@ -17,6 +18,9 @@ from cityguessr.errors import InputError, MissingWeights
 from cityguessr.model import ModelConfig
 from cityguessr.profiles import Profile
 
+if TYPE_CHECKING:
+    from cityguessr.data.miniworld import MiniWorldConfig
+
 DATASETS = ("cityguessr68k", "mapillary")
 REJECTED_SHARE = 0.05  # of the listed clips; more than these point at the source, not at single files
 
@@ -31,7 +35,7 @@ def miniworld(
     `data/miniworld/<profile>` when it is given. The paper's size is rendered on a GPU where there is one; the small
     world never is, so that its pictures depend on the processor alone.
     """
-    from cityguessr.data.miniworld import MapillaryConfig, MiniWorld, MiniWorldConfig, write, write_mapillary
+    from cityguessr.data.miniworld import MapillaryConfig, MiniWorld, write, write_mapillary
 
     mini = profile.name == "mini"
     folder = Path(data_root) if data_root else paths.data() / "miniworld" / profile.name
@@ -44,9 +48,16 @@ def miniworld(
             sequences = MapillaryConfig.mini() if mini else MapillaryConfig.paper_scale()
             write_mapillary(sequences, folder, workers=workers, device=device)
         else:
-            config = MiniWorldConfig.mini() if mini else MiniWorldConfig.paper_scale()
-            write(MiniWorld(config), folder, workers=workers, device=device)
+            write(MiniWorld(miniworld_config(profile)), folder, workers=workers, device=device)
     return folder
+
+
+def miniworld_config(profile: str | Profile) -> "MiniWorldConfig":
+    """How large the MiniWorld of a profile is, in the layout of CityGuessr68k."""
+    from cityguessr.data.miniworld import MiniWorldConfig
+
+    name = profile if isinstance(profile, str) else profile.name
+    return MiniWorldConfig.mini() if name == "mini" else MiniWorldConfig.paper_scale()
 
 
 def release_root(profile: Profile, data_root: str | Path | None = None, workers: int = 2) -> Path:

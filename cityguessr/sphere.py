@@ -26,12 +26,16 @@ class Density(NamedTuple):
     lon: NDArray
     values: NDArray
 
-    def integral(self) -> float:
-        """The samples on the whole sphere: density times the cells' exact areas."""
+    @property
+    def areas(self) -> NDArray:
+        """(n,) the exact area of a cell at each latitude, in km2."""
         half = np.radians(self.lat[1] - self.lat[0]) / 2
         lat, width = np.radians(self.lat), np.radians(self.lon[1] - self.lon[0])
-        area = EARTH_RADIUS_KM**2 * width * (np.sin(lat + half) - np.sin(lat - half))  # km2, (n,)
-        return float((self.values * area[:, None]).sum() / 1000)
+        return EARTH_RADIUS_KM**2 * width * (np.sin(lat + half) - np.sin(lat - half))
+
+    def integral(self) -> float:
+        """The samples on the whole sphere: density times the cells' areas."""
+        return float((self.values * self.areas[:, None]).sum() / 1000)
 
 
 def great_circle_km(a: ArrayLike, b: ArrayLike) -> NDArray:
@@ -111,14 +115,23 @@ def _unit(latlon: NDArray) -> NDArray:
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
-def great_circle_arcs(start: NDArray, end: NDArray, steps: int = 65) -> NDArray:
-    """Points along great circles: (n, 2) and (n, 2) degrees -> (n, steps, 2) degrees."""
+def great_circle_arcs(start: NDArray, end: NDArray, steps: int = 65, bend: float = 0.0) -> NDArray:
+    """Points along great circles: (n, 2) and (n, 2) degrees -> (n, steps, 2) degrees.
+
+    With `bend` an arc bulges to the right of its direction, at its middle by that share of its length, so that the
+    arcs there and back do not cover one another.
+    """
     a, b = _unit(start)[:, None], _unit(end)[:, None]
     angle = (great_circle_km(start, end) / EARTH_RADIUS_KM)[:, None, None]
     t = np.linspace(0, 1, steps)[None, :, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         unit = (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
     unit = np.where(np.sin(angle) < 1e-9, a, unit)
+    if bend:
+        across = np.cross(b, a)
+        across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-12)
+        aside = bend * angle * np.sin(np.pi * t)
+        unit = np.cos(aside) * unit + np.sin(aside) * across
     lat = np.degrees(np.arcsin(np.clip(unit[..., 2], -1, 1)))
     return np.stack([lat, np.degrees(np.arctan2(unit[..., 1], unit[..., 0]))], axis=-1)
 

@@ -11,7 +11,7 @@ mpl.use("agg")
 
 import matplotlib.pyplot as plt
 
-from cityguessr import figures, maps
+from cityguessr import figures, labels, maps
 from cityguessr.errors import InputError
 from cityguessr.sphere import EARTH_RADIUS_KM, great_circle_arcs, great_circle_km, interpolate, kernel_density
 from cityguessr.taxonomy import Taxonomy
@@ -105,9 +105,9 @@ def test_land_is_one_grey_and_where_it_should_be() -> None:
     ax = maps.world()
     (land,) = [c for c in ax.collections if c.get_gid() == "land"]
     assert {mpl.colors.to_hex(c) for c in land.get_facecolor()} == {figures.LAND}
-    inside = [any(path.contains_point(place) for path in land.get_paths()) for place in maps._project(CITIES)]
+    inside = [any(path.contains_point(place) for path in land.get_paths()) for place in maps.project(CITIES)]
     assert np.mean(inside) > 0.8  # at 1:110m, islands and harbour cities may lie off the coast
-    sea = maps._project([[0, -30], [30, -150], [-30, 90]])
+    sea = maps.project([[0, -30], [30, -150], [-30, 90]])
     assert not any(path.contains_point(place) for path in land.get_paths() for place in sea)
 
 
@@ -126,16 +126,16 @@ def test_labels_of_neighbouring_guesses_do_not_overlap(names: list[str]) -> None
     ax = maps.world()
     shares = np.linspace(0.4, 0.02, len(ids))
     maps.guess_map(ax, CITIES[ids], shares, ["Milan", "Lombardy", "Italy", "Europe"], CITIES[0], names=names)
-    labels = [text for text in ax.texts if text.get_gid() == "label"]
-    assert len(labels) == len(names) + 1
-    assert labels[0].get_text() == f"{names[0]} 40%"
-    boxes = [text.get_window_extent() for text in labels]
+    written = [text for text in ax.texts if text.get_gid() == "label"]
+    assert len(written) == len(names) + 1
+    assert written[0].get_text() == f"{names[0]} 40%"
+    boxes = [text.get_window_extent() for text in written]
     frame = ax.get_window_extent()
     for i, box in enumerate(boxes):
         assert frame.x0 <= box.x0 < box.x1 <= frame.x1
         assert frame.y0 <= box.y0 < box.y1 <= frame.y1
         for other in boxes[:i]:
-            assert maps._overlap(box, other) == 0
+            assert labels.overlap(box, other) == 0
     assert [t.get_text() for t in ax.texts if t.get_gid() == "path"] == [
         "predicted path: Europe › Italy › Lombardy › Milan"
     ]

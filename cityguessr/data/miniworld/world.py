@@ -1,6 +1,7 @@
 """MiniWorld, the embedded data set: a synthetic world of street videos on the real tree of cities."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -163,6 +164,14 @@ class MiniWorld:
         clips = sum(len(video.clips) for video in self.videos)
         frames = sum(video.frames for video in self.videos)
         return int(clips * self.config.kept_frames * (pixels * 0.33 + 600) + frames * pixels * 0.05)
+
+    def find(self, clip_id: str) -> tuple[VideoPlan, Clip] | None:
+        """The source video of a clip, and the clip's place in it; None where the world has no clip of that id."""
+        return self._clips.get(clip_id)
+
+    @functools.cached_property
+    def _clips(self) -> dict[str, tuple[VideoPlan, Clip]]:
+        return {clip.clip_id: (video, clip) for video in self.videos for clip in video.clips}
 
     def render(
         self,
