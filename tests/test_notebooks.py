@@ -261,6 +261,18 @@ def test_names_of_tables_and_figures_find_their_notebook(house: Path) -> None:
     assert notebooks.find("fig_s5").stem == "40_world_maps"
 
 
+def test_the_figures_of_the_paper_are_one_name(house: Path) -> None:
+    """`make figures` runs the pages that save a numbered figure, and no other."""
+    nbformat.write(page('print("fig_s12_of_the_house")'), house / "notebooks" / "41_small.ipynb")
+    nbformat.write(page("print('no figure')"), house / "notebooks" / "33_table5_small.ipynb")
+    drawn = [path.stem for path in notebooks.drawing()]
+    assert "41_small" in drawn
+    assert "33_table5_small" not in drawn
+    assert notebooks.find("fig_s12").stem == "41_small"
+    with pytest.raises(InputError, match="'fig_s1' is no notebook"):
+        notebooks.find("fig_s1")  # S12 is another figure than S1
+
+
 def test_every_table_and_the_ledger_have_one_notebook(house: Path) -> None:
     stems = ("30_table2_a", "31_table3_b", "33_table5_c", "35_table_s1_d", "36_table_s2_e", "90_paper_vs_measured")
     for stem in stems:
