@@ -107,11 +107,14 @@ def density(
     colours[:, 3] = np.minimum(1, np.linspace(0, 1, 256) / 0.35) * 0.9  # nothing is clear, much is nearly opaque
     cmap = ListedColormap(colours)
     ax.imshow(
-        cmap(norm(np.nan_to_num(values))),
+        np.nan_to_num(values),
+        norm=norm,
+        cmap=cmap,
         extent=(west, east, south, north),
         origin="lower",
         transform=ax.projection,
         interpolation="bilinear",
+        interpolation_stage="data",  # so that it has 256 colours at most, and weighs little in a PDF
         zorder=2,
     )
     ax.set_xlim(west, east)
@@ -197,7 +200,7 @@ def paths(
     ax.add_collection(collection, autolim=False)
     for width, own, pieces in zip(thick, colours, arcs_, strict=True) if heads else ():
         head = FancyArrowPatch(
-            *pieces[-1][-3::2], arrowstyle="-|>", mutation_scale=5 + 2.5 * width, color=own, shrinkA=0, shrinkB=0,
+            *pieces[-1][-3::2], arrowstyle="-|>", mutation_scale=8 + 2.5 * width, color=own, shrinkA=0, shrinkB=0,
             linewidth=0, alpha=min(1.0, style["alpha"] + 0.3), zorder=style["zorder"] + 0.5, gid="head",
         )  # fmt: skip
         ax.add_patch(head)

@@ -44,7 +44,9 @@ FLOORS = (
     },
     {
         "figures",
+        "labels",
         "maps",
+        "geography",
         "tables",
         "table_files",
         "table_layout",
