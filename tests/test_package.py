@@ -52,6 +52,7 @@ FLOORS = (
         "table_layout",
         "plots",
         "distributions",
+        "dataset_table",
         "sheets",
         "citymap",
         "architecture",
