@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -38,18 +39,24 @@ VARIANTS = {
 }
 
 
+@cache
+def model(variant: str) -> CityGuessr:
+    """A model of that configuration over the paper's tree, without weights, built once for all tests."""
+    return architecture.parts.build(VARIANTS[variant], PAPER)
+
+
 def words(fig: plt.Figure) -> list[str]:
     return [text.get_text() for text in fig.findobj(mpl.text.Text) if text.get_text()]
 
 
 def test_the_paper_s_sizes_are_those_of_the_model() -> None:
     """Sections 4.3 and 5.2: 15 frames of 224 pixels, ViT-S, d = 420, two heads of width 6 together, 16 scenes, 512."""
-    table = architecture.sizes(FULL, PAPER).set_index("part")["shape"]
+    table = architecture.sizes(model("described")).set_index("part")["shape"]
     said = {"clip": "15 x 3 x 224 x 224", "tubelets": "8 x 14 x 14", "feature": "384", "PV": "420", "q": "420 x 6"}
     said |= {"PV_H1": "166", "PV_H2": "157", "PV_H3": "91", "PV_H4": "6", "w": "2 x 420 x 420", "PV'_s": "16"}
     said |= {"FFN_s": "420-256-128-64-32-16-16", "FFN_t": "420-451-481-512", "F_t": "512"}
     assert table[list(said)].to_dict() == said
-    shown = " ".join(words(architecture.draw(FULL, PAPER)))
+    shown = " ".join(words(architecture.draw(model("described"))))
     for number in (
         "8 × 14 × 14",
         "12 layers, 6 heads",
@@ -64,10 +71,8 @@ def test_the_paper_s_sizes_are_those_of_the_model() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_parameters_are_counted_once_and_all(variant: str) -> None:
-    config = VARIANTS[variant].replace(pretrained=None)
-    built = architecture.parts.build(config, PAPER)
-    total = architecture.sizes(built)["parameters"].sum()
-    assert total == sum(p.numel() for p in built.parameters())
+    total = architecture.sizes(model(variant))["parameters"].sum()
+    assert total == sum(p.numel() for p in model(variant).parameters())
 
 
 @pytest.mark.parametrize(
@@ -79,10 +84,10 @@ def test_parameters_are_counted_once_and_all(variant: str) -> None:
     ],
 )
 def test_what_a_model_lacks_is_not_there(variant: str, absent: str) -> None:
-    fig = architecture.draw(VARIANTS[variant], PAPER)
+    fig = architecture.draw(model(variant))
     assert [text for text in words(fig) if re.search(absent, text)] == []
-    assert any(re.search(absent, text) for text in words(architecture.draw(FULL, PAPER)))
-    parts = " ".join(architecture.sizes(VARIANTS[variant], PAPER)["part"])
+    assert any(re.search(absent, text) for text in words(architecture.draw(model("described"))))
+    parts = " ".join(architecture.sizes(model(variant))["part"])
     assert re.search(absent, parts) is None
 
 
@@ -97,15 +102,15 @@ def test_another_tree_has_other_sizes() -> None:
 
 
 def test_it_is_read_off_the_modules_and_not_off_the_configuration() -> None:
-    model = CityGuessr(SMALL, FEW)
-    assert "7" not in words(architecture.draw(model))
-    model.ffn_s = feed_forward([11, 7, 16])  # the configuration still says 256-128-64-32-16
-    assert "7" in words(architecture.draw(model))
-    assert architecture.read(model).ffn_s == (11, 7, 16)
+    small = CityGuessr(SMALL, FEW)
+    assert "7" not in words(architecture.draw(small))
+    small.ffn_s = feed_forward([11, 7, 16])  # the configuration still says 256-128-64-32-16
+    assert "7" in words(architecture.draw(small))
+    assert architecture.read(small).ffn_s == (11, 7, 16)
 
 
 def test_cells_and_bars_have_the_sizes_and_the_levels_colours() -> None:
-    fig = architecture.draw(FULL, PAPER)
+    fig = architecture.draw(model("described"))
     boxes = [p for p in fig.axes[0].patches if isinstance(p, mpl.patches.FancyBboxPatch)]
     for level in LEVELS:
         colour = mpl.colors.to_rgba(figures.LEVEL_COLOURS[level])
@@ -119,7 +124,7 @@ def test_cells_and_bars_have_the_sizes_and_the_levels_colours() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_nothing_overlaps_is_cut_off_or_too_small(variant: str) -> None:
-    fig = architecture.draw(VARIANTS[variant], PAPER)
+    fig = architecture.draw(model(variant))
     fig.canvas.draw()
     texts = [text for text in fig.axes[0].texts if text.get_text()]
     boxes = {text.get_text() + f" at {text.get_position()}": text.get_window_extent().padded(-1) for text in texts}
@@ -147,7 +152,7 @@ def test_the_frames_given_are_the_frames_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "taxonomy", "message"),
+    ("given", "taxonomy", "message"),
     [
         (
             FULL.replace(system="isns", backbone="mae", frame="mid", scene_labels=None, text_labels=None),
@@ -159,18 +164,18 @@ def test_the_frames_given_are_the_frames_shown() -> None:
         (CityGuessr(SMALL, FEW), PAPER, "other classes"),
     ],
 )
-def test_what_it_cannot_draw_is_said_in_one_sentence(model: object, taxonomy: Taxonomy | None, message: str) -> None:
+def test_what_it_cannot_draw_is_said_in_one_sentence(given: object, taxonomy: Taxonomy | None, message: str) -> None:
     for function in (architecture.draw, architecture.sizes):
         with pytest.raises(InputError, match=message):
-            function(model, taxonomy)
+            function(given, taxonomy)
 
 
 def test_it_is_saved_at_full_text_width_without_a_warning(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fig = architecture.draw(FULL, PAPER)
+        fig = architecture.draw(model("described"))
         png, pdf, csv = figures.save(
-            fig, "fig5_a", architecture.sizes(FULL, PAPER), synthetic=False, note="sizes", folder=tmp_path
+            fig, "fig5_a", architecture.sizes(model("described")), synthetic=False, note="sizes", folder=tmp_path
         )
         fig.canvas.draw()
     assert plt.imread(png).shape[1] == pytest.approx(7.2 * 200, abs=40)
