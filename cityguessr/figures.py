@@ -6,6 +6,7 @@ falls under 7 points.
 
 import contextlib
 import io
+import logging
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -96,6 +97,7 @@ def save(
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise InputError(f"figure name {name!r}: use letters, digits, '_', '-' and '.'")
     _foot(fig, " · ".join(part for part in (SYNTHETIC_LABEL if synthetic else "", note) if part))
+    fig.set_gid("labelled")  # `show` need not guess what it shows
     target = (folder or paths.figures(profile)) / name
     written = [target.with_name(f"{name}.png"), target.with_name(f"{name}.pdf")]
     write_bytes(written[0], _png(fig))
@@ -107,11 +109,11 @@ def save(
 
 
 def show(profile: str) -> None:
-    """Show the current figure in a notebook, labelled as `save` does where the profile's data is synthetic."""
+    """Show the current figure in a notebook, labelled as `save` did; unsaved, as the profile's data is."""
     import matplotlib.pyplot as plt
 
     fig = plt.gcf()
-    if profiles.get(profile).synthetic and not any(text.get_gid() == "foot" for text in fig.texts):
+    if profiles.get(profile).synthetic and fig.get_gid() != "labelled":
         _foot(fig, SYNTHETIC_LABEL)
     plt.show()
 
@@ -195,6 +197,8 @@ def _rendered(fig: "Figure", kind: str, dpi: int) -> bytes:
     # Neither file says when or by which version it was made: the same figure gives the same bytes.
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}[kind]
     buffer = io.BytesIO()
+    # The font of roots and primes has an odd date, which the PDF's font writer would remark on, on a notebook's page.
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
     with _frozen_layout(fig):
         fig.savefig(buffer, format=kind, dpi=dpi, metadata=metadata, bbox_inches="tight", pad_inches=0.06)
     return buffer.getvalue()

@@ -170,7 +170,7 @@ def test_what_it_cannot_draw_is_said_in_one_sentence(given: object, taxonomy: Ta
             function(given, taxonomy)
 
 
-def test_it_is_saved_at_full_text_width_without_a_warning(tmp_path: Path) -> None:
+def test_it_is_saved_at_full_text_width_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fig = architecture.draw(model("described"))
@@ -178,6 +178,7 @@ def test_it_is_saved_at_full_text_width_without_a_warning(tmp_path: Path) -> Non
             fig, "fig5_a", architecture.sizes(model("described")), synthetic=False, note="sizes", folder=tmp_path
         )
         fig.canvas.draw()
+    assert [record.message for record in caplog.records if record.levelname != "INFO"] == []
     assert plt.imread(png).shape[1] == pytest.approx(7.2 * 200, abs=40)
     assert png.stat().st_size < 300_000
     assert pdf.stat().st_size < 300_000

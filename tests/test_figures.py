@@ -110,6 +110,15 @@ def test_what_a_notebook_shows_says_that_it_is_synthetic(
     assert [text.get_text() for text in fig.texts if text.get_gid() == "foot"] == labels
 
 
+def test_what_was_saved_as_no_data_is_not_shown_as_synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fig. 5 shows a model and none of MiniWorld."""
+    monkeypatch.setattr(plt, "show", lambda: None)
+    fig = _figure()
+    figures.save(fig, "a", None, synthetic=False, folder=tmp_path)
+    figures.show("mini")
+    assert fig.texts == []
+
+
 def test_a_folder_that_cannot_be_written_and_a_name_that_is_a_path(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(InputError, match=r"cannot be written .*choose another folder"):
