@@ -76,6 +76,7 @@ def save(
     note: str = "",
     profile: str = "mini",
     folder: Path | None = None,
+    limit: int | None = None,
 ) -> list[Path]:
     """Write a figure as `<name>.png` (200 dpi), `<name>.pdf` and, with data, `<name>.csv` into the figures' folder.
 
@@ -90,6 +91,7 @@ def save(
         note: a short remark beside that label, such as the number of seeds.
         profile: the scale it was rendered at, which decides the folder (`paths.figures`).
         folder: where to write instead.
+        limit: bytes for each of the two drawings, less than the usual 1 MB for a sheet of pictures that is one of many.
 
     Returns the paths written. Raises InputError for a name that is no plain file name or a folder that cannot be
     written.
@@ -100,8 +102,8 @@ def save(
     fig.set_gid("labelled")  # `show` need not guess what it shows
     target = (folder or paths.figures(profile)) / name
     written = [target.with_name(f"{name}.png"), target.with_name(f"{name}.pdf")]
-    write_bytes(written[0], _png(fig))
-    write_bytes(written[1], _pdf(fig))
+    write_bytes(written[0], _png(fig, limit or MAX_PNG_BYTES))
+    write_bytes(written[1], _pdf(fig, limit or MAX_PDF_BYTES))
     if data is not None:
         written.append(target.with_name(f"{name}.csv"))
         write_bytes(written[-1], data.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
@@ -215,7 +217,7 @@ def _frozen_layout(fig: "Figure") -> Iterator[None]:
         fig.set_layout_engine(engine)
 
 
-def _png(fig: "Figure") -> bytes:
+def _png(fig: "Figure", limit: int) -> bytes:
     from PIL import Image
 
     if fig.get_layout_engine() is not None:
@@ -223,7 +225,7 @@ def _png(fig: "Figure") -> bytes:
     image = Image.open(io.BytesIO(_rendered(fig, "png", 200))).convert("RGB")
     content = _encoded(image, 200)
     dpi = 200.0
-    while len(content) > MAX_PNG_BYTES:
+    while len(content) > limit:
         size = (round(image.width * dpi / 200), round(image.height * dpi / 200))
         small = image.resize(size, Image.Resampling.LANCZOS)
         palette = small.quantize(255)  # dithered to it, so that skies show no steps
@@ -243,9 +245,9 @@ def _encoded(image: "Image", dpi: float) -> bytes:
     return buffer.getvalue()
 
 
-def _pdf(fig: "Figure") -> bytes:
+def _pdf(fig: "Figure", limit: int) -> bytes:
     for dpi in (200, 150, 110, 80):  # of the images in it; lines and type stay vectors
         content = _rendered(fig, "pdf", dpi)
-        if len(content) <= MAX_PDF_BYTES:
+        if len(content) <= limit:
             break
     return content

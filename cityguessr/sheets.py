@@ -26,6 +26,7 @@ WIDTH = 7.2  # inches, a full text width
 TYPE, HEADING, TITLE = 7.0, 9.0, 11.0  # points
 _LINE = 1.22 / 72  # inches that a line takes for each point of its type
 _GAP = 0.07  # inches between pictures
+_LEAST_MAP = 6e6  # metres from west to east of the smallest map
 _ELSE = "#9a9a9a"  # of answers that are not the true city, and of clips that are right nowhere
 
 
@@ -64,14 +65,14 @@ def quartets(
 def cities(continent: str, pictures: Sequence[NDArray], captions: Sequence[str], title: str | None = None) -> "Figure":
     """A picture of each city of a continent (supplement, Fig. 3); for captions, titles and errors see `quartets`."""
     _check(pictures, captions, f"{continent}: ")
-    columns = 7 if len(pictures) > 36 else 6 if len(pictures) > 6 else max(3, len(pictures))
+    columns = 8 if len(pictures) > 36 else min(7, max(4, len(pictures)))
     count = "its one city" if len(pictures) == 1 else f"each of {len(pictures)} cities"
     page = _Page(title or f"{continent}: one street view from {count}", CONTINENT_COLOURS.get(continent, MUTED))
     page.y = page.grid(pictures, captions, 0, page.y, WIDTH, columns, _ratio(pictures))
     return page.finish()
 
 
-def examples(title: str, pictures: Sequence[NDArray], table: "pd.DataFrame", columns: int = 4) -> "Figure":
+def examples(title: str, pictures: Sequence[NDArray], table: "pd.DataFrame", columns: int = 5) -> "Figure":
     """Clips with what is true and what was answered (supplement, Figs. 6 to 10).
 
     The rule below a picture has the colour of the finest level at which the answer is right, grey for none. The caption
@@ -186,20 +187,21 @@ def _distance(km: float) -> str:
 
 def _example(row: Mapping[str, object]) -> str:
     """The caption of one clip: the truth, and muted the answer, how far off it is, and what the two share."""
-    level, distance = row["finest_right"], _distance(row["km"])
-    truth, share = f"{row['city']}, {row['country']}", _share(row["probability"])
-    if level == "city":
-        return f"{truth}\nright, with probability {share}; its centre: {distance}"
-    shared = f"both in {row[level]}" if level in row else f"{row['answer_continent']}, not {row['continent']}"
-    return f"{truth}\nanswer: {row['answer_city']}, {row['answer_country']} ({share})\n{distance} off; {shared}"
+    level, answer = row["finest_right"], row["answer_city"]
+    if level in ("continent", "nowhere"):
+        answer += f", {row['answer_country']}"
+    shared = {"state": f"\nboth in {row['state']}", "nowhere": f"\n{row['answer_continent']}, not {row['continent']}"}
+    numbers = f"({_share(row['probability'])}), {_distance(row['km'])}"
+    return f"{row['city']}, {row['country']}\n→ {answer} {numbers}{shared.get(level, '')}"
 
 
 def _bar(page: "_Page", row: tuple, x: float, y: float, width: float) -> float:
     """One city of a list: its name, its numbers, and a bar below them. Returns where it ends."""
-    numbers = f"{_share(row.probability)}, {_distance(row.km)}"
     colour = LEVEL_COLOURS["city"] if row.right else _ELSE
-    space = width - _wide(numbers, TYPE, row.right) - 0.1
-    page.line(numbers, x + width, y, TYPE, INK, row.right, "right")
+    space = width - max(0.62, _wide(_distance(row.km), TYPE, row.right) + 0.1)
+    page.line(_distance(row.km), x + width, y, TYPE, INK, row.right, "right")
+    page.line(_share(row.probability), x + space, y, TYPE, INK, row.right, "right")
+    space -= 0.45
     for text in wrapped(f"{row.rank}  {row.answer}, {row.answer_country}", space, TYPE, row.right):
         page.line(text, x, y, TYPE, INK, row.right)
         y += TYPE * _LINE
@@ -210,6 +212,7 @@ def _bar(page: "_Page", row: tuple, x: float, y: float, width: float) -> float:
 
 
 def _map(ax: "GeoAxes", group: "pd.DataFrame") -> None:
+    """The part of the world that holds the answers and the clip: dots as large as they are likely, and a ring."""
     maps.world(ax)
     answers = group[np.isfinite(group[["latitude", "longitude"]]).all(axis=1)].sort_values("probability")[::-1]
     colours = [LEVEL_COLOURS["city"] if right else "#555555" for right in answers["right"]]
@@ -219,6 +222,24 @@ def _map(ax: "GeoAxes", group: "pd.DataFrame") -> None:
     truth = group[["true_latitude", "true_longitude"]].to_numpy()[:1]
     if np.isfinite(truth).all():
         maps.points(ax, truth, sizes=55, colours="none", edgecolors=INK, linewidths=0.9, zorder=6)
+    _zoom(ax)
+
+
+def _zoom(ax: "GeoAxes") -> None:
+    """Show what is drawn as points, with some of the world around it, in the axes' own proportions."""
+    drawn = np.concatenate([np.asarray(dots.get_offsets()) for dots in ax.collections if dots.get_gid() != "land"])
+    if not len(drawn):
+        return
+    world = np.array([ax.get_xlim(), ax.get_ylim()])  # (2, 2): along x and y, in metres
+    box = ax.get_position(original=True)
+    high = box.height * ax.figure.get_figheight() / (box.width * ax.figure.get_figwidth())  # over width
+    spread = np.ptp(drawn, axis=0)
+    width = max(_LEAST_MAP, 1.3 * spread[0], 1.3 * spread[1] / high)
+    if width * min(1.0, high) < 0.75 * np.ptp(world[1]):
+        size = np.array([width, width * high])
+        middle = np.clip((drawn.max(0) + drawn.min(0)) / 2, world[:, 0] + size / 2, world[:, 1] - size / 2)
+        ax.set_xlim(middle[0] - size[0] / 2, middle[0] + size[0] / 2)
+        ax.set_ylim(middle[1] - size[1] / 2, middle[1] + size[1] / 2)
 
 
 class _Page:
