@@ -132,7 +132,8 @@ def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, n
     size = 110 / max(drawn.max(), 1)
     maps.points(ax, places[order], sizes=size * drawn[order] + 2, colours=INK, alpha=0.8, linewidths=0.5, zorder=3.5)
     total = int(pairs["clips"].sum())
-    ax.set_title(f"Where {total:,} wrong answers go, in colour the {len(common)} commonest confusions")
+    several = f"the {len(common)} commonest confusions" if len(common) > 1 else "the commonest confusion"
+    ax.set_title(f"Where {total:,} wrong answers go, in colour {several}" if total else "There is no wrong answer")
     present = sorted(set(continents.tolist()), key=lambda i: -common["clips"].to_numpy()[continents == i].sum())
     tones = {i: CONTINENT_COLOURS.get(names[i], MUTED) for i in present}
     key = [Line2D([], [], color=tone, lw=2, label=f"from {names[i]}") for i, tone in tones.items()]
