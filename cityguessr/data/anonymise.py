@@ -86,7 +86,7 @@ class Blur:
 def inside(boxes: NDArray[np.floating], shape: tuple[int, ...], margin: float = 0.0) -> list[tuple[int, int, int, int]]:
     """Boxes as whole pixels of a frame (left, top, right, bottom; the last two exclusive), without those off it."""
     corners = []
-    for x, y, width, height in np.asarray(boxes, np.float64).reshape(len(boxes), -1)[:, :4]:
+    for x, y, width, height in np.asarray(boxes, np.float64)[:, :4]:
         left, top = max(0, int(np.floor(x - margin * width))), max(0, int(np.floor(y - margin * height)))
         right = min(shape[1], int(np.ceil(x + width * (1 + margin))))
         bottom = min(shape[0], int(np.ceil(y + height * (1 + margin))))
@@ -99,18 +99,19 @@ def detail_left(frame: NDArray[np.uint8], blurred: NDArray[np.uint8], box: NDArr
     """How much of a face's detail a blur has left: 1 all of it, 0 nothing.
 
     Detail is what in the luminance inside the box is finer than a quarter of its width (eyes, nose and mouth): the
-    difference from a Gaussian mean with a standard deviation of an eighth of the width. The number is the slope of the
-    blurred detail on the original one, so that a pattern of equal strength in other places does not count.
+    difference from a Gaussian mean with a standard deviation of an eighth of the width, where a box wider than 64
+    pixels is shrunk to that first. The number is the slope of the blurred detail on the original one, so that a pattern of
+    equal strength in other places does not count.
     """
     import cv2
 
     (left, top, right, bottom), *_ = inside(np.asarray(box)[None], frame.shape)
-    details = []
+    wide = min(right - left, 64)
+    size, details = (wide, max(1, round((bottom - top) * wide / (right - left)))), []
     for picture in (frame, blurred):
-        part = cv2.cvtColor(np.ascontiguousarray(picture[top:bottom, left:right]), cv2.COLOR_RGB2GRAY).astype(
-            np.float64
-        )
-        details.append(part - cv2.GaussianBlur(part, (0, 0), (right - left) / 8))
+        part = cv2.cvtColor(np.ascontiguousarray(picture[top:bottom, left:right]), cv2.COLOR_RGB2GRAY)
+        part = cv2.resize(part.astype(np.float64), size, interpolation=cv2.INTER_AREA)
+        details.append(part - cv2.GaussianBlur(part, (0, 0), wide / 8))
     before, after = (detail - detail.mean() for detail in details)
     return float((before * after).sum() / max((before**2).sum(), 1e-9))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cityguessr.data.faces import BOX
 from cityguessr.data.files import make_folder, read_rows, write_atomically, write_bytes
@@ -134,6 +135,16 @@ def reject(marks: "pd.DataFrame", faces: Sequence[str]) -> "pd.DataFrame":
     return marks.assign(keep=marks.keep & np.array([name not in faces for name in names], dtype=bool))
 
 
+def close_up(frame: "NDArray[np.uint8] | Image", box: Sequence[float], side: int = 96) -> NDArray[np.uint8]:
+    """A face with half as much again around it, uint8 (side, side, 3); black beyond the frame's edges."""
+    from PIL import Image
+
+    image = frame if isinstance(frame, Image.Image) else Image.fromarray(frame)
+    reach, column, row = 0.75 * max(box[2], box[3]), box[0] + box[2] / 2, box[1] + box[3] / 2
+    part = tuple(round(value) for value in (column - reach, row - reach, column + reach, row + reach))
+    return np.asarray(image.crop(part).resize((side, side), Image.Resampling.BICUBIC))
+
+
 def _agrees(row: dict[str, str], found: "pd.Series") -> bool:
     """Whether a row of the table is the face that the scan found, not one of an earlier scan."""
     try:
@@ -169,10 +180,7 @@ def _cell(scan: Scan, clip: str, faces: "pd.DataFrame") -> "Image":
         number = (left + right) / 2, top + up - 4
         draw.text(number, str(face.face), colour, font, anchor="md", stroke_width=3, stroke_fill=_INK)
         x, y = (i % per_line) * (_CROP + 8), top + high + 6 + (i // per_line) * (_CROP + _TEXT + 12)
-        side, cx, cy = 1.5 * max(face.width, face.height), (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-        around = (cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2)
-        crop = frame.crop(tuple(map(round, around))).resize((_CROP, _CROP), Image.Resampling.BICUBIC)
-        cell.paste(crop, (x, y))
+        cell.paste(Image.fromarray(close_up(frame, (face.x, face.y, face.width, face.height), _CROP)), (x, y))
         draw.rectangle((x, y, x + _CROP - 1, y + _CROP - 1), outline=colour, width=4)
         if not face.keep:
             draw.line((x, y, x + _CROP, y + _CROP), colour, 4)

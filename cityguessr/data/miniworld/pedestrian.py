@@ -68,7 +68,7 @@ def sprite(
     from PIL import Image, ImageDraw, ImageFilter
 
     scale = (face[2] - face[0]) / FACE_WIDTH  # pixels a metre
-    fine = 4 if scale < 150 else 2  # drawn so much larger, then shrunk: smooth edges
+    fine = 4 if scale < 150 else 2 if scale < 700 else 1  # drawn so much larger, then shrunk: smooth edges
     left, top = math.floor(whole[0]) - 2, math.floor(whole[1]) - 2
     width, height = math.ceil(whole[2]) - left + 3, math.ceil(whole[3] + 0.06 * scale) - top + 3
     body = Image.new("RGBA", (width * fine, height * fine), (0, 0, 0, 0))
@@ -123,7 +123,7 @@ def sprite(
     layer = Image.new("RGBA", sprite.size, (0, 0, 0, 0))
     layer.paste(shrunk, corner)
     sprite = Image.alpha_composite(sprite, layer)
-    return (sprite.filter(ImageFilter.GaussianBlur(0.4)) if scale > 100 else sprite), (left, top)
+    return (sprite.filter(ImageFilter.GaussianBlur(0.4)) if 100 < scale < 500 else sprite), (left, top)
 
 
 @functools.lru_cache(maxsize=2)

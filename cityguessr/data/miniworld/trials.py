@@ -22,7 +22,7 @@ def recall(
     world: MiniWorld,
     detectors: Mapping[str, Detector],
     *,
-    pictures: int = 12,
+    pictures: int = 9,
     people: int = 14,
     widths: tuple[float, float] = (4.0, 40.0),
     seed: int = 0,
@@ -60,13 +60,13 @@ def blurred(
     detector: Detector,
     blurs: Mapping[str, Blur],
     *,
-    widths: Sequence[float] = (15, 30, 45, 60, 90, 120, 160, 220, 300),
-    repeats: int = 6,
+    widths: Sequence[float] = (20, 40, 60, 90, 130, 200, 300),
+    repeats: int = 5,
     seed: int = 0,
 ) -> "pd.DataFrame":
     """What is left of faces of given widths after a blur: a row a face and blur.
 
-    Columns: blur, width (pixels, of the detector's box), detail_left (see `anonymise.detail_left`), and found_again,
+    Columns: blur, width (that was asked for, in pixels), detail_left (see `anonymise.detail_left`), and found_again,
     whether the detector still finds a face there. Faces that it did not find before are left out.
     """
     import pandas as pd
@@ -85,7 +85,7 @@ def blurred(
                     for name, blur in blurs.items():
                         after = blur(frame, box[None])
                         again = (iou(box[None], detector(after)) > FOUND).any()
-                        rows.append((name, float(box[2]), detail_left(frame, after, box), bool(again)))
+                        rows.append((name, width, detail_left(frame, after, box), bool(again)))
     return pd.DataFrame(rows, columns=["blur", "width", "detail_left", "found_again"])
 
 
