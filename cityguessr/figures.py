@@ -228,7 +228,10 @@ def _png(fig: "Figure", limit: int) -> bytes:
     while len(content) > limit:
         size = (round(image.width * dpi / 200), round(image.height * dpi / 200))
         small = image.resize(size, Image.Resampling.LANCZOS)
-        palette = small.quantize(255)  # dithered to it, so that skies show no steps
+        # Colours that are rare but far from the others, as a yellow car's, keep their place among those of every fourth
+        # pixel; dithered to these, skies show no steps.
+        sample = small.resize((max(1, size[0] // 4), max(1, size[1] // 4)), Image.Resampling.NEAREST)
+        palette = sample.quantize(255, Image.Quantize.MAXCOVERAGE, kmeans=2)
         paper = small.getpixel((0, 0))
         palette.putpalette([*palette.getpalette()[: 3 * 255], *paper])
         reduced = small.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
