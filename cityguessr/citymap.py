@@ -111,7 +111,7 @@ def draw(
         "muted": figures.MUTED,
         "land": figures.LAND,
         "gradient": ", ".join(_colours(np.linspace(0, 100, 11))),
-        "viewbox": f"0 0 {WIDTH} {math.ceil(WIDTH * (north - south) / (east - west))}",
+        "viewbox": f"-4 -4 {WIDTH + 8} {math.ceil(WIDTH * (north - south) / (east - west)) + 8}",
         "globe": _globe(),
         "land_path": "".join(_line(polygon) for path in maps.land() for polygon in path.to_polygons()),
         "options": "".join(f'<option value="{html.escape(name)}"></option>' for name in names),

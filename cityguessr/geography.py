@@ -96,7 +96,7 @@ def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str
     return fig
 
 
-def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, named: int = 10) -> "Figure":
+def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, named: int = 6) -> "Figure":
     """Where wrong answers go: confusions of cities as arcs from the truth to the answer, as wide as their clips.
 
     The commonest have the colour of the true city's continent and an arrowhead at the answer; the others are thin and
@@ -107,7 +107,7 @@ def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, n
         pairs: from `confusions.commonest` with count=None; pairs without a distance, one of whose cities has no
             coordinates, are left out.
         count: how many are coloured at most; of one clip none is, unless there are no others.
-        named: so many cities are named, those that draw most wrong answers.
+        named: so many of the cities that draw most wrong answers are named, and both ends of so many confusions.
     """
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
@@ -141,8 +141,12 @@ def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, n
     if len(order):
         key.append(_dot(size * drawn.max() + 2, "white", f"draws {int(drawn.max()):,} wrong answers", INK))
     ax.legend(handles=key, loc="lower left", fontsize=7, borderaxespad=0, handlelength=1.6, labelspacing=0.4)
-    ends = maps.project(places[order[:named]]).reshape(-1, 2)
-    labels.place(ax, ends, [taxonomy.names["city"][i] for i in order[:named]], size=7)
+    ends = [*order[:named], *common[["truth", "answer"]].head(named).to_numpy().ravel()]
+    ends = list(dict.fromkeys(int(i) for i in ends))
+    points = maps.project(places[ends]).reshape(-1, 2)
+    lines = [piece[::2] for arc in maps.arcs(places[common["truth"]], places[common["answer"]], BEND) for piece in arc]
+    avoid = np.concatenate([maps.project(places[order]).reshape(-1, 2), *lines])
+    labels.place(ax, points, [taxonomy.names["city"][i] for i in ends], size=7, avoid=avoid)
     return fig
 
 

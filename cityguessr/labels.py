@@ -40,9 +40,8 @@ def place(
     anchors = ax.transData.transform(np.reshape(np.asarray(points, float), (-1, 2)))
     frame = ax.get_window_extent(renderer).extents
     taken = [np.concatenate([at - 7 * scale, at + 7 * scale]) for at in anchors]
-    if avoid is not None:
-        others = ax.transData.transform(np.reshape(np.asarray(avoid, float), (-1, 2)))
-        taken += [np.concatenate([at - 3 * scale, at + 3 * scale]) for at in others]
+    others = ax.transData.transform(np.reshape(np.asarray([] if avoid is None else avoid, float), (-1, 2)))
+    others = np.concatenate([others - 3 * scale, others + 3 * scale], axis=1)
     back = ax.transData.inverted()
     for at, text, heavy in zip(anchors, texts, bold or [False] * len(texts), strict=True):
         weight = "bold" if heavy else "normal"
@@ -52,7 +51,9 @@ def place(
         spots = _spots(at, box.width, box.height, scale)
         cover = overlap(spots[:, None], np.array(taken) + scale * np.array([-2, -2, 2, 2])).sum(axis=1)
         cover += box.width * box.height - overlap(spots, frame)  # what would stand outside the map
-        best = spots[np.argmin(np.round(10 * cover + np.repeat(_DISTANCES, len(_ANGLES)), 3))]
+        # In square points, to depend on no resolution; a dot that is covered costs as much as a label 36 points away.
+        cost = 10 * cover + overlap(spots[:, None], others).sum(axis=1)
+        best = spots[np.argmin(np.round(cost / scale**2 + np.repeat(_DISTANCES, len(_ANGLES)), 3))]
         taken.append(best)
         nearest = np.clip(at, best[:2], best[2:])
         if np.hypot(*(nearest - at)) > 11 * scale:  # too far to be read as the point's own: a leader line
