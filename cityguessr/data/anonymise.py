@@ -100,8 +100,8 @@ def detail_left(frame: NDArray[np.uint8], blurred: NDArray[np.uint8], box: NDArr
 
     Detail is what in the luminance inside the box is finer than a quarter of its width (eyes, nose and mouth): the
     difference from a Gaussian mean with a standard deviation of an eighth of the width, where a box wider than 64
-    pixels is shrunk to that first. The number is the slope of the blurred detail on the original one, so that a pattern of
-    equal strength in other places does not count.
+    pixels is shrunk to that first. The number is the slope of the blurred detail on the original one, so that a pattern
+    of equal strength in other places does not count.
     """
     import cv2
 

@@ -27,7 +27,7 @@ COLUMNS = ("clip", "frame", "face", *BOX, "score", "keep")
 KEEP = {"yes": True, "no": False}
 
 _CELL = 720  # pixels: the width of a clip's cell on a sheet; two of them print at 100 pixels to the half inch
-_GAP, _TEXT, _CROP = 16, 26, 94
+_GAP, _TEXT, _CROP, _BETWEEN = 16, 28, 92, 12
 _SHOWN = {True: (255, 176, 0), False: (100, 143, 255)}  # the box of a face to blur, and of one that is not
 _PAPER, _INK = (255, 255, 255), (34, 34, 34)
 
@@ -162,7 +162,7 @@ def _cell(scan: Scan, clip: str, faces: "pd.DataFrame") -> "Image":
     scale = _CELL / frame.width
     high = round(frame.height * scale)
     font = ImageFont.load_default(_TEXT)
-    per_line = _CELL // (_CROP + 8)
+    per_line = (_CELL + _BETWEEN) // (_CROP + _BETWEEN)
     lines = -(-len(faces) // per_line)
     cell = Image.new("RGB", (_CELL, _TEXT + 14 + high + lines * (_CROP + _TEXT + 12)), _PAPER)
     draw = ImageDraw.Draw(cell)
@@ -179,10 +179,10 @@ def _cell(scan: Scan, clip: str, faces: "pd.DataFrame") -> "Image":
         draw.rectangle((left - 3, top + up - 3, right + 3, top + low + 3), outline=colour, width=3)
         number = (left + right) / 2, top + up - 4
         draw.text(number, str(face.face), colour, font, anchor="md", stroke_width=3, stroke_fill=_INK)
-        x, y = (i % per_line) * (_CROP + 8), top + high + 6 + (i // per_line) * (_CROP + _TEXT + 12)
+        x, y = (i % per_line) * (_CROP + _BETWEEN), top + high + 6 + (i // per_line) * (_CROP + _TEXT + 12)
         cell.paste(Image.fromarray(close_up(frame, (face.x, face.y, face.width, face.height), _CROP)), (x, y))
         draw.rectangle((x, y, x + _CROP - 1, y + _CROP - 1), outline=colour, width=4)
         if not face.keep:
             draw.line((x, y, x + _CROP, y + _CROP), colour, 4)
-        draw.text((x + _CROP / 2, y + _CROP + 2), f"{face.face}  {face.score:.2f}", _INK, font, anchor="ma")
+        draw.text((x + _CROP / 2, y + _CROP + 2), f"{face.face}: {face.score:.2f}", _INK, font, anchor="ma")
     return cell

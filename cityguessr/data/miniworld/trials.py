@@ -22,7 +22,7 @@ def recall(
     world: MiniWorld,
     detectors: Mapping[str, Detector],
     *,
-    pictures: int = 9,
+    pictures: int = 8,
     people: int = 14,
     widths: tuple[float, float] = (4.0, 40.0),
     seed: int = 0,
@@ -31,7 +31,7 @@ def recall(
 
     Args:
         detectors: by the name they have in the tables.
-        pictures: crowds, over three streets in turn; people: pedestrians in each; widths: of faces, in pixels.
+        pictures: crowds, over two streets in turn; people: pedestrians in each; widths: of faces, in pixels.
 
     Returns two tables: a row a face and detector (detector, picture, width in pixels, found), clear faces only; and a
     row a picture and detector (detector, picture, boxes, false_alarms), a false alarm being a box on no face at all.
@@ -39,7 +39,7 @@ def recall(
     import pandas as pd
 
     faces, alarms = [], []
-    for number, (video, street) in enumerate(_streets(world, 3, pictures, seed)):
+    for number, (video, street) in enumerate(_streets(world, 2, pictures, seed)):
         shown = crowd.picture(world, video, people=people, widths=widths, seed=seed + number, rendered=street)
         frame, true = shown[0]
         for name, detector in detectors.items():
