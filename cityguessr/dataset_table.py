@@ -40,6 +40,7 @@ _NOT_GIVEN = {
     "cityguessr68k": "not run, because the folder of the release was not given (data_root)",
 }
 _NOT_COUNTED = "not counted: what was filmed as a video cannot be told from its frames"
+_SHARED = "Mapillary's length, organisation and resolution: of its sequences in cities that CityGuessr68k has too."
 _NO_FRAMES = "not run, because none of the drawn clips has its frames on this disk"
 
 
@@ -155,9 +156,11 @@ def _page(frame: "pd.DataFrame") -> Page:
     grid = Grid(tuple(columns), tuple(groups), tuple(lines), "lrrrr")
     reasons = frame[frame["measured"] == ""].drop_duplicates(["dataset", "state"])
     reasons = reasons.groupby("state", sort=False)["dataset"].agg(lambda found: ", ".join(NAMES[n] for n in found))
-    notes = tuple(f"–, {names}: {state}." for state, names in reasons.items())
+    notes = [f"–, {names}: {state}." for state, names in reasons.items()]
+    if cells.loc[("organised", "msls"), "measured"]:
+        notes.insert(0, _SHARED)
     caption = f"Paper beside measured. Profile {scale.name} ({scale.note})."
-    return Page("table1", "Table 1: comparison with Mapillary (MSLS)", caption, (grid,), notes)
+    return Page("table1", "Table 1: comparison with Mapillary (MSLS)", caption, (grid,), tuple(notes))
 
 
 def _text(value: str) -> str:
