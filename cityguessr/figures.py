@@ -9,7 +9,7 @@ import io
 import logging
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,8 +42,15 @@ CONTINENT_COLOURS = {
 }
 """Continent -> colour, by the names of the built-in tree."""
 
+# Paul Tol's "muted" scheme, the three that lie farthest from the levels' colours.
+SERIES = ("#332288", "#44AA99", "#882255")
+"""For what is neither a level nor a continent: splits, losses, one thing beside another (the style sheet's cycle)."""
+
 INK, MUTED, LAND, PAPER = "#222222", "#6f6f6f", "#dcdcdc", "#8c8c8c"
 """Text; secondary text; the one grey of maps; the paper's own numbers."""
+
+BESIDE, FAINT = "#b5b5b5", "#d5d5d5"
+"""A curve or bar that another one is seen against; lines that guide the eye."""
 
 SYNTHETIC_LABEL = "MiniWorld: synthetic data"
 MAX_PNG_BYTES, MAX_PDF_BYTES = 1_000_000, 1_000_000
@@ -127,6 +134,7 @@ def frames_grid(
     columns: int | None = None,
     width: float = 7.2,
     colours: Sequence[str] | None = None,
+    key: Mapping[str, str] | None = None,
     suptitle: str | None = None,
 ) -> "Figure":
     """A contact sheet of frames.
@@ -137,11 +145,13 @@ def frames_grid(
         columns: frames in a row; chosen for a sheet of about 3:2 when left out.
         width: of the sheet, in inches.
         colours: the colour of each frame's rule (a continent's, say); none when left out.
+        key: name -> colour, what the rules mean, written above the frames.
         suptitle: what to see.
 
     Raises InputError where there are no images, one is not uint8 (H, W, 3), or titles or colours do not match them.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
 
     images = [np.asarray(image) for image in images]
     if not images:
@@ -157,7 +167,7 @@ def frames_grid(
     rows = -(-len(images) // columns)
     cell = width / columns
     title_height = 0.19 if titles else 0.06
-    height = rows * (cell * ratio + title_height) + (0.36 if suptitle else 0)
+    height = rows * (cell * ratio + title_height) + (0.36 if suptitle else 0) + (0.26 if key else 0)
     fig, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
     fig.get_layout_engine().set(w_pad=0.03, h_pad=0.015, wspace=0, hspace=0)
     for i, ax in enumerate(axes.flat):
@@ -173,6 +183,13 @@ def frames_grid(
             )
     if suptitle:
         fig.suptitle(suptitle, x=0.01, ha="left")
+    if key:
+        # Below the title, in room kept free by hand: a legend "outside" would slide over the title.
+        fig.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.24 / height))
+        rules = [Line2D([], [], color=colour, lw=2.5) for colour in key.values()]
+        place = {"loc": "upper left", "bbox_to_anchor": (0.004, 1 - (0.27 if suptitle else 0.03) / height)}
+        style = {"ncols": len(key), "fontsize": 7.5, "handlelength": 1.6, "columnspacing": 1.4}
+        fig.legend(rules, key.keys(), **place, **style, borderaxespad=0, borderpad=0)
     return fig
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cityguessr import paper
 from cityguessr.errors import InputError
-from cityguessr.figures import INK, LEVEL_COLOURS, MUTED, PAPER
+from cityguessr.figures import BESIDE, FAINT, INK, LEVEL_COLOURS, MUTED, PAPER, SERIES
 from cityguessr.table_layout import check_differences, common_words
 from cityguessr.taxonomy import LEVELS
 
@@ -31,7 +31,7 @@ def block_means(weights: NDArray, sizes: Mapping[str, int]) -> NDArray:
     return np.array([[weights[a:b, c:d].sum(axis=1).mean() for c, d in pairwise(edges)] for a, b in pairwise(edges)])
 
 
-def attention_blocks(ax: "Axes", weights: NDArray, sizes: Mapping[str, int]) -> "Axes":
+def attention_blocks(ax: "Axes", weights: NDArray, sizes: Mapping[str, int], limit: float | None = None) -> "Axes":
     """The attention weights as the 4 x 4 blocks of Fig. 5: one cell a pair of levels.
 
     A cell's colour is how far attention departs from indifference: the base-2 logarithm of the block's share over the
@@ -40,11 +40,12 @@ def attention_blocks(ax: "Axes", weights: NDArray, sizes: Mapping[str, int]) -> 
     Args:
         weights: (d, d), rows attend to columns and add up to 1.
         sizes: level -> number of classes, as `taxonomy.sizes`.
+        limit: the end of the colour scale, in doublings; give the same one to panels that are compared.
     """
     means = block_means(weights, sizes)
     even = np.array([sizes[level] for level in LEVELS]) / sum(sizes.values())
     ratio = np.log2(np.maximum(means, 1e-6) / even)
-    limit = max(1.0, float(np.abs(ratio).max()))
+    limit = limit or max(1.0, float(np.abs(ratio).max()))
     image = ax.imshow(ratio, cmap="PuOr_r", vmin=-limit, vmax=limit)
     for (row, column), share in np.ndenumerate(means):
         light = abs(ratio[row, column]) > 0.6 * limit
@@ -73,7 +74,7 @@ def training_curves(logs: Mapping[str, "pd.DataFrame"]) -> "Figure":
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.9), layout="constrained")
     for style, log in zip(_styles(len(logs)), logs.values(), strict=True):
         for number, part in enumerate(name for name in ("geolocalization", "scene", "text") if name in log):
-            left.plot(log["epoch"], log[part], style, color=f"C{number}", label=part)
+            left.plot(log["epoch"], log[part], style, color=SERIES[number], label=part)
         for level in LEVELS:
             right.plot(log["epoch"], log[f"val_{level}"], style, color=LEVEL_COLOURS[level], label=level)
     left.set(title="The three losses on the training split", xlabel="epoch", ylabel="loss")
@@ -89,8 +90,8 @@ def training_curves(logs: Mapping[str, "pd.DataFrame"]) -> "Figure":
 def scene_bars(ax: "Axes", names: Sequence[str], predicted: NDArray, target: NDArray) -> "Axes":
     """The soft scene label of a clip beside the scenes that the model predicts, both shares of 1 over `names`."""
     positions = np.arange(len(names))
-    ax.barh(positions - 0.2, 100 * np.asarray(target), height=0.4, color="0.65", label="soft label")
-    ax.barh(positions + 0.2, 100 * np.asarray(predicted), height=0.4, color="C0", label="predicted")
+    ax.barh(positions - 0.2, 100 * np.asarray(target), height=0.4, color=BESIDE, label="soft label")
+    ax.barh(positions + 0.2, 100 * np.asarray(predicted), height=0.4, color=SERIES[0], label="predicted")
     ax.set_yticks(positions, names)
     ax.invert_yaxis()
     ax.set_xlabel("share of the clip (%)")
@@ -201,7 +202,7 @@ def paper_and_measured(
     """
     claimed, measured, low, high = (np.asarray(values, dtype=float) for values in (claimed, measured, low, high))
     y, colour = np.arange(len(claimed)), LEVEL_COLOURS.get(level, INK)
-    ax.hlines(y, claimed, measured, color="#d5d5d5", lw=1.0, ls=(0, (1, 1.5)), zorder=1)
+    ax.hlines(y, claimed, measured, color=FAINT, lw=1.0, ls=(0, (1, 1.5)), zorder=1)
     ax.hlines(y, low, high, color=colour, lw=1.6, zorder=3)
     ax.plot(measured, y, "o", color=colour, ms=4.5, zorder=4)
     ax.scatter(claimed, y, marker="D", s=20, facecolor="none", edgecolor=PAPER, linewidth=1.1, zorder=5)

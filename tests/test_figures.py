@@ -140,9 +140,27 @@ def test_a_contact_sheet_shows_every_frame() -> None:
         figures.frames_grid(frames.astype(float))
 
 
+def test_a_contact_sheet_says_what_its_rules_mean() -> None:
+    frames = np.zeros((6, 40, 60, 3), np.uint8)
+    key = figures.CONTINENT_COLOURS
+    fig = figures.frames_grid(frames, list("abcdef"), colours=list(key.values()), key=key, suptitle="Six frames")
+    fig.canvas.draw()
+    (legend,) = fig.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(key)
+    box = legend.get_window_extent()
+    assert box.x1 <= fig.bbox.x1
+    assert box.y1 <= fig._suptitle.get_window_extent().y0
+    assert all(ax.get_tightbbox().y1 <= box.y0 for ax in fig.axes)
+
+
 def test_colours_cover_the_levels_and_the_continents() -> None:
     assert tuple(figures.LEVEL_COLOURS) == LEVELS
     assert set(figures.CONTINENT_COLOURS) == set(Taxonomy.cityguessr68k().names["continent"])
+
+
+def test_lines_without_a_colour_of_their_own_take_those_of_series() -> None:
+    cycle = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert [mpl.colors.to_hex(colour) for colour in cycle] == [colour.lower() for colour in figures.SERIES]
 
 
 # Full dichromacy in linear RGB: Machado, Oliveira and Fernandes (2009), severity 1.0.
@@ -154,9 +172,11 @@ _SIGHT = {
 
 
 @pytest.mark.parametrize("sight", _SIGHT)
-@pytest.mark.parametrize("palette", ["LEVEL_COLOURS", "CONTINENT_COLOURS"])
+@pytest.mark.parametrize("palette", ["LEVEL_COLOURS", "CONTINENT_COLOURS", "SERIES"])
 def test_colours_stay_apart_for_a_colour_blind_reader(palette: str, sight: str) -> None:
-    seen = [_lab(colour, np.array(_SIGHT[sight])) for colour in getattr(figures, palette).values()]
+    colours = getattr(figures, palette)
+    colours = colours if palette == "SERIES" else colours.values()
+    seen = [_lab(colour, np.array(_SIGHT[sight])) for colour in colours]
     apart = min(np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i])
     assert apart > 14, f"two colours of {palette} are {apart:.1f} apart in CIELAB with {sight}"
 
