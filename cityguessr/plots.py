@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SHARE_LABEL = "log2 of share over even share"  # what the colours of `attention_blocks` mean
+
 
 def block_means(weights: NDArray, sizes: Mapping[str, int]) -> NDArray:
     """How much attention each level pays to each: (d, d) weights -> (4, 4), rows add up to 1.
@@ -31,7 +33,9 @@ def block_means(weights: NDArray, sizes: Mapping[str, int]) -> NDArray:
     return np.array([[weights[a:b, c:d].sum(axis=1).mean() for c, d in pairwise(edges)] for a, b in pairwise(edges)])
 
 
-def attention_blocks(ax: "Axes", weights: NDArray, sizes: Mapping[str, int], limit: float | None = None) -> "Axes":
+def attention_blocks(
+    ax: "Axes", weights: NDArray, sizes: Mapping[str, int], limit: float | None = None, bar: bool = True
+) -> "Axes":
     """The attention weights as the 4 x 4 blocks of Fig. 5: one cell a pair of levels.
 
     A cell's colour is how far attention departs from indifference: the base-2 logarithm of the block's share over the
@@ -41,6 +45,7 @@ def attention_blocks(ax: "Axes", weights: NDArray, sizes: Mapping[str, int], lim
         weights: (d, d), rows attend to columns and add up to 1.
         sizes: level -> number of classes, as `taxonomy.sizes`.
         limit: the end of the colour scale, in doublings; give the same one to panels that are compared.
+        bar: whether to draw the colour bar, which such panels may share.
     """
     means = block_means(weights, sizes)
     even = np.array([sizes[level] for level in LEVELS]) / sum(sizes.values())
@@ -59,7 +64,8 @@ def attention_blocks(ax: "Axes", weights: NDArray, sizes: Mapping[str, int], lim
         for text, level in zip(labels, LEVELS, strict=True):
             text.set_color(LEVEL_COLOURS[level])
     ax.grid(False)
-    ax.figure.colorbar(image, ax=ax, label="log2 of share over even share", fraction=0.046, pad=0.03)
+    if bar:
+        ax.figure.colorbar(image, ax=ax, label=SHARE_LABEL, fraction=0.046, pad=0.03)
     return ax
 
 

@@ -5,6 +5,7 @@ the width of their own picture, so that none is cut off or runs into another, wh
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -27,6 +28,13 @@ TYPE, HEADING, TITLE = 7.0, 9.0, 11.0  # points
 _LINE = 1.22 / 72  # inches that a line takes for each point of its type
 _GAP = 0.07  # inches between pictures
 _LEAST_MAP = 6e6  # metres from west to east of the smallest map
+_CLASSES = {
+    "city": "in the right city",
+    "state": "in the right state or province and the wrong city",
+    "country": "in the right country and the wrong state or province",
+    "continent": "on the right continent and in the wrong country",
+    "nowhere": "on the wrong continent",
+}
 _ELSE = "#9a9a9a"  # of answers that are not the true city, and of clips that are right nowhere
 
 
@@ -72,30 +80,37 @@ def cities(continent: str, pictures: Sequence[NDArray], captions: Sequence[str],
     return page.finish()
 
 
-def examples(title: str, pictures: Sequence[NDArray], table: "pd.DataFrame", columns: int = 5) -> "Figure":
-    """Clips with what is true and what was answered (supplement, Figs. 6 to 10).
+def examples(pictures: Sequence[NDArray], table: "pd.DataFrame", finest: str, total: int, columns: int = 5) -> "Figure":
+    """Clips that are right down to one level, with what is true and what was answered (supplement, Figs. 6 to 10).
 
-    The rule below a picture has the colour of the finest level at which the answer is right, grey for none. The caption
-    names the true city, the answer with its probability and distance, and what the two have in common.
+    The title says how many of how many such clips there are, and the sheet of a class without any says so. The rule
+    below a picture has the level's colour, grey for `nowhere`.
 
     Args:
-        title: what to see.
-        pictures: one a row of the table; without any the sheet is its title and a line that says so.
+        pictures: one a row of the table.
         table: from `examples.describe`.
+        finest: the finest level at which these clips are right, one of `examples.RIGHT`.
+        total: how many clips of the split are of this class.
+        columns: pictures in a row.
 
-    Raises InputError where pictures and table do not match.
+    Raises InputError where pictures and table do not match, or the table has clips of another class.
     """
+    if finest not in _CLASSES:
+        raise InputError(f"finest={finest!r}; it is one of {', '.join(_CLASSES)}")
     rows = table.to_dict("records")
-    page = _Page(title)
-    if not rows and not len(pictures):
-        page.line("No clip of this split is of this class.", 0, page.y, TYPE + 1, MUTED)
-        page.y += 0.3
-        return page.finish()
-    captions = [_example(row) for row in rows]
-    _check(pictures, captions, "")
-    colours = [LEVEL_COLOURS.get(row["finest_right"], _ELSE) for row in rows]
-    columns = min(columns, max(3, len(rows)))
-    page.y = page.grid(pictures, captions, 0, page.y, WIDTH, columns, _ratio(pictures), colours)
+    if total < len(rows) or any(row["finest_right"] != finest for row in rows):
+        raise InputError(f"{len(rows)} clips of a class of {total}: give those that are right at {finest!r}, as drawn")
+    count = f"All {total}" if total == len(rows) else f"{len(rows)} of the {total:,}"
+    page = _Page(f"{count if total else 'No'} {'clip' if total == 1 else 'clips'} placed {_CLASSES[finest]}")
+    if total and len(rows):
+        captions = [_example(row) for row in rows]
+        _check(pictures, captions, "")
+        colours = [LEVEL_COLOURS.get(finest, _ELSE)] * len(rows)
+        columns = min(columns, max(4, len(rows)))
+        page.y = page.grid(pictures, captions, 0, page.y, WIDTH, columns, _ratio(pictures), colours)
+        page.note("→ the answer, its probability, and how far its centre is from the clip.")
+    else:
+        page.note("Nothing to show: the split has no clip of this class.")
     return page.finish()
 
 
@@ -126,20 +141,17 @@ def top5(pictures: Sequence[NDArray], table: "pd.DataFrame", title: str = "The f
         height = max(end - top, picture_width * ratio)
         page.maps.append((WIDTH - map_width, top, map_width, height, group))
         page.y = top + height + 0.14
-    note = (
+    page.note(
         "Bars: probability after Eq. 5, divided by its sum. Distances: from the city's centre to the clip. "
         "Maps: the ring is the clip, a dot's area a probability. In colour: the true city."
     )
-    for line in wrapped(note, WIDTH):
-        page.line(line, 0, page.y, TYPE, MUTED)
-        page.y += TYPE * _LINE
     return page.finish()
 
 
 def wrapped(text: str, width: float, size: float = TYPE, bold: bool = False) -> list[str]:
     """Lines of a text that are no wider than `width` inches at `size` points; a word that is too long is parted."""
     lines = [""]
-    for word in text.split():
+    for word in re.split(r"[ \t\n]+", text.strip(" \t\n")):  # not at a space that holds a number to its unit
         if _wide(f"{lines[-1]} {word}".strip(), size, bold) <= width:
             lines[-1] = f"{lines[-1]} {word}".strip()
             continue
@@ -182,7 +194,7 @@ def _share(probability: float) -> str:
 
 
 def _distance(km: float) -> str:
-    return "distance unknown" if math.isnan(km) else f"{km:,.0f} km" if km >= 1 else "<1 km"
+    return "distance unknown" if math.isnan(km) else f"{km:,.0f}\u00a0km" if km >= 1 else "<1\u00a0km"
 
 
 def _example(row: Mapping[str, object]) -> str:
@@ -281,6 +293,12 @@ class _Page:
             y += HEADING * _LINE
         self.box(x, y + 0.02, width, 0.03, colour)
         return y + 0.02 + 0.03 + 0.05
+
+    def note(self, text: str) -> None:
+        """What the marks mean, in muted lines over the whole width."""
+        for line in wrapped(text, WIDTH):
+            self.line(line, 0, self.y, TYPE, MUTED)
+            self.y += TYPE * _LINE
 
     def picture(self, picture: NDArray, x: float, y: float, width: float, height: float) -> None:
         """A picture, whole, in the middle of its box."""
