@@ -17,7 +17,7 @@ from cityguessr.data.mapillary import MapillarySource
 from cityguessr.data.release import ReleaseSource
 from cityguessr.data.spread import Spread, of_clips, of_sequences
 from cityguessr.errors import InputError
-from cityguessr.figures import CONTINENT_COLOURS, INK, LEVEL_COLOURS, MUTED
+from cityguessr.figures import BESIDE, CONTINENT_COLOURS, INK, LEVEL_COLOURS, MUTED
 from cityguessr.sphere import EARTH_RADIUS_KM, great_circle_km, kernel_density
 from cityguessr.taxonomy import LEVELS
 
@@ -128,7 +128,6 @@ def bars(spread: Spread, columns: int = 3) -> tuple["Figure", "pd.DataFrame"]:
     """
     import matplotlib.pyplot as plt
     import pandas as pd
-    from matplotlib.patheffects import withStroke
 
     names, tree = spread.taxonomy.names, spread.taxonomy.ancestors["continent"].numpy()
     order = sorted(range(len(spread.cities)), key=lambda city: (-spread.cities[city], names["city"][city]))
@@ -155,12 +154,11 @@ def bars(spread: Spread, columns: int = 3) -> tuple["Figure", "pd.DataFrame"]:
             colour = CONTINENT_COLOURS.get(name, f"C{continent}")
             ax.barh(at, spread.cities[cities], height=0.72, color=colour, gid=name)
             for y, city in zip(at, cities, strict=True):
-                number = ax.text(
-                    spread.cities[city] + 0.02 * most, y, f"{spread.cities[city]:,}", va="center", fontsize=7
-                )
-                number.set_path_effects([withStroke(linewidth=2.5, foreground="white")])  # clear of the mean's line
+                place = spread.cities[city] + 0.02 * most, y
+                number = ax.text(*place, f"{spread.cities[city]:,}", va="center", fontsize=7)
+                number.set_bbox({"facecolor": "white", "linewidth": 0, "pad": 0.6})  # clear of the mean's line
                 ticks[float(y)] = textwrap.shorten(names["city"][city], 24, placeholder=" …")
-            ax.plot([mean, mean], [at[0] - 0.5, at[-1] + 0.5], color="#b5b5b5", lw=1, zorder=0)
+            ax.plot([mean, mean], [at[0] - 0.5, at[-1] + 0.5], color=BESIDE, lw=1, zorder=0)
             line = at[-1] + 2
         ax.set_yticks(list(ticks), list(ticks.values()), fontsize=7)
         ax.set(ylim=(height - 1, -1), xlim=(0, 1.2 * most))
@@ -296,7 +294,7 @@ def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple["Figure", "pd.D
             _say(ax, NO_SEQUENCES)
             continue
         for other in curves.keys() - {key}:
-            ax.plot(*curves[other], color="#b5b5b5", lw=1.2)
+            ax.plot(*curves[other], color=BESIDE, lw=1.2)
             ax.text(0.98, 0.03, f"grey: {spreads[other].name}", ha="right", color=MUTED, fontsize=8)
         x, y = curves[key]
         ax.fill_between(x, y, x, color=colours[key], alpha=0.16, lw=0)

@@ -255,7 +255,7 @@ def _png(fig: "Figure", limit: int) -> bytes:
         is_paper = (np.asarray(small) == paper).all(axis=2)  # Pillow takes a near colour for it; it keeps its own
         reduced.paste(255, mask=Image.fromarray(is_paper))
         content = _encoded(reduced, dpi)
-        dpi *= 0.9
+        dpi *= min(0.9, (limit / len(content)) ** 0.5)  # what it takes if bytes go with pixels, or a little more
     return content
 
 
@@ -266,8 +266,11 @@ def _encoded(image: "Image", dpi: float) -> bytes:
 
 
 def _pdf(fig: "Figure", limit: int) -> bytes:
+    content, before = b"", 0
     for dpi in (200, 150, 110, 80):  # of the images in it; lines and type stay vectors
-        content = _rendered(fig, "pdf", dpi)
+        if dpi > 80 and len(content) * dpi**2 > limit * before**2:
+            continue  # bytes fall no faster than pixels: it would be too large as well
+        content, before = _rendered(fig, "pdf", dpi), dpi
         if len(content) <= limit:
             break
     return content
