@@ -209,7 +209,12 @@ class MiniWorld:
         with self._lock:
             if key in self._pages:
                 return self._pages[key]
-        page = atlas.bake(self.effects.style(city), size, device)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # tiles are thousands of small arrays: more threads only wait for one another
+        try:
+            page = atlas.bake(self.effects.style(city), size, device)
+        finally:
+            torch.set_num_threads(threads)
         with self._lock:
             while len(self._pages) >= 2:
                 self._pages.pop(next(iter(self._pages)))
