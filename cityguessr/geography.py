@@ -55,7 +55,7 @@ def correct_predictions(cities: "pd.DataFrame", radius_km: float = 400) -> "Figu
     return fig
 
 
-def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str = "city", named: int = 12) -> "Figure":
+def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str = "city", named: int = 14) -> "Figure":
     """Accuracy in each city on a map, and below it that of each continent, where clips are many enough to compare.
 
     A dot's area is the city's clips; its colour the accuracy drawn towards the overall one (`confusions.shrink`).
@@ -65,10 +65,11 @@ def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str
         cities: from `confusions.by_city`.
         continents: from `confusions.by_class`; its first column is the class, its last class stands apart.
         level: whose accuracy the map shows.
-        named: so many of the cities with most clips are named.
+        named: so many of the cities with most clips are named; of cities with as many, the ones that stand out most.
     """
     import matplotlib.pyplot as plt
 
+    overall = 100 * cities[f"right_{level}"].sum() / cities["clips"].sum()
     placed = _placed(cities).sort_values("clips", ascending=False, kind="stable")  # small dots stay on top
     clips, latlon = placed["clips"].to_numpy(), placed[["latitude", "longitude"]].to_numpy()
     shares = placed[f"shrunken_{level}"]
@@ -84,7 +85,6 @@ def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str
     few = int((clips < FEW).sum())
     rough = f"; {few} of {len(clips)} cities have fewer than {FEW} clips" if few else ""
     upper.set_title(f"Accuracy city by city{rough}")
-    overall = 100 * cities[f"right_{level}"].sum() / cities["clips"].sum()
     maps.colour_bar(dots, upper, f"{level} accuracy (%), drawn towards the overall {overall:.1f} % where clips are few")
     steps = sorted({1, max(1, round(clips.max() / 4)), int(clips.max())})
     key = [_dot(size * step + 6, INK if step >= FEW else "white", _count(step)) for step in steps]
@@ -92,22 +92,23 @@ def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str
     upper.legend(handles=key, loc="lower left", labelspacing=0.8, fontsize=7, handletextpad=0.4, borderaxespad=0)
     _pooled(fig.add_subplot(grid[1]), continents)
     points = maps.project(latlon)
-    labels.place(upper, points[:named], list(placed["city"][:named]), size=7, avoid=points)
+    first = np.lexsort([-(shares - overall).abs(), -clips])[:named]
+    labels.place(upper, points[first], list(placed["city"].iloc[first]), size=7, avoid=points)
     return fig
 
 
-def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, named: int = 6) -> "Figure":
+def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, named: int = 12) -> "Figure":
     """Where wrong answers go: confusions of cities as arcs from the truth to the answer, as wide as their clips.
 
     The commonest have the colour of the true city's continent and an arrowhead at the answer; the others are thin and
-    grey. An arc bulges to the right of its direction, so that there and back stay apart. A dot's area is the wrong
-    answers that a city draws to itself.
+    grey. An arc bulges to the right of its direction, so that there and back stay apart. A dark dot's area is the wrong
+    answers that a city draws to itself; a small dot in its colour is where a coloured arc begins.
 
     Args:
         pairs: from `confusions.commonest` with count=None; pairs without a distance, one of whose cities has no
             coordinates, are left out.
         count: how many are coloured at most; of one clip none is, unless there are no others.
-        named: so many of the cities that draw most wrong answers are named, and both ends of so many confusions.
+        named: both ends of so many confusions are named, and half as many of the cities that draw most wrong answers.
     """
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
@@ -131,6 +132,7 @@ def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, n
     order = [i for i in np.argsort(-drawn, kind="stable") if drawn[i] > 0]
     size = 110 / max(drawn.max(), 1)
     maps.points(ax, places[order], sizes=size * drawn[order] + 2, colours=INK, alpha=0.8, linewidths=0.5, zorder=3.5)
+    maps.points(ax, places[common["truth"]], sizes=13, colours=colours, zorder=4.5)  # where the coloured arcs begin
     total = int(pairs["clips"].sum())
     several = f"the {len(common)} commonest confusions" if len(common) > 1 else "the commonest confusion"
     ax.set_title(f"Where {total:,} wrong answers go, in colour {several}" if total else "There is no wrong answer")
@@ -141,7 +143,7 @@ def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, n
     if len(order):
         key.append(_dot(size * drawn.max() + 2, "white", f"draws {int(drawn.max()):,} wrong answers", INK))
     ax.legend(handles=key, loc="lower left", fontsize=7, borderaxespad=0, handlelength=1.6, labelspacing=0.4)
-    ends = [*order[:named], *common[["truth", "answer"]].head(named).to_numpy().ravel()]
+    ends = [*order[: named // 2], *common[["truth", "answer"]].head(named).to_numpy().ravel()]
     ends = list(dict.fromkeys(int(i) for i in ends))
     points = maps.project(places[ends]).reshape(-1, 2)
     lines = [piece[::2] for arc in maps.arcs(places[common["truth"]], places[common["answer"]], BEND) for piece in arc]
@@ -192,7 +194,7 @@ def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDA
     for (name, limit), colour in zip(THRESHOLDS_KM.items(), LEVEL_COLOURS.values(), strict=True):
         share = 100 * (km[known] <= limit).mean()
         right.plot([limit], [share], "o", color=colour, ms=5, zorder=5, label=f"{limit:,} km ({name}): {share:.1f} %")
-    right.set(title="Share of the answers within a distance", ylabel="clips (%)", ylim=(0, 100), xscale="log")
+    right.set(title="Share of answers within a distance", ylabel="clips (%)", ylim=(0, 100), xscale="log")
     right.legend(loc="upper left", fontsize=7)
     for ax in (left, right):
         ax.set(xlabel="error (km, logarithmic)", xlim=(edges[0], edges[-1]))

@@ -53,7 +53,9 @@ def place(
         cover += box.width * box.height - overlap(spots, frame)  # what would stand outside the map
         # In square points, to depend on no resolution; a dot that is covered costs as much as a label 36 points away.
         cost = 10 * cover + overlap(spots[:, None], others).sum(axis=1)
-        best = spots[np.argmin(np.round(cost / scale**2 + np.repeat(_DISTANCES, len(_ANGLES)), 3))]
+        cost = cost / scale**2 + np.repeat(_DISTANCES, len(_ANGLES))
+        cost += 25 * _passed(at, spots, anchors, 5 * scale)
+        best = spots[np.argmin(np.round(cost, 3))]
         taken.append(best)
         nearest = np.clip(at, best[:2], best[2:])
         if np.hypot(*(nearest - at)) > 11 * scale:  # too far to be read as the point's own: a leader line
@@ -69,6 +71,17 @@ def overlap(a: NDArray, b: NDArray) -> NDArray:
     """The common area of boxes: (..., 4) left, bottom, right and top of each, broadcast together -> (...)."""
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     return np.maximum(sides, 0).prod(axis=-1)
+
+
+def _passed(at: NDArray, spots: NDArray, others: NDArray, near: float) -> NDArray:
+    """How many other points (m, 2) a leader line from a point to each of the spots (n, 4) goes towards and past: (n,).
+
+    To be past is to come as `near` (pixels); what the line leaves behind does not count.
+    """
+    ways = np.clip(at, spots[:, :2], spots[:, 2:]) - at  # to the nearest corner or side
+    steps = at + ways[:, None] * np.linspace(0, 1, 24)[:, None]  # (n, 24, 2)
+    nearest = np.linalg.norm(steps[:, :, None] - others, axis=-1).min(axis=1)  # (n, m)
+    return ((nearest < near) & (nearest < 0.8 * np.linalg.norm(others - at, axis=-1))).sum(axis=1)
 
 
 def _spots(at: NDArray, width: float, height: float, scale: float) -> NDArray:
