@@ -22,7 +22,7 @@ NAMES = {"msls": "Mapillary (MSLS)", "cityguessr68k": "CityGuessr68k"}
 """The two data sets in the order of the paper's columns."""
 
 LINES = {
-    "samples": "Samples (Mapillary's: of 15 frames or more)",
+    "samples": "Samples",
     "cities": "Cities",
     "states": "States or provinces",
     "countries": "Countries",
@@ -40,7 +40,10 @@ _NOT_GIVEN = {
     "cityguessr68k": "not run, because the folder of the release was not given (data_root)",
 }
 _NOT_COUNTED = "not counted: what was filmed as a video cannot be told from its frames"
-_SHARED = "Mapillary's length, organisation and resolution: of its sequences in cities that CityGuessr68k has too."
+_ABOUT = (
+    "Mapillary's samples are its sequences of 15 frames or more; length, organisation and resolution are measured on "
+    "those in cities that CityGuessr68k has too."
+)
 _NO_FRAMES = "not run, because none of the drawn clips has its frames on this disk"
 
 
@@ -109,7 +112,7 @@ def _measured(
     if quantity == "organised":
         clips = source.clips()
         folders = len({clip.path for clip in clips})
-        said = "Yes: a folder a clip" if folders == len(clips) else f"No: {len(clips)} sequences in {folders} folders"
+        said = "Yes: a folder each" if folders == len(clips) else f"No: {len(clips)} in {folders:,} folders"
         return said, ""
     found = None if frames is None else frames[frames["frames"] > 0]
     if found is None or found.empty:
@@ -120,7 +123,7 @@ def _measured(
         least, most = found["frames"].min(), found["frames"].max()
         return f"{'Yes' if even else 'No'}: {f'{least} to {most}' if least < most else most} frames", ""
     sizes = (found["width"].astype(str) + "x" + found["height"].astype(str)).value_counts()
-    others = f": {sizes.iloc[0] / len(found):.0%} of the clips, {len(sizes)} sizes" if len(sizes) > 1 else ""
+    others = f": commonest of {len(sizes)}" if len(sizes) > 1 else ""
     return f"{sizes.index[0]}{others}", ""
 
 
@@ -156,9 +159,7 @@ def _page(frame: "pd.DataFrame") -> Page:
     grid = Grid(tuple(columns), tuple(groups), tuple(lines), "lrrrr")
     reasons = frame[frame["measured"] == ""].drop_duplicates(["dataset", "state"])
     reasons = reasons.groupby("state", sort=False)["dataset"].agg(lambda found: ", ".join(NAMES[n] for n in found))
-    notes = [f"–, {names}: {state}." for state, names in reasons.items()]
-    if cells.loc[("organised", "msls"), "measured"]:
-        notes.insert(0, _SHARED)
+    notes = [_ABOUT, *(f"–, {names}: {state}." for state, names in reasons.items())]
     caption = f"Paper beside measured. Profile {scale.name} ({scale.note})."
     return Page("table1", "Table 1: comparison with Mapillary (MSLS)", caption, (grid,), tuple(notes))
 

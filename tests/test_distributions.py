@@ -341,7 +341,7 @@ def test_table_1_has_every_number_the_paper_prints(tmp_path: Path) -> None:
     assert own.loc["samples", ["measured", "state"]].tolist() == ["68269", "agrees"]
     assert own.loc["resolution", ["measured", "state"]].tolist() == ["64x48", "differs"]
     assert own.loc["consistent_length", "measured"] == "Yes: 7 frames"
-    assert own.loc["organised", ["measured", "state"]].tolist() == ["Yes: a folder a clip", "agrees"]
+    assert own.loc["organised", ["measured", "state"]].tolist() == ["Yes: a folder each", "agrees"]
     assert (found.loc["msls", "measured"] == "").all()
     assert found.loc["msls", "state"].str.startswith("not ").all()
 
@@ -351,8 +351,8 @@ def test_lengths_that_differ_are_not_consistent(tmp_path: Path) -> None:
     listed = {"cityguessr68k": None, "msls": SimpleNamespace(clips=lambda: [SimpleNamespace(path="images")] * 4)}
     found = dataset_table.build("mini", both(), listed, {"msls": frames}).set_index(["dataset", "quantity"])["measured"]
     assert found["msls", "consistent_length"] == "No: 15 to 60 frames"
-    assert found["msls", "resolution"] == "64x48: 67% of the clips, 2 sizes"
-    assert found["msls", "organised"] == "No: 4 sequences in 1 folders"
+    assert found["msls", "resolution"] == "64x48: commonest of 2"
+    assert found["msls", "organised"] == "No: 4 in 1 folders"
 
 
 def test_table_1_is_written_and_shown(tmp_path: Path) -> None:
