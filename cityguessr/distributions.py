@@ -33,7 +33,7 @@ NO_SEQUENCES = "not run, because the folder of Mapillary's sequences was not giv
 
 _MOST_BINS = 60
 _LONGEST_GROUP = 64  # cities of one continent in a column of the bar chart
-_FEW = 8  # classes that a histogram can name
+_FEW = 8  # continents that a histogram can name
 
 
 def sources(
@@ -237,7 +237,7 @@ def histograms(spread: Spread) -> tuple["Figure", "pd.DataFrame"]:
         ax.bar(edges[:-1], classes, np.diff(edges), align="edge", color=LEVEL_COLOURS[level], ec="white", lw=0.4)
         for style, name, value in (("-", "mean", counts.mean()), ("--", "median", np.median(counts))):
             ax.axvline(value, color=INK, lw=1.1, ls=style, label=f"{name} {_figure(value)}")
-        for low, height, i in _blocks(counts, edges) if len(counts) <= _FEW else ():  # so few that they can be named
+        for low, height, i in _blocks(counts, edges) if level == LEVELS[-1] and len(counts) <= _FEW else ():
             name = spread.taxonomy.names[level][i]
             text = ax.text(low + edges[1] / 2, height + 0.5, name if len(edges) < 5 else name.replace(" ", "\n"))
             text.set(ha="center", va="center", fontsize=7, color="white")
@@ -339,4 +339,5 @@ def _figure(value: float) -> str:
 
 def _say(ax: "Axes", text: str) -> None:
     """Why a panel is empty."""
-    ax.text(0.5, 0.5, textwrap.fill(text, 44), transform=ax.transAxes, ha="center", va="center", color=MUTED, gid="why")
+    words = ax.text(0.5, 0.5, textwrap.fill(text, 44), transform=ax.transAxes, ha="center", va="center", color=MUTED)
+    words.set_bbox({"facecolor": "white", "linewidth": 0, "pad": 4})
