@@ -200,8 +200,9 @@ def paths(
     ax.add_collection(collection, autolim=False)
     for width, own, pieces in zip(thick, colours, arcs_, strict=True) if heads else ():
         head = FancyArrowPatch(
-            *pieces[-1][-3::2], arrowstyle="-|>", mutation_scale=8 + 2.5 * width, color=own, shrinkA=0, shrinkB=0,
-            linewidth=0, alpha=min(1.0, style["alpha"] + 0.3), zorder=style["zorder"] + 0.5, gid="head",
+            *pieces[-1][-3:][[0, -1]], arrowstyle="-|>", mutation_scale=8 + 2.5 * width, color=own,
+            shrinkA=0, shrinkB=0, linewidth=0, alpha=min(1.0, style["alpha"] + 0.3), zorder=style["zorder"] + 0.5,
+            gid="head",
         )  # fmt: skip
         ax.add_patch(head)
     return collection
@@ -215,11 +216,20 @@ def arcs(start: ArrayLike, end: ArrayLike, bend: float = 0.0, steps: int = 65) -
     start, end = as_places(start), as_places(end)
     if len(start) != len(end):
         raise InputError(f"{len(start)} starts for {len(end)} ends of paths")
-    found = []
-    for arc in great_circle_arcs(start, end, steps, bend):  # (steps, 2) degrees each
-        jumps = np.flatnonzero(np.abs(np.diff(arc[:, 1])) > 180) + 1
-        found.append([project(piece) for piece in np.split(arc, jumps) if len(piece) > 1])
-    return found
+    return [[project(piece) for piece in _cut(arc)] for arc in great_circle_arcs(start, end, steps, bend)]
+
+
+def _cut(arc: NDArray) -> list[NDArray]:
+    """An arc (points, 2) in degrees as pieces that end on the date line, one on either side of it, where it crosses."""
+    jumps = np.flatnonzero(np.abs(np.diff(arc[:, 1])) > 180)
+    pieces = np.split(arc, jumps + 1)
+    for k, j in enumerate(jumps):
+        (lat, lon), (after, beyond) = arc[j], arc[j + 1]
+        share = (180 - abs(lon)) / max(360 - abs(lon) - abs(beyond), 1e-12)  # of the step, up to the line
+        on_line = lat + share * (after - lat)
+        pieces[k] = np.vstack([pieces[k], [on_line, np.copysign(180, lon)]])
+        pieces[k + 1] = np.vstack([[on_line, np.copysign(180, beyond)], pieces[k + 1]])
+    return pieces
 
 
 def guess_map(

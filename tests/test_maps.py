@@ -119,6 +119,18 @@ def test_paths_are_cut_at_the_date_line() -> None:
     assert all(np.abs(np.diff(piece[:, 0])).max() < 3e6 for piece in pieces)  # none runs back across the whole map
 
 
+@pytest.mark.parametrize("lon", [*np.linspace(178, 179.99, 9), *np.linspace(-179.99, -178, 9)])
+def test_an_arc_that_ends_beside_the_date_line_reaches_it_and_its_end(lon: float) -> None:
+    start, end = [[21.3, -157.9]] if lon > 0 else [[-36.8, 174.8]], [[-18.1, lon]]
+    first, last = maps.arcs(start, end)[0]
+    edges = maps.extent()[:2] if lon > 0 else maps.extent()[1::-1]
+    at_equator = np.array([first[-1, 0], last[0, 0]]) / edges
+    assert (at_equator > 0.9).all()  # on the edge of the globe, which the Robinson projection narrows a little
+    assert np.ptp(at_equator) == pytest.approx(0, abs=1e-9)
+    np.testing.assert_allclose(last[-1], maps.project(end)[0], atol=1)
+    maps.paths(maps.world(), start, end, heads=True)
+
+
 @pytest.mark.parametrize("names", [["Milan", "Genoa", "Florence", "Venice", "Lyon"], ["Seoul", "Incheon", "Busan"]])
 def test_labels_of_neighbouring_guesses_do_not_overlap(names: list[str]) -> None:
     tree = Taxonomy.cityguessr68k()
