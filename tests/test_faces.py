@@ -1,5 +1,7 @@
 """Faces are found, marked and blurred as the supplement's section 5 says, and the originals stay as they are."""
 
+import resource
+import signal
 import sys
 import types
 from pathlib import Path
@@ -328,6 +330,31 @@ def test_a_damaged_jpeg_is_recorded_and_stops_nothing(release: Path, tmp_path: P
     assert not (tmp_path / "out/val/Lyon/Lyon_0001/1.jpg").exists()  # nobody knows who is on it
 
 
+def test_a_link_that_leads_nowhere_is_recorded_and_stops_nothing(release: Path, tmp_path: Path) -> None:
+    (release / "val/Oslo/Oslo_0000/3.jpg").symlink_to(tmp_path / "gone.jpg")
+    found = scanning.scan(release, faces.YuNet(), tmp_path / "scan")
+    assert found.failed()[["clip", "frame"]].to_numpy().tolist() == [["val/Oslo/Oslo_0000", "3.jpg"]]
+    assert anonymise.anonymise(found, tmp_path / "out")["frames_left_out"] == 1
+
+
+def test_a_full_disk_stops_a_scan_with_a_message_and_keeps_what_was_found(release: Path, tmp_path: Path) -> None:
+    log = tmp_path / "scan" / scanning.LOG
+    scanning.scan(release, faces.YuNet(), log.parent, limit=1)
+    kept = log.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) + 10, limits[1]))
+        with pytest.raises(InputError, match=r"cannot be written .*finished clips are kept"):
+            scanning.scan(release, faces.YuNet(), log.parent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert log.read_bytes().startswith(kept)
+    resumed = scanning.scan(release, faces.YuNet(), log.parent)
+    assert resumed.table().equals(scanning.scan(release, faces.YuNet(), tmp_path / "whole").table())
+
+
 def test_what_cannot_be_scanned_is_said_clearly(release: Path, tmp_path: Path) -> None:
     scanning.scan(release, faces.YuNet(), tmp_path / "scan", limit=1)
     with pytest.raises(InputError, match="other settings"):
@@ -569,16 +596,18 @@ def world() -> MiniWorld:
 
 def test_the_crowds_faces_are_where_it_says(world: MiniWorld) -> None:
     video = crowd.streets(world, 1)[0]
-    ((frame, true),) = crowd.picture(world, video, people=6, widths=(14, 40), height=360, width=640, seed=1)
-    ((empty, none),) = crowd.picture(world, video, people=0, height=360, width=640)
+    size = {"height": 360, "width": 640}
+    asked = {"widths": (14, 40), "seed": 1, "rendered": crowd.street(world, video, **size), **size}
+    ((frame, true),) = crowd.picture(world, video, people=6, **asked)
+    ((empty, none),) = crowd.picture(world, video, people=0, **asked)
     assert none.shape == (0, 5)
+    assert np.array_equal(empty, asked["rendered"][0])
     clear = true[true[:, 4] > 0]
     assert len(clear) >= 4
     assert (frame != empty).any()
     boxes = faces.YuNet()(frame)
     assert (faces.iou(clear, boxes).max(1) > 0.5).all()
-    again = crowd.picture(world, video, people=6, widths=(14, 40), height=360, width=640, seed=1)[0]
-    assert np.array_equal(again[0], frame)
+    assert np.array_equal(crowd.picture(world, video, people=6, **asked)[0][0], frame)
     assert len(faces.YuNet()(empty)) <= 1  # a lamp or a drawn passer-by may pass for a face
 
 
@@ -589,9 +618,17 @@ def test_streets_are_drawn_by_lot_and_by_day(world: MiniWorld) -> None:
     assert [v.video_id for v in chosen] != [v.video_id for v in crowd.streets(world, 6, seed=4)]
 
 
+def test_the_papers_blur_leaves_detail_of_large_faces_only(world: MiniWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd, "street", lambda world, video: np.full((1, 720, 1280, 3), 120, np.uint8))
+    blurs = {"paper": Blur(), "growing": Blur(grow=True)}
+    left = trials.blurred(world, faces.YuNet(), blurs, widths=(30, 200), repeats=1)
+    detail = left.set_index(["blur", "width"]).detail_left
+    assert len(detail) == 4
+    assert detail["paper", 200] > 0.2 > 0.05 > max(detail["paper", 30], *detail["growing"])
+
+
 def test_recall_falls_with_size_and_false_alarms_are_counted(world: MiniWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    grey = [(crowd.streets(world, 1)[0], np.full((1, 720, 1280, 3), 120, np.uint8))]
-    monkeypatch.setattr(trials, "_streets", lambda world, streets, count, seed: grey * count)
+    monkeypatch.setattr(crowd, "street", lambda world, video: np.full((1, 720, 1280, 3), 120, np.uint8))
     hits, alarms = trials.recall(world, {"yunet": faces.YuNet()}, pictures=2, people=10)
     assert set(hits.columns) == {"detector", "picture", "width", "found"}
     assert hits[hits.width > 14].found.mean() > 0.9 > hits[hits.width < 6].found.mean()

@@ -130,9 +130,10 @@ def reject(marks: "pd.DataFrame", faces: Sequence[str]) -> "pd.DataFrame":
     Raises InputError for one that is not in the table.
     """
     names = [f"{clip}:{face}" for clip, face in zip(marks["clip"], marks.face, strict=True)]
-    if unknown := [face for face in faces if face not in names]:
-        raise InputError(f"no face {unknown[0]!r} on the sheets; there are {', '.join(names[:3])}, ...")
-    return marks.assign(keep=marks.keep & np.array([name not in faces for name in names], dtype=bool))
+    rejected = set(faces)
+    if unknown := sorted(rejected.difference(names)):
+        raise InputError(f"no face {unknown[0]!r} on the sheets; there are {', '.join(names[:3]) or 'none'}, ...")
+    return marks.assign(keep=marks.keep & np.array([name not in rejected for name in names], dtype=bool))
 
 
 def close_up(frame: "NDArray[np.uint8] | Image", box: Sequence[float], side: int = 96) -> NDArray[np.uint8]:

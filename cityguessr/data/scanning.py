@@ -61,13 +61,17 @@ class Scan:
         """Every face: clip, frame (the file's name), x, y, width, height (pixels), score; a row a face."""
         import pandas as pd
 
-        rows = [
-            (clip, frame, *np.round(box[:4].astype(float), 1), round(float(box[4]), 4))
-            for clip, scanned in self.clips.items()
-            for frame, boxes in scanned.boxes.items()
-            for box in boxes
-        ]
-        return pd.DataFrame(rows, columns=["clip", "frame", *BOX, "score"])
+        found = [(clip, frame, rows) for clip, scanned in self.clips.items() for frame, rows in scanned.boxes.items()]
+        counts = [len(rows) for _, _, rows in found]
+        table = pd.DataFrame(
+            {
+                "clip": np.repeat(np.array([clip for clip, _, _ in found], object), counts),
+                "frame": np.repeat(np.array([frame for _, frame, _ in found], object), counts),
+            }
+        )
+        values = np.concatenate([np.zeros((0, 5)), *(rows for _, _, rows in found)]).astype(float)
+        table[[*BOX, "score"]] = np.column_stack([values[:, :4].round(1), values[:, 4].round(4)])
+        return table
 
     def failed(self) -> "pd.DataFrame":
         """Every file that could not be looked at: clip, frame, reason."""
@@ -139,12 +143,11 @@ def scan(
         clip: folder for clip, folder in clips.items() if clip not in done or files_digest(folder) != done[clip].digest
     }
     if todo:
-        with open(out / LOG, "ab") as log, ThreadPoolExecutor(max(1, workers)) as pool:
+        with ThreadPoolExecutor(max(1, workers)) as pool:
             try:
                 results = pool.map(lambda folder: _scan_clip(folder, detector), todo.values())
                 for clip, scanned in track(zip(todo, results, strict=True), f"{source.name}: clips scanned", len(todo)):
-                    log.write(_line(clip, scanned))
-                    log.flush()
+                    _append(out / LOG, _line(clip, scanned))
                     done[clip] = scanned
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -166,7 +169,8 @@ def read_frame(path: Path) -> NDArray[np.uint8]:
 
 def files_digest(folder: Path) -> str:
     """A hash of the names and sizes of a clip's frames."""
-    files = [(file.name, file.stat().st_size) for file in video.frame_files(folder)]
+    # A link that leads nowhere is a frame that cannot be read, which the scan records.
+    files = [(file.name, file.stat().st_size if file.exists() else -1) for file in video.frame_files(folder)]
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
 
 
@@ -193,6 +197,17 @@ def _line(clip: str, scanned: ScannedClip) -> bytes:
     boxes = {name: [[round(float(x), 4) for x in row] for row in rows] for name, rows in scanned.boxes.items()}
     row = {"clip": clip, "digest": scanned.digest, "frames": scanned.frames, "boxes": boxes, "failed": scanned.failed}
     return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+
+
+def _append(path: Path, line: bytes) -> None:
+    try:
+        with open(path, "ab") as log:
+            log.write(line)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); free some space, and run the same again: finished clips "
+            "are kept"
+        ) from None
 
 
 def _read_log(path: Path, settings: dict[str, Any]) -> dict[str, ScannedClip]:

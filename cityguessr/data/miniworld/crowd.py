@@ -50,6 +50,18 @@ def streets(world: MiniWorld, count: int, seed: int = 0) -> list[VideoPlan]:
     return list(chosen.values())[:count]
 
 
+def street(
+    world: MiniWorld, video: VideoPlan, frames: Sequence[int] = (0,), height: int = 720, width: int = 1280
+) -> NDArray[np.uint8]:
+    """Frames of a video without pedestrians, uint8 (len(frames), height, width, 3)."""
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)  # on a busy machine a second thread waits more than it works
+        return world.render(video, height, width, frames=list(frames)).numpy()
+    finally:
+        torch.set_num_threads(threads)
+
+
 def picture(
     world: MiniWorld,
     video: VideoPlan,
@@ -69,16 +81,16 @@ def picture(
         people: at most so many; fewer where no more can stand without one's face being hidden.
         widths: least and greatest width of a face in the first frame, in pixels; drawn evenly by their logarithm.
         seed: of places and looks.
-        rendered: the empty frames, uint8 (len(frames), height, width, 3), where they have been rendered already.
+        rendered: the empty frames, from `street`, where they have been rendered already.
 
     Returns a pair a frame: uint8 (height, width, 3), and float32 (n, 5) x, y, width, height in pixels of every face in
     it, and 1 where the face is whole and nobody stands before it, else 0.
     """
     if rendered is None:
-        rendered = world.render(video, height, width, frames=list(frames)).numpy()
+        rendered = street(world, video, frames, height, width)
     cameras = [_Camera(world, video, frame, height, width) for frame in frames]
     crowd = _place(cameras[0], world, video, people, widths, random.Random(f"{video.video_id}/{seed}"))
-    return [_draw(street, camera, crowd) for street, camera in zip(rendered, cameras, strict=True)]
+    return [_draw(empty, camera, crowd) for empty, camera in zip(rendered, cameras, strict=True)]
 
 
 def write(
@@ -105,23 +117,19 @@ def write(
         if read_json(marker) == settings:
             return root
         raise InputError(f"{root}: holds another crowd; give another folder, or remove this one")
-    lines, threads = ["clip,frame,x,y,width,height,clear"], torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)  # on a busy machine a second thread waits more than it works
-        for number, video in enumerate(streets(world, clips, seed)):
-            name = f"{video.clips[0].split}/{world.taxonomy.folders[video.city]}/{video.clips[0].clip_id}"
-            numbers = range(video.clips[0].first_frame, video.clips[0].first_frame + frames)
-            pictures = world.render(video, 720, 1280, frames=list(numbers)).numpy()
-            crowd = people if number < clips - 1 else 0
-            shown = picture(world, video, numbers, people=crowd, seed=seed, rendered=pictures)
-            if number == clips - 2:
-                shown[0] = (pictures[0], np.zeros((0, 5), np.float32))
-            for n, (frame, boxes) in enumerate(shown, start=1):
-                make_folder(root / name)
-                Image.fromarray(frame).save(root / name / f"{n}.jpg", quality=92)
-                lines += [f"{name},{n}.jpg,{','.join(f'{value:.1f}' for value in box)}" for box in boxes]
-    finally:
-        torch.set_num_threads(threads)
+    lines = ["clip,frame,x,y,width,height,clear"]
+    for number, video in enumerate(streets(world, clips, seed)):
+        name = f"{video.clips[0].split}/{world.taxonomy.folders[video.city]}/{video.clips[0].clip_id}"
+        numbers = range(video.clips[0].first_frame, video.clips[0].first_frame + frames)
+        empty = street(world, video, numbers)
+        crowd = people if number < clips - 1 else 0
+        shown = picture(world, video, numbers, people=crowd, seed=seed, rendered=empty)
+        if number == clips - 2:
+            shown[0] = (empty[0], np.zeros((0, 5), np.float32))
+        for n, (frame, boxes) in enumerate(shown, start=1):
+            make_folder(root / name)
+            Image.fromarray(frame).save(root / name / f"{n}.jpg", quality=92)
+            lines += [f"{name},{n}.jpg,{','.join(f'{value:.1f}' for value in box)}" for box in boxes]
     write_bytes(root / TRUTH, ("\n".join(lines) + "\n").encode())
     write_bytes(marker, json.dumps(settings).encode())
     return root
@@ -231,12 +239,12 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def _draw(
-    street: NDArray[np.uint8], camera: _Camera, crowd: Sequence[Pedestrian]
+    empty: NDArray[np.uint8], camera: _Camera, crowd: Sequence[Pedestrian]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Paint pedestrians into a street, the far ones first; and their faces, as of `picture`."""
     from PIL import Image
 
-    canvas = Image.fromarray(street)
+    canvas = Image.fromarray(empty)
     outlines = [camera.outline(person) for person in crowd]
     boxes = []
     for i, (person, (whole, face)) in enumerate(zip(crowd, outlines, strict=True)):

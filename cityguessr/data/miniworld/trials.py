@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from cityguessr.data.anonymise import Blur, detail_left
 from cityguessr.data.faces import Detector, iou
@@ -39,8 +39,11 @@ def recall(
     import pandas as pd
 
     faces, alarms = [], []
-    for number, (video, street) in enumerate(_streets(world, 2, pictures, seed)):
-        shown = crowd.picture(world, video, people=people, widths=widths, seed=seed + number, rendered=street)
+    videos = crowd.streets(world, 2, seed)
+    empty = [crowd.street(world, video) for video in videos]
+    for number in range(pictures):
+        video, rendered = videos[number % len(videos)], empty[number % len(videos)]
+        shown = crowd.picture(world, video, people=people, widths=widths, seed=seed + number, rendered=rendered)
         frame, true = shown[0]
         for name, detector in detectors.items():
             boxes = detector(frame)
@@ -67,35 +70,37 @@ def blurred(
     """What is left of faces of given widths after a blur: a row a face and blur.
 
     Columns: blur, width (that was asked for, in pixels), detail_left (see `anonymise.detail_left`), and found_again,
-    whether the detector still finds a face there. Faces that it did not find before are left out.
+    whether the detector still finds a face there. Faces that it did not find before are left out. It looks at the part
+    of the frame about the face, before and after alike.
     """
     import pandas as pd
 
     rows = []
-    for video, street in _streets(world, 1, 1, seed):
-        for width in widths:
-            for number in range(repeats):
-                shown = crowd.picture(
-                    world, video, people=1, widths=(width, 1.01 * width), seed=seed + number, rendered=street
-                )
-                frame, true = shown[0]
-                boxes = detector(frame)
-                hits = boxes[(iou(boxes, true) > FOUND).any(1)]
-                for box in hits[:1]:
-                    for name, blur in blurs.items():
-                        after = blur(frame, box[None])
-                        again = (iou(box[None], detector(after)) > FOUND).any()
-                        rows.append((name, width, detail_left(frame, after, box), bool(again)))
+    video = crowd.streets(world, 1, seed)[0]
+    empty = crowd.street(world, video)
+    for width in widths:
+        for number in range(repeats):
+            asked = (width, 1.01 * width)
+            shown = crowd.picture(world, video, people=1, widths=asked, seed=seed + number, rendered=empty)
+            frame, true = _about(*shown[0])
+            boxes = detector(frame)
+            hits = boxes[(iou(boxes, true) > FOUND).any(1)]
+            for box in hits[:1]:
+                for name, blur in blurs.items():
+                    after = blur(frame, box[None])
+                    again = (iou(box[None], detector(after)) > FOUND).any()
+                    rows.append((name, width, detail_left(frame, after, box), bool(again)))
     return pd.DataFrame(rows, columns=["blur", "width", "detail_left", "found_again"])
 
 
-def _streets(world: MiniWorld, streets: int, count: int, seed: int) -> list[tuple[crowd.VideoPlan, np.ndarray]]:
-    """`count` times one of some empty streets, in turn."""
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)  # on a busy machine a second thread waits more than it works
-        videos = crowd.streets(world, streets, seed)
-        rendered = [world.render(video, 720, 1280, frames=[0]).numpy() for video in videos]
-    finally:
-        torch.set_num_threads(threads)
-    return [(videos[i % len(videos)], rendered[i % len(videos)]) for i in range(count)]
+def _about(
+    frame: NDArray[np.uint8], true: NDArray[np.float32], least: int = 160
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The part of a frame about its faces, with as much again on each side, and their places in it."""
+    if not len(true):
+        return frame, true
+    low, high = true[:, :2].min(0), (true[:, :2] + true[:, 2:4]).max(0)
+    room = np.maximum(least, high - low)
+    left, top = np.maximum(0, low - room).astype(int)
+    right, bottom = (high + room).astype(int)
+    return frame[top:bottom, left:right], true - np.array([left, top, 0, 0, 0], np.float32)
