@@ -85,10 +85,8 @@ def _nearest(at: float, count: int) -> int:
 
 
 def _prepared(clips: ClipDataset, i: int, at: float, width: int) -> NDArray:
-    from PIL import Image
-
-    frame = clips.frame(i, _nearest(at, len(clips.jpegs(i)))).permute(1, 2, 0).numpy()
-    return _shrunk(Image.fromarray(np.ascontiguousarray(frame)), width)
+    frames = clips.jpegs(i)
+    return _shrunk(video.decode_image(clips.clip_ids[i], frames[_nearest(at, len(frames))]), width)
 
 
 def _shrunk(image: "Image", width: int) -> NDArray:  # noqa: F821

@@ -170,7 +170,7 @@ def _wide(text: str, size: float, bold: bool) -> float:
     from matplotlib.textpath import text_to_path
 
     properties = FontProperties(size=size, weight="bold" if bold else "normal")
-    return 1.03 * text_to_path.get_text_width_height_descent(text, properties, ismath=False)[0] / 72
+    return 1.07 * text_to_path.get_text_width_height_descent(text, properties, ismath=False)[0] / 72
 
 
 def _check(pictures: Sequence[NDArray], captions: Sequence[str], where: str) -> None:
@@ -239,9 +239,10 @@ def _map(ax: "GeoAxes", group: "pd.DataFrame") -> None:
 
 def _zoom(ax: "GeoAxes") -> None:
     """Show what is drawn as points, with some of the world around it, in the axes' own proportions."""
-    drawn = np.concatenate([np.asarray(dots.get_offsets()) for dots in ax.collections if dots.get_gid() != "land"])
-    if not len(drawn):
+    places = [np.asarray(dots.get_offsets()) for dots in ax.collections if dots.get_gid() != "land"]
+    if not places:
         return
+    drawn = np.concatenate(places)
     world = np.array([ax.get_xlim(), ax.get_ylim()])  # (2, 2): along x and y, in metres
     box = ax.get_position(original=True)
     high = box.height * ax.figure.get_figheight() / (box.width * ax.figure.get_figwidth())  # over width
