@@ -154,6 +154,27 @@ def test_labels_of_neighbouring_guesses_do_not_overlap(names: list[str]) -> None
 
 
 @pytest.mark.parametrize(
+    "spots",
+    [
+        [(130, 150), (145, 140), (141, 148), (152, 140), (141, 121), (150, 165)],
+        [(152, 151), (144, 150), (138, 128), (159, 148), (125, 134), (138, 147)],
+    ],
+)
+def test_the_leader_of_a_label_passes_no_other_named_point(spots: list[tuple[int, int]]) -> None:
+    _, ax = plt.subplots(figsize=(4, 4), dpi=72)  # a pixel is a point
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    ax.figure.canvas.draw()
+    points = np.array(spots, float)
+    names = ["Jerusalem", "Cairo", "Beirut", "Amman", "Nicosia", "Aleppo"]
+    labels.place(ax, ax.transData.inverted().transform(points), names)
+    assert ax.lines
+    for line in ax.lines:
+        way = np.linspace(*ax.transData.transform(line.get_xydata()), 50)
+        for other in points[np.linalg.norm(points - way[0], axis=1) > 1]:
+            assert np.linalg.norm(way - other, axis=1).min() > 4
+
+
+@pytest.mark.parametrize(
     ("call", "says"),
     [
         (lambda: kernel_density([[np.nan, 0]]), r"place 0: \[nan, 0.0\]"),
