@@ -45,7 +45,7 @@ def place(
     back = ax.transData.inverted()
     for at, text, heavy in zip(anchors, texts, bold or [False] * len(texts), strict=True):
         weight = "bold" if heavy else "normal"
-        trial = ax.annotate(text, at, xycoords="figure pixels", fontsize=size, fontweight=weight)
+        trial = ax.annotate(text, at, xycoords="figure pixels", fontsize=size, fontweight=weight, parse_math=False)
         box = trial.get_window_extent(renderer)
         trial.remove()
         spots = _spots(at, box.width, box.height, scale)
@@ -62,7 +62,7 @@ def place(
             ax.plot(*back.transform([at, nearest]).T, color=figures.MUTED, lw=0.6, zorder=5)
         ax.text(
             *back.transform((best[0], (best[1] + best[3]) / 2)), text, fontsize=size, fontweight=weight, va="center",
-            ha="left", zorder=8, color=figures.INK, gid="label",
+            ha="left", zorder=8, color=figures.INK, gid="label", parse_math=False,
             bbox={"facecolor": "white", "alpha": 0.65, "pad": 0.6, "linewidth": 0},
         )  # fmt: skip
 

@@ -153,6 +153,12 @@ def test_labels_of_neighbouring_guesses_do_not_overlap(names: list[str]) -> None
     ]
 
 
+def test_a_name_is_only_ever_text() -> None:
+    ax = maps.world()
+    labels.place(ax, maps.project([[0, 0]]), ["$\\frac{ of $1_$"])  # as a formula it could not be read
+    ax.figure.canvas.draw()
+
+
 @pytest.mark.parametrize(
     "spots",
     [
