@@ -100,8 +100,9 @@ def examples(pictures: Sequence[NDArray], table: "pd.DataFrame", finest: str, to
     rows = table.to_dict("records")
     if total < len(rows) or any(row["finest_right"] != finest for row in rows):
         raise InputError(f"{len(rows)} clips of a class of {total}: give those that are right at {finest!r}, as drawn")
-    count = f"All {total}" if total == len(rows) else f"{len(rows)} of the {total:,}"
-    page = _Page(f"{count if total else 'No'} {'clip' if total == 1 else 'clips'} placed {_CLASSES[finest]}")
+    count = "The one clip" if total == 1 else f"All {total} clips" if total == len(rows) else None
+    count = "No clip is" if not total else count or f"{len(rows)} of the {total:,} clips"
+    page = _Page(f"{count} placed {_CLASSES[finest]}")
     if total and len(rows):
         captions = [_example(row) for row in rows]
         _check(pictures, captions, "")
@@ -239,6 +240,8 @@ def _map(ax: "GeoAxes", group: "pd.DataFrame") -> None:
 
 def _zoom(ax: "GeoAxes") -> None:
     """Show what is drawn as points, with some of the world around it, in the axes' own proportions."""
+    from matplotlib.transforms import Bbox
+
     places = [np.asarray(dots.get_offsets()) for dots in ax.collections if dots.get_gid() != "land"]
     if not places:
         return
@@ -253,6 +256,11 @@ def _zoom(ax: "GeoAxes") -> None:
         middle = np.clip((drawn.max(0) + drawn.min(0)) / 2, world[:, 0] + size / 2, world[:, 1] - size / 2)
         ax.set_xlim(middle[0] - size[0] / 2, middle[0] + size[0] / 2)
         ax.set_ylim(middle[1] - size[1] / 2, middle[1] + size[1] / 2)
+        view = Bbox.from_extents(*(middle - size / 2), *(middle + size / 2))
+        (land,) = (part for part in ax.collections if part.get_gid() == "land")
+        land.set_paths(
+            [path for path in land.get_paths() if path.get_extents().overlaps(view)]
+        )  # a file holds them all
 
 
 class _Page:

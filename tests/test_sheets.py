@@ -158,12 +158,11 @@ def test_examples_say_truth_answer_and_distance(finest: str) -> None:
 def test_a_class_without_clips_says_so(tmp_path: Path) -> None:
     fig = sheets.examples([], described("state", 0), "state", 0)
     nothing_overlaps(fig)
-    assert said(fig).startswith("No clips placed in the right state or province and the wrong city Nothing to show")
+    assert said(fig).startswith("No clip is placed in the right state or province and the wrong city Nothing to show")
     assert not fig.axes[0].images
     figures.save(fig, "fig_s7_right_state", described("state", 0), synthetic=True, folder=tmp_path)
-    assert said(sheets.examples(frames(1), described("city", 1), "city", 1)).startswith(
-        "All 1 clip placed in the right"
-    )
+    for count, words in ((1, "The one clip placed in the right city"), (3, "All 3 clips placed in the right city")):
+        assert said(sheets.examples(frames(count), described("city", count), "city", count)).startswith(words)
 
 
 def listed(places: Sequence[tuple[float, float]], probabilities: Sequence[float], clip: str = "c") -> pd.DataFrame:
