@@ -211,7 +211,7 @@ def _example(row: Mapping[str, object]) -> str:
 def _bar(page: "_Page", row: tuple, x: float, y: float, width: float) -> float:
     """One city of a list: its name, its numbers, and a bar below them. Returns where it ends."""
     colour = LEVEL_COLOURS["city"] if row.right else _ELSE
-    space = width - max(0.62, _wide(_distance(row.km), TYPE, row.right) + 0.1)
+    space = width - max(0.74, _wide(_distance(row.km), TYPE, row.right) + 0.1)
     page.line(_distance(row.km), x + width, y, TYPE, INK, row.right, "right")
     page.line(_share(row.probability), x + space, y, TYPE, INK, row.right, "right")
     space -= 0.45
