@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cityguessr import labels, maps
 from cityguessr.errors import InputError
-from cityguessr.figures import CONTINENT_COLOURS, INK, LEVEL_COLOURS, MUTED
+from cityguessr.figures import BESIDE, CONTINENT_COLOURS, INK, LEVEL_COLOURS, MUTED
 from cityguessr.measures import THRESHOLDS_KM
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -180,7 +180,7 @@ def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDA
     edges = np.append(table["from_km"], table["to_km"].iloc[-1])
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.3), layout="constrained", width_ratios=[1.15, 1])
     below = np.zeros(len(table))
-    for (name, words), colour in zip(FINEST.items(), [*LEVEL_COLOURS.values(), "#b5b5b5"], strict=True):
+    for (name, words), colour in zip(FINEST.items(), [*LEVEL_COLOURS.values(), BESIDE], strict=True):
         style = {"color": colour, "label": f"{words}: {table[name].sum():,}", "ec": "white", "lw": 0.4}
         left.bar(edges[:-1], table[name], np.diff(edges), below, align="edge", **style)
         below += table[name].to_numpy()
@@ -270,7 +270,7 @@ def _placed(cities: "pd.DataFrame") -> "pd.DataFrame":
     return placed
 
 
-def _dot(area: float, edge: str, label: str, face: str = "#bdbdbd") -> "Line2D":
+def _dot(area: float, edge: str, label: str, face: str = BESIDE) -> "Line2D":
     from matplotlib.lines import Line2D
 
     return Line2D([], [], ls="", marker="o", ms=area**0.5, mfc=face, mec=edge, mew=0.8, label=label)
