@@ -35,7 +35,7 @@ from cityguessr.progress import duration
 __all__ = ["available", "check_parameters", "execute", "find", "main", "run_all", "written_since"]
 
 KEPT_SEEDS = "0,1,2"  # of the outputs in notebooks/, for each notebook that has `seeds`
-NICKNAMES = {"ledger": "90_paper_vs_measured"}
+NICKNAMES = {"ledger": "90_paper_vs_measured", "table1": "11_explore_dataset"}
 
 
 def available() -> list[Path]:
@@ -289,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train_ahead(plan)
         if options.command == "train":
             return 0
-        done = run_all(plan, refresh=options.command == "refresh", side_by_side=not names)
+        done = run_all(plan, refresh=options.command == "refresh", side_by_side=names in (None, [], ["figures"]))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
