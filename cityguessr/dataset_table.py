@@ -8,6 +8,7 @@ from cityguessr import paper, paths, profiles
 from cityguessr.data.files import write_bytes
 from cityguessr.data.mapillary import MapillarySource
 from cityguessr.data.release import ReleaseSource
+from cityguessr.data.spread import CITYGUESSR68K, MAPILLARY
 from cityguessr.distributions import NO_SEQUENCES
 from cityguessr.table_files import Cell, Grid, Page, latex, markdown
 from cityguessr.tables import Shown
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from cityguessr.data.spread import Spread
 
-NAMES = {"msls": "Mapillary (MSLS)", "cityguessr68k": "CityGuessr68k"}
+NAMES = {"msls": MAPILLARY, "cityguessr68k": CITYGUESSR68K}
 """The two data sets in the order of the paper's columns."""
 
 LINES = {
@@ -64,8 +65,8 @@ def build(
         spreads, listed, frames: for "cityguessr68k" and "msls" the samples of each city, the source on disk (None where
             there is none) and `data.dimensions.measure` of its clips.
 
-    Columns: table, dataset, quantity, label, paper, measured (texts, without thousands separators; empty where nothing
-    was measured), profile, state (`agrees`, `differs`, `counted in MiniWorld`, `not run, because ...` or
+    Columns: table, dataset, quantity, label, paper, measured (texts, a bare number without thousands separators; empty
+    where nothing was measured), profile, state (`agrees`, `differs`, `counted in MiniWorld`, `not run, because ...` or
     `not counted: ...`).
     """
     import pandas as pd
@@ -112,7 +113,7 @@ def _measured(
     if quantity == "organised":
         clips = source.clips()
         folders = len({clip.path for clip in clips})
-        said = "Yes: a folder each" if folders == len(clips) else f"No: {len(clips)} in {folders:,} folders"
+        said = "Yes: a folder each" if folders == len(clips) else f"No: {len(clips):,} in {folders:,} folders"
         return said, ""
     found = None if frames is None else frames[frames["frames"] > 0]
     if found is None or found.empty:

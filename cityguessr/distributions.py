@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from cityguessr import maps, paper, preparation, profiles, statistics
 from cityguessr.data.mapillary import MapillarySource
 from cityguessr.data.release import ReleaseSource
-from cityguessr.data.spread import Spread, of_clips, of_sequences
+from cityguessr.data.spread import MAPILLARY, Spread, of_clips, of_sequences
 from cityguessr.errors import InputError
 from cityguessr.figures import BESIDE, CONTINENT_COLOURS, INK, LEVEL_COLOURS, MUTED
 from cityguessr.sphere import EARTH_RADIUS_KM, great_circle_km, kernel_density
@@ -90,7 +90,7 @@ def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -
     lines, drawn = [], []
     for ax, spread in zip(axes, spreads.values(), strict=True):
         if spread is None:
-            ax.set_title("Mapillary (MSLS)")
+            ax.set_title(MAPILLARY)
             _say(ax, NO_SEQUENCES)
             continue
         latlon = spread.taxonomy.latlon.numpy()
@@ -99,7 +99,7 @@ def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -
         if len(where):
             drawn.append((ax, where, number))
         hidden = spread.total - int(number.sum())
-        missing = f" ({hidden:,} of cities without a known place not drawn)" if hidden else ""
+        missing = f"\n({hidden:,} of cities without a known place not drawn)" if hidden else ""
         ax.set_title(f"{spread.name}: {spread.total:,} {spread.unit} from {spread.present('city')} cities{missing}")
         area = f"{reach(where, radius_km):.0f} million km² lie\nwithin {radius_km:,.0f} km of a sample"
         ax.text(0.49, 0.03, area, transform=ax.transAxes, ha="center", fontsize=8, gid="reach")  # the South Atlantic
@@ -290,7 +290,7 @@ def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple["Figure", "pd.D
         ax.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
         ax.text(0.36, 0.385, "even", rotation=45, rotation_mode="anchor", color=MUTED, fontsize=8)
         if spread is None:
-            ax.set_title("Mapillary (MSLS)")
+            ax.set_title(MAPILLARY)
             _say(ax, NO_SEQUENCES)
             continue
         for other in curves.keys() - {key}:

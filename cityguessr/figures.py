@@ -118,12 +118,12 @@ def save(
 
 
 def show(profile: str) -> None:
-    """Show the current figure in a notebook, labelled as `save` did; unsaved, as the profile's data is."""
+    """Show the open figures in a notebook, labelled as `save` did; one not saved, as the profile's data is."""
     import matplotlib.pyplot as plt
 
-    fig = plt.gcf()
-    if profiles.get(profile).synthetic and fig.get_gid() != "labelled":
-        _foot(fig, SYNTHETIC_LABEL)
+    for fig in map(plt.figure, plt.get_fignums()):  # a cell may draw several, or have closed them all
+        if profiles.get(profile).synthetic and fig.get_gid() != "labelled":
+            _foot(fig, SYNTHETIC_LABEL)
     plt.show()
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cityguessr import maps
 from cityguessr.errors import InputError
-from cityguessr.figures import CONTINENT_COLOURS, INK, LEVEL_COLOURS, MUTED
+from cityguessr.figures import BESIDE, CONTINENT_COLOURS, FAINT, INK, LEVEL_COLOURS, MUTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ _CLASSES = {
     "continent": "on the right continent and in the wrong country",
     "nowhere": "on the wrong continent",
 }
-_ELSE = "#9a9a9a"  # of answers that are not the true city, and of clips that are right nowhere
+_ELSE = MUTED  # of answers that are not the true city, and of clips that are right nowhere
 
 
 def quartets(
@@ -134,7 +134,7 @@ def top5(pictures: Sequence[NDArray], table: "pd.DataFrame", title: str = "The f
     picture_width, bars, map_width = 1.72, 3.05, 2.2
     for picture, group in zip(pictures, groups, strict=True):
         clip = group.iloc[0]
-        top = page.heading(f"{clip.outcome.capitalize()}: {clip.city}, {clip.country}", 0, page.y, WIDTH, "#c8c8c8")
+        top = page.heading(f"{clip.outcome.capitalize()}: {clip.city}, {clip.country}", 0, page.y, WIDTH, BESIDE)
         page.picture(picture, 0, top, picture_width, picture_width * ratio)
         end, left = top - 0.02, picture_width + 0.13
         for row in group.itertuples():
@@ -219,7 +219,7 @@ def _bar(page: "_Page", row: tuple, x: float, y: float, width: float) -> float:
         page.line(text, x, y, TYPE, INK, row.right)
         y += TYPE * _LINE
     y += 0.015
-    page.box(x, y, width, 0.055, "#efefef")
+    page.box(x, y, width, 0.055, FAINT)
     page.box(x, y, width * row.probability, 0.055, colour)
     return y + 0.055 + 0.04
 
@@ -228,7 +228,7 @@ def _map(ax: "GeoAxes", group: "pd.DataFrame") -> None:
     """The part of the world that holds the answers and the clip: dots as large as they are likely, and a ring."""
     maps.world(ax)
     answers = group[np.isfinite(group[["latitude", "longitude"]]).all(axis=1)].sort_values("probability")[::-1]
-    colours = [LEVEL_COLOURS["city"] if right else "#555555" for right in answers["right"]]
+    colours = [LEVEL_COLOURS["city"] if right else _ELSE for right in answers["right"]]
     if len(answers):
         sizes = 7 + 90 * answers["probability"].to_numpy()
         maps.points(ax, answers[["latitude", "longitude"]], sizes=sizes, colours=colours, linewidths=0.3)

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,10 +42,10 @@ def real_sized() -> Spread:
     return Spread("CityGuessr68k", "clips", TREE, counts, synthetic=False)
 
 
-def sequences(long: dict[str, int] | None = None) -> Spread:
+def sequences(long: dict[str, int] | None = None, synthetic: bool = False) -> Spread:
     """Mapillary's 30 cities with one to thirty times ten sequences, or some of its cities."""
     long = long or {folder: 10 * k for k, folder in enumerate(cities(), start=1)}
-    return spread.of_sequences(SimpleNamespace(counts=SimpleNamespace(long=long), synthetic=False))
+    return spread.of_sequences(SimpleNamespace(counts=SimpleNamespace(long=long), synthetic=synthetic))
 
 
 def both() -> dict[str, Spread | None]:
@@ -81,6 +82,8 @@ def test_mapillary_is_counted_in_all_its_cities_not_in_the_shared_ones() -> None
     assert where["Banglore"] == 10 * (list(cities()).index("bengaluru") + 1)
     part = sequences({"paris": 3, "goa": 0, "sf": 4, "atlantis": 9})  # no sequence of 15 frames, and no known city
     assert (list(part.taxonomy.folders), part.total) == (["Paris", "San_Francisco"], 7)
+    with pytest.raises(InputError, match="no known city has a sequence of 15 frames"):
+        sequences({"paris": 0, "atlantis": 9})
 
 
 def test_a_release_is_counted_from_its_lists_alone(tmp_path: Path) -> None:
@@ -90,6 +93,26 @@ def test_a_release_is_counted_from_its_lists_alone(tmp_path: Path) -> None:
     assert found.cities.tolist() == [4, 4, 4]
     assert found.counts["country"].tolist() == [4, 8]
     assert dimensions.measure(release.clips())["frames"].tolist() == [0] * 12
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_no_title_gives_a_synthetic_data_set_a_real_one_s_name(synthetic: bool) -> None:
+    """Nor does a longer title leave the page."""
+    half = torch.arange(166).repeat_interleave(torch.tensor(real_sized().cities // 2))
+    clips = SimpleNamespace(taxonomy=TREE, synthetic=synthetic, split=lambda _: SimpleNamespace(labels={"city": half}))
+    pair = {"cityguessr68k": spread.of_clips(clips), "msls": sequences(synthetic=synthetic)}
+    figs = [draw(pair)[0] for draw in (distributions.density_maps, distributions.lorenz_curves)]
+    figs += [draw(pair["cityguessr68k"])[0] for draw in (distributions.bars, distributions.histograms)]
+    for fig in figs:
+        fig.canvas.draw()
+        titles = [
+            text for text in fig.findobj(Text) if re.match(r"(MiniWorld for )?(CityGuessr|Mapil)", text.get_text())
+        ]
+        assert titles
+        for title in titles:
+            assert title.get_text().startswith("MiniWorld for ") == synthetic
+            assert title.get_window_extent().x1 <= fig.bbox.x1
+        plt.close(fig)
 
 
 @pytest.mark.parametrize("counts", [np.ones(3), np.zeros(166), -np.ones(166)])

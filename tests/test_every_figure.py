@@ -80,7 +80,8 @@ def test_the_numbers_of_a_kept_figure_can_be_read(picture: Path) -> None:
     path = picture.with_suffix(".csv")
     assert path.is_file(), f"{picture.stem} has no CSV: give figures.save what it shows"
     frame = pd.read_csv(path)
-    assert len(frame), f"{path.name} has no row"
+    may_be_empty = re.match(r"fig_s(6|7|8|9|10)_", picture.stem)  # of answers of one kind, and there may be none
+    assert len(frame) or may_be_empty, f"{path.name} has no row"
     assert not [name for name in frame if name.startswith("Unnamed")], f"{path.name} has a column without a name"
     assert frame.notna().any(axis=1).all(), f"{path.name} has an empty row"
 

@@ -110,6 +110,16 @@ def test_what_a_notebook_shows_says_that_it_is_synthetic(
     assert [text.get_text() for text in fig.texts if text.get_gid() == "foot"] == labels
 
 
+def test_every_open_figure_is_labelled_and_none_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plt, "show", lambda: None)
+    plt.close("all")
+    figures.show("mini")
+    assert plt.get_fignums() == []
+    both = [_figure(), _figure()]
+    figures.show("mini")
+    assert [fig.texts[-1].get_text() for fig in both] == ["MiniWorld: synthetic data"] * 2
+
+
 def test_what_was_saved_as_no_data_is_not_shown_as_synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fig. 5 shows a model and none of MiniWorld."""
     monkeypatch.setattr(plt, "show", lambda: None)

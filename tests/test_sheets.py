@@ -151,7 +151,7 @@ def test_examples_say_truth_answer_and_distance(finest: str) -> None:
         assert letters(part) in letters(words)
     assert (finest == "state") == ("bothinKerala" in letters(words))
     assert (finest == "nowhere") == ("notSouthAmerica" in letters(words))
-    colour = figures.LEVEL_COLOURS.get(finest, "#9a9a9a").lower()
+    colour = figures.LEVEL_COLOURS.get(finest, figures.MUTED).lower()
     assert {mpl.colors.to_hex(patch.get_facecolor()) for patch in fig.axes[0].patches} == {colour}
 
 
@@ -185,8 +185,8 @@ def test_bars_are_the_probabilities_and_the_truth_is_in_colour() -> None:
     table = pd.concat([listed(NEAR, SHARES, "a"), listed(FAR, SHARES, "b")])
     fig = sheets.top5(frames(2), table)
     nothing_overlaps(fig)
-    track, *_ = (p for p in fig.axes[0].patches if mpl.colors.to_hex(p.get_facecolor()) == "#efefef")
-    colours = {"#9a9a9a": [0.6, 0.1, 0.004, 0.0], figures.LEVEL_COLOURS["city"].lower(): [0.25]}
+    track, *_ = (p for p in fig.axes[0].patches if mpl.colors.to_hex(p.get_facecolor()) == figures.FAINT)
+    colours = {figures.MUTED: [0.6, 0.1, 0.004, 0.0], figures.LEVEL_COLOURS["city"].lower(): [0.25]}
     for colour, shares in colours.items():
         bars: list[Rectangle] = [p for p in fig.axes[0].patches if mpl.colors.to_hex(p.get_facecolor()) == colour]
         np.testing.assert_allclose([bar.get_width() / track.get_width() for bar in bars], shares * 2)

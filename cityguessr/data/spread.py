@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from cityguessr.data.sources import ClipRef
 
 
+CITYGUESSR68K, MAPILLARY = "CityGuessr68k", "Mapillary (MSLS)"
+"""What the two data sets are called in a title."""
+
+STAND_INS = {CITYGUESSR68K: "MiniWorld for CityGuessr68k", MAPILLARY: "MiniWorld for Mapillary"}
+"""What stands in their place in a synthetic world: no title says that it shows the real ones."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Spread:
     """The samples of a data set, by city.
@@ -61,24 +68,33 @@ class Spread:
         return int((self.counts[level] > 0).sum())
 
 
-def of_clips(clips: "PreparedClips", name: str = "CityGuessr68k") -> Spread:
+def of_clips(clips: "PreparedClips") -> Spread:
     """The prepared clips of both splits, counted in their index."""
     cities = np.concatenate([clips.split(split).labels["city"].numpy() for split in SPLITS])
-    return Spread(name, "clips", clips.taxonomy, _count(cities, clips.taxonomy), clips.synthetic)
+    return _of_cities(cities, clips.taxonomy, clips.synthetic)
 
 
-def of_listed(clips: "Iterable[ClipRef]", taxonomy: Taxonomy, synthetic: bool, name: str = "CityGuessr68k") -> Spread:
+def of_listed(clips: "Iterable[ClipRef]", taxonomy: Taxonomy, synthetic: bool) -> Spread:
     """The clips that a source lists, such as a release's label files; their frames need not be there."""
-    return Spread(name, "clips", taxonomy, _count([clip.labels[0] for clip in clips], taxonomy), synthetic)
+    return _of_cities([clip.labels[0] for clip in clips], taxonomy, synthetic)
 
 
-def of_sequences(sequences: "MapillarySource", name: str = "Mapillary (MSLS)") -> Spread:
+def of_sequences(sequences: "MapillarySource") -> Spread:
     """Mapillary's sequences of 15 frames or more in all of its cities, CityGuessr68k's or not (paper, Table 1)."""
     rows, tree = mapillary.cities(), mapillary.tree()
     long = {rows[folder]["city"]: n for folder, n in sequences.counts.long.items() if n and folder in rows}
+    if not long:
+        raise InputError("Mapillary: no known city has a sequence of 15 frames or more; check the folder (msls_root)")
     part = tree.subset(long)
-    return Spread(name, "sequences", part, np.array([long[city] for city in part.folders]), sequences.synthetic)
+    counts = np.array([long[city] for city in part.folders])
+    return Spread(_named(MAPILLARY, sequences.synthetic), "sequences", part, counts, sequences.synthetic)
 
 
-def _count(cities: ArrayLike, taxonomy: Taxonomy) -> NDArray:
-    return np.bincount(np.asarray(cities, dtype=np.int64), minlength=taxonomy.size("city"))
+def _of_cities(cities: ArrayLike, taxonomy: Taxonomy, synthetic: bool) -> Spread:
+    """Clips by the ids of their cities, one a clip."""
+    counts = np.bincount(np.asarray(cities, dtype=np.int64), minlength=taxonomy.size("city"))
+    return Spread(_named(CITYGUESSR68K, synthetic), "clips", taxonomy, counts, synthetic)
+
+
+def _named(name: str, synthetic: bool) -> str:
+    return STAND_INS[name] if synthetic else name
