@@ -17,7 +17,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-CONDA_NAMES = {"pytorch": "torch", "py-opencv": "opencv-python-headless"}  # where conda-forge's name is not the package's own, but for - and _
+# Where conda-forge's name is not the package's own, but for - and _
+CONDA_NAMES = {"pytorch": "torch", "py-opencv": "opencv-python-headless"}
 
 
 def declared() -> dict[str, Requirement]:
