@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from cityguessr import threads
 from cityguessr.baselines import ISNs, build
 from cityguessr.model import ModelConfig
 from cityguessr.profiles import Profile
@@ -53,9 +54,7 @@ def steps_per_second(
         configs: a name -> a system's configuration; its pretrained weights are not needed, nor read.
         profile: gives the batch size and the threads.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(profile.threads or before)
-    try:
+    with threads.limited(profile.threads):
         steps = {name: _Step(config, taxonomy, profile.batch_size, device) for name, config in configs.items()}
         seconds: dict[str, list[float]] = {name: [] for name in steps}
         for number in range(rounds + 2):
@@ -64,8 +63,6 @@ def steps_per_second(
                 step()
                 if number >= 2:  # the first steps set buffers up
                     seconds[name].append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(before)
     return {name: 1 / statistics.median(times) for name, times in seconds.items()}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cityguessr import profiles, video
+from cityguessr import profiles, threads, video
 from cityguessr.data.clips import ClipDataset
 from cityguessr.data.sources import SPLITS
 from cityguessr.errors import InputError
@@ -126,15 +126,10 @@ def _rendered(
         # A world of another seed has clips of the same names, and other places.
         if clips.video_ids[i] == plan.video_id and (track is None or _lies_on(track, plan.gps[numbers])):
             wanted.append((plan.city, plan.video_id, int(numbers[_nearest(at, len(numbers))]), i, plan))
-    found, threads = {}, torch.get_num_threads()
-    torch.set_num_threads(
-        1
-    )  # tiles are small: further threads gain nothing, and on a busy machine wait for one another
-    try:
+    found = {}
+    with threads.limited(1):
         for _, _, frame, i, plan in sorted(wanted, key=lambda line: line[:4]):
             found[i] = world.render(plan, height, width, frames=[frame], samples=_RAYS)[0].numpy()
-    finally:
-        torch.set_num_threads(threads)
     return found
 
 

@@ -87,8 +87,8 @@ def training_curves(logs: Mapping[str, "pd.DataFrame"]) -> "Figure":
     right.set(
         title="Accuracy on the validation split", xlabel="epoch", ylabel="accuracy (%), codependent", ylim=(0, 100)
     )
-    for ax, corner in ((left, "upper right"), (right, "upper left")):
-        ax.legend(handles=ax.lines[: len(ax.lines) // len(logs)], loc=corner, ncols=2)  # the first run's lines
+    for ax, corner, columns in ((left, "upper right", 1), (right, "upper left", 2)):
+        ax.legend(handles=ax.lines[: len(ax.lines) // len(logs)], loc=corner, ncols=columns)  # the first run's lines
         ax.xaxis.get_major_locator().set_params(integer=True)
     return fig
 

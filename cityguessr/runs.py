@@ -1,13 +1,12 @@
 """Trained runs on disk: train unless this exact run is there already, and say where every number comes from."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from cityguessr import paths
+from cityguessr import paths, threads
 from cityguessr.backbones import weights_version
 from cityguessr.baselines import build
 from cityguessr.data.clips import ClipDataset, PreparedClips
@@ -252,7 +251,7 @@ def _train(todo: Plan, allow_downloads: bool, device: str, report: Callable[[str
     _write_json(folder / "config.json", todo.identity)
     write_bytes(folder / "taxonomy.csv", clips.taxonomy.csv().encode())
     val = clips.split("val", todo.config.split)
-    with _threads(todo.profile.threads):
+    with threads.limited(todo.profile.threads):
         trained = train(
             todo.config,
             clips.taxonomy,
@@ -291,17 +290,6 @@ def _train(todo: Plan, allow_downloads: bool, device: str, report: Callable[[str
     }
     _write_json(folder / "provenance.json", record | circumstances())  # last: its presence says that the run is whole
     report(f"trained in {seconds:.0f} s: {os.path.relpath(folder, paths.root())}")
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """So many threads of the processor for torch, and afterwards as many as before; None changes nothing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _places(clips: ClipDataset) -> np.ndarray:

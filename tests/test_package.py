@@ -22,7 +22,7 @@ HEAVY = (
 
 # DESIGN: a room imports only from floors below it.
 FLOORS = (
-    {"errors", "paths", "progress"},
+    {"errors", "paths", "progress", "threads"},
     {"taxonomy", "sphere", "parameters", "statistics"},
     {"profiles", "paper", "video", "data"},
     {"backbones", "losses", "hierarchy", "measures", "model", "baselines", "released"},

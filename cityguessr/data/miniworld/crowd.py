@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cityguessr import threads
 from cityguessr.data.faces import BOX, iou
 from cityguessr.data.files import make_folder, read_json, read_rows, write_bytes
 from cityguessr.data.miniworld import layout, pedestrian
@@ -54,12 +55,8 @@ def street(
     world: MiniWorld, video: VideoPlan, frames: Sequence[int] = (0,), height: int = 720, width: int = 1280
 ) -> NDArray[np.uint8]:
     """Frames of a video without pedestrians, uint8 (len(frames), height, width, 3)."""
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)  # on a busy machine a second thread waits more than it works
+    with threads.limited(1):
         return world.render(video, height, width, frames=list(frames)).numpy()
-    finally:
-        torch.set_num_threads(threads)
 
 
 def picture(

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import torch
 
-from cityguessr import paths
+from cityguessr import paths, threads
 from cityguessr.data.miniworld.plan import VideoPlan
 from cityguessr.errors import InputError
 from cityguessr.progress import track
@@ -106,17 +106,13 @@ def _in_turn(
     world: World, root: Path, write_video: WriteVideo, groups: Sequence[list[str]], device: str
 ) -> Iterator[str]:
     """Write group after group in this process; yield the id of each video."""
-    threads = torch.get_num_threads()
     videos = {video.video_id: video for video in world.videos}
-    try:
-        torch.set_num_threads(1)  # the pictures are small: a second thread would wait more than it works
+    with threads.limited(1):  # the pictures are small
         for group in groups:
             for video_id in group:
                 write_video(world, videos[video_id], root, device)
                 replace_text(root / PROGRESS / video_id, "done")
                 yield video_id
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _in_parallel(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cityguessr import threads
 from cityguessr.data.miniworld import atlas, effects, layout, noise, plan, street
 from cityguessr.data.miniworld.plan import Clip, VideoPlan
 from cityguessr.errors import InputError
@@ -209,12 +210,8 @@ class MiniWorld:
         with self._lock:
             if key in self._pages:
                 return self._pages[key]
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # tiles are thousands of small arrays: more threads only wait for one another
-        try:
+        with threads.limited(1):  # tiles are thousands of small arrays
             page = atlas.bake(self.effects.style(city), size, device)
-        finally:
-            torch.set_num_threads(threads)
         with self._lock:
             while len(self._pages) >= 2:
                 self._pages.pop(next(iter(self._pages)))
