@@ -36,6 +36,7 @@ paper: env
 test: env
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-cache
 	@$(RUN) train
 	@CITYGUESSR_STARTED=$(START) CITYGUESSR_FIGURES=$(TEST_FIGURES) .venv/bin/python -m pytest $(PYTEST_FLAGS) --nbval-lax --nbval-current-env tests notebooks
 

@@ -1,6 +1,7 @@
 """CityGuessr: city-level video geo-localization on a global scale (ECCV 2024), as an importable core.
 
-The names below are loaded when they are first used, so that `import cityguessr` itself costs nothing.
+The files beside this one are the paper's method; each folder is another trade, and its first line says which. The names
+below are loaded when they are first used, so that `import cityguessr` itself costs nothing.
 """
 
 import importlib
@@ -9,15 +10,24 @@ from typing import Any
 _HOME = {
     "LEVELS": "taxonomy",
     "Taxonomy": "taxonomy",
-    "InputError": "errors",
-    "ModelConfig": "model",
+    "InputError": "base.errors",
+    "ModelConfig": "config",
     "CityGuessr": "model",
-    "load_released_checkpoint": "released",
+    "load_released_checkpoint": "checkpoint",
+}
+_MODULES = {
+    "runs": "training.runs",
+    "experiments": "training.experiments",
+    "profiles": "training.profiles",
+    "video": "data.video",
+    "statistics": "measures.inequality",
 }
 __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'cityguessr' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"cityguessr.{_HOME[name]}"), name)
+    if name in _HOME:
+        return getattr(importlib.import_module(f"cityguessr.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"cityguessr.{_MODULES[name]}")
+    raise AttributeError(f"module 'cityguessr' has no attribute {name!r}")

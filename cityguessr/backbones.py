@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cityguessr.errors import InputError, MissingWeights
-from cityguessr.paths import data
+from cityguessr.base.errors import InputError, MissingWeights
+from cityguessr.base.paths import data
 
 
 class VideoMAE(nn.Module):

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cityguessr import hierarchy, video
-from cityguessr.errors import InputError
+from cityguessr import hierarchy
+from cityguessr.base.errors import InputError
+from cityguessr.data import video
 from cityguessr.model import CityGuessr
-from cityguessr.runs import Run
 from cityguessr.taxonomy import LEVELS, Taxonomy
+from cityguessr.training.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,7 @@ class Guess:
         Args:
             truth: latitude and longitude in degrees of where the video was filmed, if that is known.
         """
-        from cityguessr import maps
+        from cityguessr.figures import maps
 
         placed = self.taxonomy.latlon[self.ids["city"]].isfinite().all(dim=1)
         if not placed.any():

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from cityguessr.errors import InputError
+from cityguessr.base.errors import InputError
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 MODES = ("none", "independent", "codependent")

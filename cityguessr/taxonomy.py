@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cityguessr.errors import InputError
+from cityguessr.base.errors import InputError
 
 LEVELS = ("city", "state", "country", "continent")
 
@@ -43,7 +43,7 @@ class Taxonomy:
     @classmethod
     def cityguessr68k(cls) -> "Taxonomy":
         """The 166 cities, 157 states, 91 countries and 6 continents of the paper, ids as in the released mapping."""
-        with resources.as_file(resources.files("cityguessr.data") / "resources" / "taxonomy.csv") as path:
+        with resources.as_file(resources.files("cityguessr") / "taxonomy.csv") as path:
             return cls.from_csv(path)
 
     @classmethod
@@ -235,5 +235,5 @@ def _read_rows(path: Path, required: set[str]) -> list[tuple[int, dict[str, str]
 
 
 def _builtin_rows() -> list[dict[str, str]]:
-    with resources.as_file(resources.files("cityguessr.data") / "resources" / "taxonomy.csv") as path:
+    with resources.as_file(resources.files("cityguessr") / "taxonomy.csv") as path:
         return [row for _, row in _read_rows(path, required={"city"})]

@@ -12,8 +12,6 @@ import torch
 for name in (
     "torchvision",
     "transformers",
-    "datasets",
-    "accelerate",
     "cartopy.crs",
     "seaborn",
     "papermill",

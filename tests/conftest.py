@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cityguessr import notebooks, paths
+from cityguessr.base import paths
+from cityguessr.notebooks import runner
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -15,8 +16,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         runs = [path for path in paths.runs().rglob("config.json") if path.stat().st_mtime >= start]
         figures = os.path.relpath(paths.figures(), paths.root())
         terminalreporter.write_line(
-            f"wrote {len(notebooks.written_since(start))} files under {figures}/ and {len(runs)} runs under runs/, "
-            f"in {notebooks.duration(time.time() - start)} with the environment"
+            f"wrote {len(runner.written_since(start))} files under {figures}/ and {len(runs)} runs under runs/, "
+            f"in {runner.duration(time.time() - start)} with the environment"
         )
 
 

@@ -1,1 +1,1 @@
-"""The parts that read or write one thing on disk: releases, prepared clips, MiniWorld, scenes, text."""
+"""Clips on disk: readers of each source's layout, and the prepared format that training reads."""

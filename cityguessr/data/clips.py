@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cityguessr.data.scenes import SCENES
+from cityguessr.base.errors import InputError
 from cityguessr.data.shards import read_shard
 from cityguessr.data.sources import SPLITS
 from cityguessr.data.splits import by_video
-from cityguessr.errors import InputError
+from cityguessr.scenes import SCENES
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 FORMAT = 1

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cityguessr.base.errors import InputError
 from cityguessr.data.sources import ClipRef
-from cityguessr.errors import InputError
-from cityguessr.video import frame_files, video_info
+from cityguessr.data.video import frame_files, video_info
 
 if TYPE_CHECKING:
     import pandas as pd

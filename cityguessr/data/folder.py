@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cityguessr.data.files import read_rows
-from cityguessr.data.release import check_place
+from cityguessr.base.errors import InputError
+from cityguessr.base.files import read_rows
+from cityguessr.data.cityguessr68k import check_place
 from cityguessr.data.sources import SPLITS, ClipRef
-from cityguessr.errors import InputError
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cityguessr.data.files import read_json, read_rows
-from cityguessr.data.release import check_place
-from cityguessr.data.scenes import check_level
+from cityguessr.base.errors import InputError
+from cityguessr.base.files import read_json, read_rows
+from cityguessr.base.progress import track
+from cityguessr.data.cityguessr68k import check_place
 from cityguessr.data.sources import ClipRef
-from cityguessr.errors import InputError
-from cityguessr.progress import track
-from cityguessr.statistics import gini, hoover
+from cityguessr.measures.inequality import gini, hoover
+from cityguessr.scenes import check_level
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def cities() -> dict[str, dict[str, str]]:
 
     The columns of the tree are those of `Taxonomy.to_csv`; `city` is the release's own spelling (bengaluru: Banglore).
     """
-    table = resources.files("cityguessr.data") / "resources" / CITIES_TABLE
+    table = resources.files("cityguessr.data") / CITIES_TABLE
     with table.open(encoding="utf-8", newline="") as file:
         return {row["folder"]: row for row in csv.DictReader(file)}
 
 
 def tree() -> Taxonomy:
     """The tree of all 30 cities: 29 states, 24 countries, 6 continents (paper, Table 1)."""
-    with resources.as_file(resources.files("cityguessr.data") / "resources" / CITIES_TABLE) as path:
+    with resources.as_file(resources.files("cityguessr.data") / CITIES_TABLE) as path:
         return Taxonomy.from_csv(path)
 
 

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from cityguessr import video
+from cityguessr.base.errors import InputError
+from cityguessr.base.files import PARTIAL, make_folder, write_atomically, write_bytes
+from cityguessr.base.progress import track
+from cityguessr.data import video
 from cityguessr.data.clips import FORMAT, INDEX, META, REJECTED, TAXONOMY, TEXT, PreparedClips
-from cityguessr.data.files import PARTIAL, make_folder, write_atomically, write_bytes
-from cityguessr.data.scenes import SCENES, check_level
 from cityguessr.data.shards import JPEG_QUALITY, SceneLabeller, Shard, ShardJob, read_shard, write_shard
 from cityguessr.data.sources import SPLITS, ClipRef, Source
-from cityguessr.errors import InputError
-from cityguessr.progress import track
+from cityguessr.scenes import SCENES, check_level
 from cityguessr.taxonomy import LEVELS
 
 PLAN = "plan.json"

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cityguessr import video
-from cityguessr.data.files import write_atomically
-from cityguessr.data.scenes import SCENES
+from cityguessr.base.errors import InputError
+from cityguessr.base.files import write_atomically
+from cityguessr.data import video
 from cityguessr.data.sources import ClipRef
-from cityguessr.errors import InputError
+from cityguessr.scenes import SCENES
 
 if TYPE_CHECKING:
     import pyarrow as pa

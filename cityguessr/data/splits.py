@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cityguessr.errors import InputError
+from cityguessr.base.errors import InputError
 
 HELD_OUT = 0.2  # share of a city's clips, as in the paper's 80:20
 

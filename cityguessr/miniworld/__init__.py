@@ -1,0 +1,24 @@
+"""MiniWorld: a procedural world of street videos on the real tree of 166 cities, the data set that is always there.
+
+world = MiniWorld(MiniWorldConfig.mini())
+frames = world.render(world.videos[0], 270, 480)      # uint8 (T, 270, 480, 3)
+write(world, paths.data() / "miniworld")              # H.264 videos, and the release compiled from them
+write_mapillary(MapillaryConfig.mini(), paths.data() / "miniworld-mapillary")     # an MSLS tree of the same cities
+"""
+
+from cityguessr.miniworld.plan import Clip, VideoPlan
+from cityguessr.miniworld.world import MiniWorld, MiniWorldConfig
+from cityguessr.miniworld.write.cityguessr68k import write_cityguessr68k
+from cityguessr.miniworld.write.mapillary import write_mapillary
+from cityguessr.miniworld.write.sequences import MapillaryConfig, MapillaryWorld
+
+__all__ = [
+    "Clip",
+    "MapillaryConfig",
+    "MapillaryWorld",
+    "MiniWorld",
+    "MiniWorldConfig",
+    "VideoPlan",
+    "write_cityguessr68k",
+    "write_mapillary",
+]

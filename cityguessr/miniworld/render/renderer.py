@@ -1,0 +1,89 @@
+"""The renderer: a closed-form ray caster for a straight street, batched over pixels and frames in plain tensor ops.
+
+Street coordinates in metres: x to the right of the middle of the road, y up, s along the street. A pixel's ray is
+scaled to advance one metre of s per unit of t, so t is depth. Whatever a ray can meet lies in a plane of constant x,
+y or s, hence every surface is one division away; tables by plot say what stands there, and the texture page of the
+city gives its colours, filtered by the footprint of the pixel (see `canvas.ripmap`). Masks are float tensors and
+choices are sums, because a select costs an order of magnitude more than a multiply-add here.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cityguessr.miniworld.plan import VideoPlan
+from cityguessr.miniworld.render.cutouts import landmark, things, traffic
+from cityguessr.miniworld.render.layout import Layout
+from cityguessr.miniworld.render.sky import sky
+from cityguessr.miniworld.render.surfaces import surfaces
+from cityguessr.miniworld.render.view import Rays, View
+from cityguessr.miniworld.style import Style
+from cityguessr.miniworld.tiles.atlas import Atlas
+
+_BLOCK = 98_304  # rays at a time: 400 kilobytes a tensor, so that the working set stays near the processor
+
+
+def render(
+    plan: VideoPlan,
+    style: Style,
+    layout: Layout,
+    textures: Atlas,
+    frames: Tensor,
+    height: int,
+    width: int,
+    samples: int,
+) -> Tensor:
+    """Pictures of some frames of a plan: uint8 (len(frames), height, width, 3), sRGB-like.
+
+    Args:
+        layout, textures: of this plan and its city, on the device that renders.
+        frames: LongTensor of frame numbers of the video.
+        samples: rays a pixel along each side (2 gives four rays a pixel).
+    """
+    view = View(plan, style, layout, textures, frames, width * samples)
+    high, wide = height * samples, width * samples
+    device = textures.page.device
+    focal = wide / 2 / math.tan(math.radians(plan.fov / 2))
+    px = ((torch.arange(wide, device=device) + 0.5 - wide / 2) / focal).expand(high, wide)
+    py = ((high / 2 - 0.5 - torch.arange(high, device=device)) / focal)[:, None].expand(high, wide)
+    out = torch.empty(len(frames), height, width, 3, dtype=torch.uint8, device=device)
+    rows = max(samples, min(high, _BLOCK // wide // samples * samples))
+    step = max(1, _BLOCK // (rows * wide))
+    for first in range(0, len(frames), step):
+        part = slice(first, min(first + step, len(frames)))
+        for top in range(0, high, rows):
+            band = slice(top, min(top + rows, high))
+            color = _shade(view, part, px[band].reshape(1, -1), py[band].reshape(1, -1))  # (3, frames, rays)
+            color = color.view(-1, 1, band.stop - band.start, wide)
+            if samples > 1:
+                color = F.avg_pool2d(color, samples)
+            color = color.view(3, part.stop - part.start, -1, width).permute(1, 2, 3, 0)
+            out[part, top // samples : band.stop // samples] = (color * 255 + 0.5).to(torch.uint8)
+    return out
+
+
+def _shade(view: View, part: slice, px: Tensor, py: Tensor) -> Tensor:
+    """Colours in [0, 1] of every ray: (3, frames, rays)."""
+    cam = {k: v[part] for k, v in view.camera.items()}
+    roll, pitch, yaw = cam["roll"], cam["pitch"], cam["yaw"]
+    x1, y1 = px * torch.cos(roll) - py * torch.sin(roll), px * torch.sin(roll) + py * torch.cos(roll)
+    y2, z2 = y1 * torch.cos(pitch) + torch.sin(pitch), torch.cos(pitch) - y1 * torch.sin(pitch)
+    x3, z3 = x1 * torch.cos(yaw) + z2 * torch.sin(yaw), z2 * torch.cos(yaw) - x1 * torch.sin(yaw)
+    dx, dy = x3 / z3, y2 / z3
+    # The last one: metres of way per unit of t.
+    ray = Rays(dx, dy, (dx > 0).float(), dx.abs().clamp(min=1e-4), torch.sqrt(1 + dx * dx + dy * dy))
+    color, depth, open_sky = surfaces(view, ray, cam, part)
+    sky(view, color, ray, open_sky, part)
+    landmark(view, color, depth, ray, cam, part)
+    things(view, color, depth, ray, cam, px[0], py[0])
+    traffic(view, color, depth, ray, cam, part)
+    return _expose(view, color, px, py)
+
+
+def _expose(view: View, color: Tensor, px: Tensor, py: Tensor) -> Tensor:
+    """Exposure, a soft shoulder for the highlights, a little vignetting, gamma."""
+    auto = 1.40 + 0.45 * view.light.night
+    color = color * (view.plan.exposure * auto * (1 - 0.12 * (px * px + py * py)))
+    return (color * (1 + color * 0.16) / (1 + color * 0.55)).clamp_(0, 1).sqrt_()

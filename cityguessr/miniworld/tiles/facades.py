@@ -1,0 +1,295 @@
+"""What stands along the street: fronts of buildings, drawn from a city's style as texture tiles.
+
+Every wall tile shows the width of a plot and 16 metres of height: the lowest 4 are the ground floor, the rest are
+upper storeys that a taller building repeats.
+"""
+
+from torch import Tensor
+
+from cityguessr.miniworld import noise
+from cityguessr.miniworld.style import Style
+from cityguessr.miniworld.tiles.canvas import Canvas, Color, mix, oklch, scale
+
+GROUND, TOP = 4.0, 16.0
+
+
+def pick(seed: int, *what: object) -> float:
+    """One uniform number in [0, 1) for a named use."""
+    return noise.key(seed, *what) / 2**32
+
+
+def wall_color(style: Style, seed: int) -> Color:
+    """A wall of the city's palette: its hue and value, spread by as much as the city's fronts differ."""
+    spread = style.u("wall_spread", 0.02, 0.10)
+    hue = style.u("wall_hue", 0.02, 0.30) + spread * 1.2 * (pick(seed, "hue") - 0.5)
+    if style.traits["wall_hue"] > 1.1:  # a few cities are painted in cool colours
+        hue += 0.35
+    light = style.u("wall_light", 0.50, 0.90) + spread * 1.6 * (pick(seed, "light") - 0.5)
+    return oklch(light, style.u("wall_chroma", 0.01, 0.11) * (0.6 + 0.8 * pick(seed, "chroma")), hue)
+
+
+def trim_color(style: Style) -> Color:
+    """The colour of frames, bands and cornices."""
+    light = style.u("trim", 0.30, 0.97)
+    return oklch(light, 0.03, style.u("wall_hue", 0.05, 0.25))
+
+
+def roof_color(style: Style, seed: int) -> Color:
+    """Tiles, slate or sheet metal."""
+    hue = style.u("roof_hue", 0.02, 0.16) if style.traits["roof_hue"] < 0.8 else 0.65
+    return oklch(style.u("roof_light", 0.35, 0.62) + 0.06 * (pick(seed, "roof") - 0.5), 0.07, hue)
+
+
+def accent_color(style: Style, seed: int) -> Color:
+    """Awnings, doors and signs: vivid, near the city's accent hue."""
+    return oklch(0.45 + 0.3 * pick(seed, "a"), 0.13, style.u("accent") + 0.25 * (pick(seed, "b") - 0.5))
+
+
+def _texture(c: Canvas, style: Style, color: Color, seed: int) -> None:
+    """The grain of the wall's material."""
+    joint = scale(color, 0.62)
+    material = style.pick("material", ("stucco", "brick", "stone", "panel", "siding", "tile"))
+    if material == "brick":
+        c.paint(c.stripes_up(0.25, 0, 0.06), joint, opacity=0.7)
+        c.paint(c.stripes_across(0.5, 0, 0.06), joint, opacity=0.35)
+    elif material == "stone":
+        c.paint(c.stripes_up(0.6, 0, 0.07), joint, opacity=0.8)
+        c.paint(c.stripes_across(1.2, 0, 0.07), joint, opacity=0.5)
+    elif material == "panel":
+        c.paint(c.stripes_up(3.0, 0, 0.12), joint, opacity=0.9)
+        c.paint(c.stripes_across(c.width / 3, 0, 0.10), joint, opacity=0.9)
+    elif material == "siding":
+        c.paint(c.stripes_up(0.3, 0, 0.10), joint, opacity=0.6)
+    elif material == "tile":
+        c.paint(c.stripes_up(0.4, 0, 0.05), scale(color, 1.4), opacity=0.6)
+        c.paint(c.stripes_across(0.4, 0, 0.05), scale(color, 1.4), opacity=0.6)
+    c.shade(0.86 + 0.28 * c.grain(noise.key(seed, "grain"), 6))
+
+
+def _windows(
+    c: Canvas,
+    seed: int,
+    *,
+    columns: int,
+    floors: tuple[float, float, int],
+    size: tuple[float, float],
+    frame: Color,
+    glass: Color,
+    arches: bool = False,
+    lit: float = 0.4,
+) -> tuple[Tensor, float, float]:
+    """Rows of windows: floors = (bottom, top, how many), size = share of a cell. Returns cell coordinates' masks."""
+    bottom, top, count = floors
+    cell_w, cell_h = c.width / columns, (top - bottom) / count
+    u, v = c.u / cell_w, (c.v - bottom) / cell_h
+    column, row = u.floor(), v.floor()
+    du, dv = (u - column - 0.5) * cell_w, (v - row - 0.46) * cell_h  # metres from the middle of the window
+    half_w, half_h = size[0] * cell_w / 2, size[1] * cell_h / 2
+    region = c.up(bottom, top)
+    edge_u, edge_v = half_w - du.abs(), half_h - dv.abs()
+    if arches:
+        rise = (dv - (half_h - half_w)).clamp(min=0)
+        edge = half_w - (du**2 + rise**2).sqrt()
+        opening = c.inside(edge) * c.inside(half_h + dv) * region
+        pane = c.inside(edge - 0.12) * c.inside(half_h - 0.12 + dv) * region
+    else:
+        opening = c.inside(edge_u) * c.inside(edge_v) * region
+        pane = c.inside(edge_u - 0.10) * c.inside(edge_v - 0.10) * region
+    die = noise.uniform(noise.key(seed, "panes"), row.long(), column.long())
+    c.paint(opening, frame)
+    c.paint(pane, glass)
+    # Glass mirrors a brighter sky towards its top; curtains stand behind some panes.
+    c.paint(pane * (dv / half_h * 0.5 + 0.5).clamp(0, 1), oklch(0.75, 0.03, 0.65), opacity=0.35)
+    c.paint(pane * ((die * 7) % 1 < 0.3), oklch(0.80, 0.03, 0.2), opacity=0.45)
+    if half_w > 0.45:
+        c.paint(pane * c.inside(0.05 - du.abs()), frame)
+    c.paint(c.inside(half_w + 0.1 - du.abs()) * c.inside(0.09 - (dv + half_h + 0.09).abs()) * region, scale(frame, 0.9))
+    c.paint(pane, glow=(die < lit) * (0.45 + 0.55 * ((die * 31) % 1)))
+    return region, half_w, half_h
+
+
+def front(style: Style, size: int, width: float, variant: int) -> Tensor:
+    """A town house or an apartment block over a shop, a doorway or an arcade, by the variant."""
+    seed = noise.key(style.key, "front", variant)
+    wall, trim = wall_color(style, seed), trim_color(style)
+    glass = oklch(style.u("glass", 0.22, 0.42), 0.03, 0.6)
+    c = Canvas(size, width, TOP, wall)
+    _texture(c, style, wall, seed)
+    storeys = style.pick("storeys", (3, 3, 4, 4, 5))
+    columns = max(2, round(style.u("columns", 1.6, 5.4) * width / 11 + 0.8 * (pick(seed, "columns") - 0.5)))
+    window = (style.u("window_width", 0.30, 0.78), style.u("window_height", 0.42, 0.74))
+    cell = (TOP - GROUND) / storeys
+    if style.traits["ornament"] > 0:
+        for u in (0.0, width - 0.35):
+            c.paint(c.box(u, u + 0.35, 0, TOP), trim, opacity=0.7)
+    c.paint(c.stripes_up(cell, 0, 0.16 + 0.2 * style.u("ornament"), GROUND) * c.up(GROUND, TOP), trim, opacity=0.8)
+    _, half_w, half_h = _windows(
+        c, seed, columns=columns, floors=(GROUND, TOP, storeys), size=window, frame=trim, glass=glass,
+        arches=style.traits["arches"] > 0.8, lit=0.42,
+    )  # fmt: skip
+    cell_w = width / columns
+    middle_u, middle_v = cell_w / 2, GROUND + 0.46 * cell
+    if style.traits["shutters"] > 0.35:
+        shutter = mix(accent_color(style, style.key), trim, 0.25)
+        w = min(half_w * 0.7, cell_w / 2 - half_w)
+        rows = c.stripes_up(cell, 0.46 * cell - half_h, 0.46 * cell + half_h, GROUND) * c.up(GROUND, TOP)
+        for left in (middle_u - half_w - w, middle_u + half_w):
+            c.paint(c.stripes_across(cell_w, left, left + w) * rows, shutter)
+    if style.traits["balconies"] > 0.3:
+        rail = oklch(0.3, 0.01, 0.2) if style.traits["balconies"] < 1.1 else scale(trim, 0.85)
+        low = middle_v - half_h - GROUND
+        across = c.stripes_across(cell_w, middle_u - half_w * 1.3, middle_u + half_w * 1.3)
+        c.paint(across * c.stripes_up(cell, low - 0.05, low + 0.85, GROUND) * c.up(GROUND, TOP), rail, opacity=0.75)
+        c.paint(across * c.stripes_up(cell, low - 0.35, low - 0.05, GROUND) * c.up(GROUND, TOP), scale(wall, 0.45))
+    _ground_floor(c, style, seed, variant, wall, trim, glass)
+    # Contact shading: dirt and occlusion where the wall meets the pavement and under the first cornice.
+    c.shade(1 - 0.35 * (1 - c.v / 0.8).clamp(0, 1))
+    return c.data
+
+
+def _ground_floor(c: Canvas, style: Style, seed: int, variant: int, wall: Color, trim: Color, glass: Color) -> None:
+    width, accent = c.width, accent_color(style, seed)
+    kind = variant % 3 if style.traits["awnings"] > -0.6 else 1 + variant % 2
+    if kind == 0 or (kind == 2 and style.traits["arches"] < 0.3):  # a shop with a sign, perhaps an awning
+        c.paint(c.box(0.3, width - 0.3, 0, 3.7), scale(accent, 0.5))
+        c.paint(c.box(0.6, width - 0.6, 0.5, 2.9), glass, glow=0.9)
+        c.paint(c.box(0.6, width - 0.6, 0.5, 1.5) * (c.grain(seed, 12) > 0.5), accent, opacity=0.5)
+        c.paint(c.stripes_across(width / 4, 0, 0.12) * c.up(0.4, 3.0), trim)
+        door = width * (0.2 + 0.6 * pick(seed, "door"))
+        c.paint(c.box(door - 0.55, door + 0.55, 0, 2.5), scale(accent, 0.7))
+        c.paint(c.box(0.3, width - 0.3, 2.95, 3.75), accent, glow=0.35)
+        ink = (0.9, 0.9, 0.85) if sum(accent) < 1.2 else (0.03, 0.03, 0.05)
+        c.glyphs(seed, style.script, (width * 0.15, width * 0.85, 3.05, 3.65), ink, 0.9)
+        if pick(seed, "awning") < style.u("awnings", 0, 1):
+            c.paint(c.box(0.2, width - 0.2, 2.2, 2.95), accent)
+            c.paint(c.box(0.2, width - 0.2, 2.2, 2.95) * c.stripes_across(0.8, 0, 0.4), (0.85, 0.83, 0.78))
+            c.paint(c.box(0.2, width - 0.2, 1.75, 2.2), (0.02, 0.02, 0.02), opacity=0.5)
+    elif kind == 1:  # a doorway between windows
+        c.paint(c.up(0, GROUND), mix(wall, scale(trim, 0.7), 0.35), opacity=0.7)
+        c.paint(c.up(0, 0.7), scale(wall, 0.55))
+        columns = max(3, round(width / 3))
+        _windows(
+            c, noise.key(seed, "low"), columns=columns, floors=(0.6, 3.6, 1), size=(0.5, 0.6), frame=trim, glass=glass
+        )
+        door = (int(pick(seed, "door") * columns) + 0.5) * width / columns
+        c.paint(c.box(door - 0.9, door + 0.9, 0, 2.9), trim)
+        c.paint(c.box(door - 0.65, door + 0.65, 0, 2.6), scale(accent, 0.55))
+    else:  # an arcade
+        c.paint(c.up(0, GROUND), mix(wall, trim, 0.4))
+        bays = max(2, round(width / 3.2))
+        for bay in range(bays):
+            u, half = (bay + 0.5) * width / bays, width / bays * 0.38
+            c.paint(c.arch(u, half, 0, 3.5 - half), scale(glass, 0.5), glow=0.35)
+    c.paint(c.up(3.75, 4.05), trim, opacity=0.9)
+
+
+def tower(style: Style, size: int, width: float, variant: int) -> Tensor:
+    """A tall slab: curtain wall or ribbon windows in the city's glass."""
+    seed = noise.key(style.key, "tower", variant)
+    glass = oklch(style.u("glass", 0.35, 0.62), 0.05, 0.5 + 0.2 * pick(style.key, "glass hue"))
+    wall = mix(wall_color(style, seed), (0.4, 0.4, 0.42), 0.5)
+    c = Canvas(size, width, TOP, wall)
+    ribbon = (style.traits["material"] > 0) == (variant == 0)
+    _windows(
+        c, seed, columns=1 if ribbon else 6, floors=(GROUND, TOP, 4), size=(0.99 if ribbon else 0.86, 0.6),
+        frame=scale(wall, 0.8), glass=glass, lit=0.55,
+    )  # fmt: skip
+    c.paint(c.stripes_across(width / 6, 0, 0.18), scale(wall, 0.75), opacity=0.8)
+    c.paint(c.box(0.4, width - 0.4, 0.1, 3.4), scale(glass, 0.6), glow=0.7)
+    c.paint(c.stripes_across(width / 5, 0, 0.25) * c.up(0, 3.4), scale(wall, 0.7))
+    c.shade(0.9 + 0.2 * c.grain(seed, 4))
+    return c.data
+
+
+def historic(style: Style, size: int, width: float, variant: int) -> Tensor:
+    """A monument: columns and round arches in dressed stone of the city's hue."""
+    seed = noise.key(style.key, "historic", variant)
+    stone = oklch(style.u("wall_light", 0.66, 0.90), 0.045, style.u("wall_hue", 0.08, 0.24))
+    c = Canvas(size, width, TOP, stone)
+    c.paint(c.stripes_up(0.8, 0, 0.06), scale(stone, 0.6), opacity=0.6)
+    dark = oklch(0.25, 0.02, 0.1)
+    bays = 3 + (variant + int(style.u("columns", 0, 2.99))) % 3
+    for bay in range(bays):
+        u, half = (bay + 0.5) * width / bays, width / bays * 0.27
+        c.paint(c.arch(u, half + 0.25, 0.8, 7.2 - half), scale(stone, 1.15))
+        c.paint(c.arch(u, half, 0.8, 7.0 - half), dark, glow=0.4)
+        c.paint(c.arch(u, half * 0.8 + 0.2, 9.3, 13.0 - half), scale(stone, 1.15))
+        c.paint(c.arch(u, half * 0.8, 9.5, 13.0 - half), dark, glow=0.25)
+    for bay in range(bays + 1):
+        u = min(max(bay * width / bays, 0.3), width - 0.3)
+        c.paint(c.box(u - 0.35, u + 0.35, 0.8, 14.4), scale(stone, 1.2))
+        c.paint(c.box(u + 0.15, u + 0.35, 0.8, 14.4), scale(stone, 0.6))
+    for low, high in ((0, 0.8), (7.8, 8.6), (14.4, 15.2)):
+        c.paint(c.up(low, high), scale(stone, 1.1))
+        c.paint(c.up(low - 0.2, low), scale(stone, 0.5))
+    c.shade(0.84 + 0.3 * c.grain(seed, 8))
+    return c.data
+
+
+def house(style: Style, size: int, width: float, variant: int) -> Tensor:
+    """A house front for one or two floors (its roof is a tile of its own)."""
+    seed = noise.key(style.key, "house", variant)
+    wall, trim = wall_color(style, seed), trim_color(style)
+    c = Canvas(size, width, TOP, wall)
+    _texture(c, style, wall, seed)
+    glass = oklch(0.3, 0.03, 0.6)
+    columns = max(2, round(width / 3.5))
+    _windows(
+        c, seed, columns=columns, floors=(0.5, 3.6, 1), size=(style.u("window_width", 0.35, 0.6), 0.55), frame=trim,
+        glass=glass, lit=0.6,
+    )  # fmt: skip
+    _windows(
+        c, seed + 1, columns=columns, floors=(3.9, 15.9, 4), size=(style.u("window_width", 0.32, 0.55), 0.5),
+        frame=trim, glass=glass, lit=0.5,
+    )  # fmt: skip
+    door = (int(pick(seed, "door") * columns) + 0.5) * width / columns
+    c.paint(c.box(door - 0.8, door + 0.8, 0, 2.6), trim)
+    c.paint(c.box(door - 0.55, door + 0.55, 0, 2.35), accent_color(style, seed))
+    c.paint(c.up(0, 0.45), scale(wall, 0.5))
+    return c.data
+
+
+def works(style: Style, size: int, width: float, variant: int) -> Tensor:
+    """A warehouse of corrugated sheet with a roller door, or a building site behind scaffolding."""
+    seed = noise.key(style.key, "works", variant)
+    sheet = mix(wall_color(style, seed), oklch(0.6, 0.02, 0.6), 0.55)
+    c = Canvas(size, width, TOP, sheet)
+    if variant == 0:
+        c.paint(c.stripes_across(0.5, 0, 0.22), scale(sheet, 0.7))
+        c.paint(c.box(width * 0.2, width * 0.62, 0, 4.2), accent_color(style, seed), opacity=0.8)
+        c.paint(c.stripes_up(0.35, 0, 0.1) * c.box(width * 0.2, width * 0.62, 0, 4.2), (0.05, 0.05, 0.05), opacity=0.5)
+        c.paint(c.box(0.5, width - 0.5, 5.2, 6.2), oklch(0.4, 0.03, 0.6), glow=0.5)
+        c.glyphs(seed, style.script, (width * 0.66, width * 0.96, 2.6, 3.4), (0.8, 0.8, 0.75))
+    else:
+        concrete = oklch(0.62, 0.015, 0.2)
+        c.paint(c.up(0, TOP), concrete)
+        c.paint(c.stripes_up(3, 0.35, 2.9) * c.stripes_across(width / 3, 0.3, width / 3), (0.03, 0.03, 0.035))
+        c.paint(c.stripes_across(2.0, 0, 0.14), oklch(0.6, 0.1, 0.22))
+        c.paint(c.stripes_up(1.5, 0, 0.12), oklch(0.6, 0.1, 0.22))
+        c.paint(c.up(0, 2.2), accent_color(style, seed))
+        c.paint(c.stripes_across(1.6, 0, 0.8) * c.up(1.9, 2.2), (0.8, 0.7, 0.1))
+    c.shade(0.75 + 0.45 * c.grain(seed, 5, 4))
+    return c.data
+
+
+def roof(style: Style, size: int, width: float, variant: int) -> Tensor:
+    """Courses of roofing with a dormer; 16 m high like every wall tile."""
+    color = roof_color(style, noise.key(style.key, "roof", variant))
+    c = Canvas(size, width, TOP, color)
+    c.paint(c.stripes_up(0.5, 0, 0.14), scale(color, 0.65), opacity=0.8)
+    c.shade(0.75 + 0.5 * c.grain(noise.key(style.key, "roof grain", variant), 10))
+    return c.data
+
+
+def side_wall(style: Style, size: int, width: float) -> Tensor:
+    """The blind flank of a building."""
+    seed = noise.key(style.key, "side")
+    wall = wall_color(style, seed)
+    c = Canvas(size, width, TOP, wall)
+    _texture(c, style, wall, seed)
+    c.shade(0.8 + 0.35 * c.grain(seed, 3))
+    _windows(
+        c, seed, columns=4, floors=(GROUND, TOP, 4), size=(0.3, 0.45), frame=trim_color(style),
+        glass=oklch(0.3, 0.03, 0.6), lit=0.3,
+    )  # fmt: skip
+    return c.data

@@ -1,0 +1,270 @@
+"""What lies underfoot and overhead: roads, plazas, gardens, water, halls and clouds, as texture tiles.
+
+A street tile spans from the middle of the road (left edge) to the front of the houses (right edge) and 16 metres
+along the street; the renderer mirrors it. A ground tile shows 16 x 16 metres of open land.
+"""
+
+from torch import Tensor
+
+from cityguessr.miniworld import noise
+from cityguessr.miniworld.style import Style
+from cityguessr.miniworld.tiles.canvas import Canvas, Color, mix, oklch, scale
+from cityguessr.miniworld.tiles.facades import accent_color, pick, trim_color, wall_color
+
+SPAN = 16.0
+
+
+def road_half(style: Style) -> float:
+    """Metres from the middle of the road to the kerb."""
+    return style.u("road_width", 3.1, 6.6)
+
+
+def street_half(style: Style) -> float:
+    """Metres from the middle of the road to the fronts."""
+    return road_half(style) + style.u("sidewalk", 1.8, 4.2)
+
+
+def grass_color(style: Style) -> Color:
+    """Grass and hedges: lush where it is cool or wet, straw where it is dry."""
+    lush = style.u("green", 0.0, 1.0) * (0.45 if style.arid else 1.0)
+    return oklch(
+        0.50 + 0.12 * (1 - lush), 0.06 + 0.07 * lush, 0.38 - 0.13 * (1 - lush) + style.u("green_hue", -0.03, 0.03)
+    )
+
+
+def soil_color(style: Style) -> Color:
+    """Bare ground: sand, red laterite, grey rock."""
+    return oklch(style.u("soil_light", 0.50, 0.78), 0.06, style.u("soil_hue", 0.10, 0.24))
+
+
+def paving_color(style: Style) -> Color:
+    """The pavement's stone."""
+    return oklch(style.u("paving_light", 0.48, 0.82), 0.035, style.u("paving_hue", 0.02, 0.35))
+
+
+def marking_color(style: Style) -> Color:
+    """The centre line: white or yellow, by country."""
+    return (0.75, 0.45, 0.04) if style.yellow_centre else (0.80, 0.80, 0.76)
+
+
+def _paving(c: Canvas, style: Style, mask: Tensor, seed: int) -> None:
+    stone = paving_color(style)
+    c.paint(mask, stone)
+    joint = scale(stone, 0.6)
+    pattern = style.pick("paving_pattern", ("slabs", "setts", "boards", "checks", "bands", "plain"))
+    if pattern == "slabs":
+        c.paint(mask * c.stripes_up(1.0, 0, 0.09), joint)
+        c.paint(mask * c.stripes_across(1.0, 0, 0.09), joint)
+    elif pattern == "setts":
+        c.paint(mask * c.stripes_up(0.34, 0, 0.1), joint, opacity=0.7)
+        c.paint(mask * c.stripes_across(0.34, 0, 0.1), joint, opacity=0.7)
+    elif pattern == "boards":
+        c.paint(mask * c.stripes_up(0.5, 0, 0.08), joint)
+    elif pattern == "checks":
+        a, b = c.stripes_across(1.6, 0, 0.8), c.stripes_up(1.6, 0, 0.8)
+        c.paint(mask * (a * b + (1 - a) * (1 - b)), scale(stone, 0.55))
+    elif pattern == "bands":
+        c.paint(mask * c.stripes_up(4.0, 0, 1.0), scale(stone, 0.55))
+    c.shade(1 + 0.22 * mask * (c.grain(seed, 10) - 0.5))
+
+
+def street(style: Style, size: int, kind: str) -> Tensor:
+    """Road, kerb and pavement; kind: "road", "crossing", "plaza", "highway" or "hall" (a covered one)."""
+    kerb, wall = road_half(style), street_half(style)
+    seed = noise.key(style.key, "street", kind)
+    tar = oklch(style.u("asphalt", 0.30, 0.54), style.u("asphalt_warm", 0.0, 0.03), 0.15)
+    c = Canvas(size, wall, SPAN, tar)
+    if kind == "hall":
+        stone = oklch(0.62 + 0.2 * pick(seed, "l"), 0.02, style.u("paving_hue", 0.05, 0.3))
+        c.paint(c.up(0, SPAN), stone)
+        c.paint(c.stripes_up(2.0, 0, 0.1), scale(stone, 0.6))
+        c.paint(c.stripes_across(1.0, 0, 0.08), scale(stone, 0.6))
+        c.paint(c.across(wall - 1.0, wall), scale(stone, 0.55))
+        return c.data
+    if kind == "plaza":
+        _paving(c, style, c.up(0, SPAN), seed)
+        c.paint(c.across(0, 0.5), scale(paving_color(style), 0.7))
+        c.paint(c.across(kerb - 0.2, kerb + 0.2), scale(paving_color(style), 1.3))
+        return c.data
+    c.shade(0.85 + 0.3 * c.grain(seed, 16))
+    c.paint(c.across(kerb * 0.25, kerb * 0.42), scale(tar, 0.75), opacity=0.5)  # the darker wheel tracks
+    c.paint(c.across(kerb * 0.62, kerb * 0.78), scale(tar, 0.75), opacity=0.5)
+    patch = 3 + 9 * pick(seed, "patch")
+    c.paint(c.box(kerb * 0.2, kerb * 0.7, patch, patch + 2.5), scale(tar, 0.7), opacity=0.6)
+    white, centre = (0.80, 0.80, 0.76), marking_color(style)
+    dash = style.pick("dashes", ((16, 16), (4, 1.6), (8, 3.0), (5.34, 3.6)))
+    along = c.stripes_up(dash[0], 0, dash[1])
+    if kind == "highway":
+        c.paint(c.across(0.10, 0.26), centre)
+        c.paint(c.across(kerb * 0.5 - 0.08, kerb * 0.5 + 0.08) * c.stripes_up(8, 0, 3), white)
+        c.paint(c.across(kerb - 0.5, kerb - 0.34), white)
+    else:
+        if style.yellow_centre and dash[0] == 16:
+            c.paint(c.across(0.09, 0.24), centre)
+        else:
+            c.paint(c.across(0, 0.10) * along, centre)
+        if kerb > 5.2:
+            c.paint(c.across(kerb * 0.5 - 0.07, kerb * 0.5 + 0.07) * c.stripes_up(8, 0, 3), white)
+        if style.traits["edge_line"] > 0.3:
+            c.paint(
+                c.across(kerb - 0.45, kerb - 0.32), white if style.traits["edge_line"] < 1.2 else (0.75, 0.45, 0.04)
+            )
+    if kind == "crossing":
+        c.paint(c.across(0, kerb) * c.up(4, 10), tar)
+        c.paint(c.stripes_across(1.1, 0.3, 0.85) * c.across(0.0, kerb - 0.2) * c.up(5, 8.6), white)
+        c.paint(c.across(0.2, kerb - 0.3) * c.up(3.2, 3.7), white)
+    kerbstone = scale(paving_color(style), 1.2)
+    c.paint(c.across(kerb - 0.28, kerb), scale(tar, 0.6), opacity=0.7)
+    if kind == "highway":
+        c.paint(c.across(kerb, wall), mix(tar, paving_color(style), 0.35))
+    else:
+        _paving(c, style, c.across(kerb, wall + 1), seed)
+    c.paint(c.across(kerb, kerb + 0.22), kerbstone)
+    c.shade(1 - 0.45 * ((c.u - (wall - 0.9)) / 0.9).clamp(0, 1))  # occlusion at the foot of the fronts
+    return c.data
+
+
+def land(style: Style, size: int, kind: str) -> Tensor:
+    """Open ground beside the street; kind is one of LAND."""
+    seed = noise.key(style.key, "land", kind)
+    grass, soil = grass_color(style), soil_color(style)
+    c = Canvas(size, SPAN, SPAN, grass)
+    grain = c.grain(seed, 6, 4)
+    if kind == "grass":
+        c.paint((grain - 0.45).clamp(0, 1) * 3, scale(soil, 0.9), opacity=0.5)
+    elif kind == "soil":
+        c.paint(c.up(0, SPAN), soil)
+        c.paint(((grain - 0.55) * 6).clamp(0, 1), scale(soil, 0.55))
+        c.paint(((c.grain(seed + 7, 12) - 0.72) * 8).clamp(0, 1), grass, opacity=0.8)
+    elif kind == "water":
+        deep = oklch(style.u("water", 0.34, 0.52), 0.06, style.u("water", 0.68, 0.52))
+        c.paint(c.up(0, SPAN), deep)
+        waves = noise.smooth(seed, size, size, (min(24, size // 2), 5))
+        c.paint(((waves - 0.5) * 3).clamp(0, 1), oklch(0.72, 0.04, 0.62), opacity=0.55)
+    elif kind == "snow":
+        c.paint(c.up(0, SPAN), oklch(0.95, 0.01, 0.65))
+        c.paint(((grain - 0.5) * 4).clamp(0, 1), oklch(0.82, 0.03, 0.68), opacity=0.6)
+    elif kind == "garden":
+        c.paint(c.stripes_across(8, 3, 4.2), paving_color(style))
+        c.paint(c.disc(1.5, 4, 1.1) + c.disc(6, 11, 1.3) + c.disc(11, 5, 1.2), scale(grass, 0.5))
+        for i in range(8):
+            c.paint(c.disc(16 * pick(seed, i), 16 * pick(seed, i, "v"), 0.35), accent_color(style, noise.key(seed, i)))
+    elif kind == "court":
+        court = mix(accent_color(style, style.key), oklch(0.5, 0.09, 0.38), 0.6)
+        c.paint(c.box(0.8, 15.2, 0.8, 15.2), court)
+        for line in (1.2, 8.0, 14.6):
+            c.paint(c.across(line, line + 0.22) * c.up(1.2, 14.8), (0.85, 0.85, 0.82))
+            c.paint(c.up(line, line + 0.22) * c.across(1.2, 14.8), (0.85, 0.85, 0.82))
+    elif kind == "yard":
+        c.paint(c.up(0, SPAN), mix(soil, oklch(0.5, 0.01, 0.2), 0.6))
+        c.paint(((grain - 0.5) * 5).clamp(0, 1), scale(soil, 0.5), opacity=0.7)
+    elif kind == "parking":
+        c.paint(c.up(0, SPAN), oklch(style.u("asphalt", 0.34, 0.52), 0.01, 0.15))
+        c.paint(c.stripes_up(2.6, 0, 0.15) * c.across(1, 6), (0.8, 0.8, 0.76))
+        c.paint(c.stripes_up(2.6, 0, 0.15) * c.across(9, 14), (0.8, 0.8, 0.76))
+    c.shade(0.8 + 0.4 * grain)
+    return c.data
+
+
+LAND = ("grass", "soil", "water", "snow", "garden", "court", "yard", "parking")
+
+
+def low_wall(style: Style, size: int, width: float, kind: str) -> Tensor:
+    """What fences off open ground, in the lowest metre or two of a wall tile: "hedge", "fence", "railing", "trees"."""
+    seed = noise.key(style.key, kind)
+    grass = grass_color(style)
+    c = Canvas(size, width, SPAN, scale(grass, 0.8))
+    if kind in ("hedge", "trees"):
+        leaf = c.grain(seed, 14, 4)
+        c.paint(((leaf - 0.5) * 5).clamp(0, 1), scale(grass, 1.5), opacity=0.8)
+        c.paint(((0.42 - leaf) * 6).clamp(0, 1), scale(grass, 0.25))
+        if kind == "trees":
+            for trunk in range(5):
+                u = width * (trunk + pick(seed, trunk)) / 5
+                c.paint(c.box(u, u + 0.3, 0, 3), oklch(0.3, 0.03, 0.15))
+            c.paint(c.up(0, 1.6), scale(grass, 0.2), opacity=0.6)
+    elif kind == "fence":
+        wall = mix(wall_color(style, seed), trim_color(style), 0.5)
+        c.paint(c.up(0, SPAN), wall)
+        c.paint(c.stripes_across(0.5, 0, 0.12), scale(wall, 0.35))
+        c.paint(c.up(0, 0.35), scale(wall, 0.7))
+    else:
+        metal = oklch(0.45, 0.02, 0.6) if style.traits["ornament"] < 0 else trim_color(style)
+        c.paint(c.up(0, SPAN), scale(metal, 0.35))
+        c.paint(c.stripes_up(0.5, 0.28, 0.5), metal)
+        c.paint(c.stripes_across(2.0, 0, 0.25), metal)
+    return c.data
+
+
+def hall(style: Style, size: int, width: float, scene: int) -> Tensor:
+    """The inner wall of a covered street: mall, offices, hotel, station, sports hall or gallery (scenes 0 to 5)."""
+    seed = noise.key(style.key, "hall", scene)
+    wall = mix(wall_color(style, seed), oklch(0.75, 0.02, 0.2), 0.5)
+    accent = accent_color(style, seed)
+    c = Canvas(size, width, SPAN, wall)
+    glass = oklch(0.45, 0.03, 0.6)
+    if scene == 0:  # shopping and dining
+        c.paint(c.stripes_across(width / 2, 0.4, width / 2 - 0.4) * c.up(0, 3), oklch(0.80, 0.06, 0.2), glow=1.0)
+        c.paint(c.stripes_across(width / 2, 0.6, width / 2 - 0.6) * c.up(0.4, 2) * c.grain(seed, 10).gt(0.5), accent)
+        c.paint(c.up(3.0, 3.9), accent, glow=0.6)
+        c.glyphs(seed, style.script, (0.6, width / 2 - 0.6, 3.1, 3.8), (0.9, 0.9, 0.9), 1.0)
+        c.glyphs(seed + 1, style.script, (width / 2 + 0.6, width - 0.6, 3.1, 3.8), (0.9, 0.9, 0.9), 1.0)
+    elif scene == 1:  # workplace
+        c.paint(c.up(0.2, 3.6) * c.stripes_across(width / 4, 0.15, width / 4), glass, glow=0.5)
+        c.paint(c.up(0.9, 1.1), scale(wall, 0.5))
+        c.paint(c.stripes_across(width / 4, 0.5, 1.6) * c.up(0.4, 1.7), oklch(0.65, 0.02, 0.6))
+    elif scene == 2:  # home or hotel
+        warm = oklch(0.62, 0.07, 0.15)
+        c.paint(c.up(0, SPAN), warm)
+        c.paint(c.stripes_across(width / 3, 0.6, 1.7) * c.up(0, 2.3), oklch(0.36, 0.06, 0.12))
+        c.paint(c.stripes_across(width / 3, 2.2, 2.5) * c.up(2.0, 2.5), (1, 0.9, 0.7), glow=1)
+        c.paint(c.up(0, 0.9), scale(warm, 0.6), opacity=0.6)
+    elif scene == 3:  # transportation: a tiled tunnel with posters and a coloured line
+        c.paint(c.stripes_up(0.4, 0, 0.06) + c.stripes_across(0.4, 0, 0.06), scale(wall, 0.7), opacity=0.6)
+        c.paint(c.up(2.9, 3.4), accent, glow=0.3)
+        c.paint(c.box(width * 0.15, width * 0.5, 0.8, 2.6), accent_color(style, seed + 3), glow=0.7)
+        c.glyphs(seed, style.script, (width * 0.55, width * 0.95, 1.7, 2.5), (0.05, 0.05, 0.1))
+    elif scene == 4:  # sports and leisure
+        c.paint(c.up(0, 1.6) * c.stripes_across(2.4, 0, 1.2), accent)
+        c.paint(c.stripes_up(0.7, 0, 0.35) * c.up(1.6, SPAN), accent_color(style, seed + 1))
+    else:  # cultural
+        c.paint(c.stripes_across(width / 3, 0, 0.7), scale(wall, 1.25))
+        c.paint(c.stripes_across(width / 3, 0.7, 0.85), scale(wall, 0.5))
+        for i in range(3):
+            u = width * (i + 0.6) / 3
+            c.paint(c.box(u - 0.9, u + 0.9, 1.1, 2.9), oklch(0.6, 0.1, 0.2))
+            c.paint(c.box(u - 0.7, u + 0.7, 1.3, 2.7), accent_color(style, seed + i), glow=0.4)
+    c.paint(c.up(0, 0.25), scale(wall, 0.4))
+    c.shade(0.9 + 0.2 * c.grain(seed, 4))
+    return c.data
+
+
+def ceiling(style: Style, size: int) -> Tensor:
+    """The underside of a roof over the street, with strips of light."""
+    c = Canvas(size, street_half(style), SPAN, oklch(0.70, 0.015, 0.2))
+    c.paint(c.stripes_up(4, 0, 0.3), oklch(0.45, 0.01, 0.2))
+    c.paint(
+        c.across(street_half(style) * 0.30, street_half(style) * 0.42) * c.stripes_up(4, 0.8, 3.6), (1, 1, 0.95), glow=1
+    )
+    return c.data
+
+
+def mouth(style: Style, size: int) -> Tensor:
+    """The wall over the mouth of a covered street, as wide as the street and 3 m high, with its name."""
+    seed = noise.key(style.key, "mouth")
+    wall, accent = wall_color(style, seed), accent_color(style, seed)
+    width = 2 * street_half(style)
+    c = Canvas(size, width, 3, wall)
+    c.shade(0.85 + 0.3 * c.grain(seed, 5))
+    c.paint(c.up(0, 0.35) + c.up(2.7, 3), trim_color(style))
+    c.paint(c.stripes_across(width / 9, 0, 0.3) * c.up(0.35, 2.7), scale(wall, 0.75))
+    c.paint(c.box(width * 0.25, width * 0.75, 0.7, 2.4), accent, glow=0.4)
+    c.glyphs(seed, style.script, (width * 0.28, width * 0.72, 0.95, 2.15), (0.9, 0.9, 0.86), 0.9)
+    return c.data
+
+
+def clouds(size: int) -> Tensor:
+    """Cloud density in the first channel, the same for every city."""
+    c = Canvas(size, 1, 1, (0, 0, 0))
+    c.data[0] = ((c.grain(noise.key("clouds"), 3, 5) - 0.42) * 2.6).clamp(0, 1)
+    return c.data

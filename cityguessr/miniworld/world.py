@@ -1,0 +1,268 @@
+"""MiniWorld, the embedded data set: a synthetic world of street videos on the real tree of cities."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import threading
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cityguessr.base import threads
+from cityguessr.base.errors import InputError
+from cityguessr.miniworld import noise, plan, style
+from cityguessr.miniworld.plan import Clip, VideoPlan
+from cityguessr.miniworld.render import layout, renderer
+from cityguessr.miniworld.tiles import atlas
+from cityguessr.taxonomy import LEVELS, Taxonomy
+
+VERSION = 5  # part of a world's fingerprint: raise it when the same configuration would give other files
+
+
+@dataclasses.dataclass(frozen=True)
+class MiniWorldConfig:
+    """How large a world is; `mini()` and `paper_scale()` are the two that the project uses.
+
+    Attributes:
+        seed: of everything drawn at random.
+        clips_per_city: mean number of clips a city.
+        clips_min: fewest clips a city; 5 or more keep every class in both halves of an 80:20 split.
+        inequality: Gini index of the number of clips over cities (0.36 in the real data, supplement, Fig. S4).
+        clips_per_video: about how many clips one source video gives.
+        clip_source_frames, kept_frames: a clip's length in the video, and how many of these frames are kept
+            (paper, section 3: 800-900 and 100).
+        height, width: of the videos and the kept frames in pixels, even numbers (H.264 in yuv420p).
+        fps: frames a second of the videos.
+        samples: rays a pixel along each side; quality: JPEG quality of the kept frames.
+    """
+
+    seed: int = 0
+    clips_per_city: float = 10.0
+    clips_min: int = 5
+    inequality: float = 0.36
+    clips_per_video: int = 3
+    clip_source_frames: int = 16
+    kept_frames: int = 16
+    height: int = 64
+    width: int = 96
+    fps: int = 2
+    samples: int = 1
+    quality: int = 90
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            if getattr(self, name) < 16 or getattr(self, name) % 2:
+                raise InputError(
+                    f"MiniWorldConfig: {name}={getattr(self, name)}; H.264 needs an even number of pixels, 16 at least"
+                )
+        for name in ("clips_min", "clips_per_video", "clip_source_frames", "kept_frames", "fps", "samples"):
+            if getattr(self, name) < 1:
+                raise InputError(f"MiniWorldConfig: {name}={getattr(self, name)} must be 1 or more")
+        if self.clips_per_city < self.clips_min:
+            raise InputError(
+                f"MiniWorldConfig: clips_per_city={self.clips_per_city} is below clips_min={self.clips_min}; raise it"
+            )
+        if self.kept_frames > self.clip_source_frames:
+            raise InputError(
+                f"MiniWorldConfig: kept_frames={self.kept_frames} of clip_source_frames={self.clip_source_frames}; "
+                "a clip cannot keep more frames than it has"
+            )
+        if not 0 <= self.inequality < 1:
+            raise InputError(f"MiniWorldConfig: inequality={self.inequality} must lie in [0, 1)")
+
+    @classmethod
+    def mini(cls, seed: int = 0) -> "MiniWorldConfig":
+        """The default of the offline run: about 1,660 clips of 16 frames at 96 x 64, eight seconds each."""
+        return cls(seed=seed)
+
+    @classmethod
+    def paper_scale(cls, seed: int = 0) -> "MiniWorldConfig":
+        """The paper's sizes: about 68,000 clips of 850 frames, 100 kept, at 1280 x 720; a GPU and 400 GB of disk."""
+        return cls(
+            seed=seed, clips_per_city=68269 / 166, clips_per_video=30, clip_source_frames=850, kept_frames=100,
+            height=720, width=1280, fps=30, samples=2,
+        )  # fmt: skip
+
+
+class MiniWorld:
+    """A synthetic world: its plans of videos, and their pictures.
+
+    Attributes:
+        config, taxonomy: what it was made from.
+        effects: the random effects of the tree, see `effects.Effects`.
+        videos: the plan of every source video, city by city.
+        fingerprint: twelve hexadecimal digits of everything that decides its pictures.
+    """
+
+    def __init__(self, config: MiniWorldConfig | None = None, taxonomy: Taxonomy | None = None) -> None:
+        self.config = config or MiniWorldConfig.mini()
+        self.taxonomy = taxonomy or Taxonomy.cityguessr68k()
+        self.effects = style.Effects(self.taxonomy, self.config.seed)
+        self.videos: tuple[VideoPlan, ...] = tuple(self._plans())
+        names = [list(self.taxonomy.names[level]) for level in LEVELS]
+        what = json.dumps([VERSION, dataclasses.asdict(self.config), names], sort_keys=True)
+        self.fingerprint = hashlib.sha256(what.encode()).hexdigest()[:12]
+        self._pages: dict[tuple[int, int, str], atlas.Atlas] = {}
+        self._streets = threading.local()
+        self._lock = threading.Lock()
+
+    def clip_counts(self) -> list[int]:
+        """Clips of every city by id: a Weibull distribution above the minimum, of the Gini index the config asks for.
+
+        The counts are the quantiles of the distribution, dealt to the cities in an order drawn from the seed, so
+        that the size of the world hardly depends on the seed while the rich and the poor cities do.
+        """
+        config, n = self.config, self.taxonomy.size("city")
+        excess = config.clips_per_city - config.clips_min
+        if not excess or not config.inequality:
+            return [round(config.clips_per_city)] * n
+        # A minimum m and an excess of mean e and Gini index g have a Gini index of g e / (m + e) together; that of a
+        # Weibull distribution of shape k is 1 - 2**(-1 / k), and its quantiles are (-ln(1 - p)) ** (1 / k).
+        gini = min(config.inequality * config.clips_per_city / excess, 0.9)
+        stretch = -math.log2(1 - gini)
+        draws = [(-math.log(1 - (i + 0.5) / n)) ** stretch for i in range(n)]
+        scale = excess * n / sum(draws)
+        order = noise.uniform(noise.key(config.seed, "sizes"), torch.arange(n)).argsort().tolist()
+        counts = [0] * n
+        for city, draw in zip(order, draws, strict=True):
+            counts[city] = config.clips_min + round(scale * draw)
+        return counts
+
+    def _plans(self) -> list[VideoPlan]:
+        config, plans = self.config, []
+        counts = self.clip_counts()
+        validation = _validation_counts(counts)
+        for city, count in enumerate(counts):
+            style, folder = self.effects.style(city), self.taxonomy.folders[city]
+            centre = tuple(self.taxonomy.latlon[city].tolist())
+            order = noise.uniform(noise.key(config.seed, "split", folder), torch.arange(count)).argsort().tolist()
+            held_out = set(order[: validation[city]])
+            videos = max(2, round(count / config.clips_per_video)) if count > 1 else 1
+            clip = 0
+            for number in range(videos):
+                here = count * (number + 1) // videos - count * number // videos
+                clips = tuple(
+                    Clip(
+                        f"{folder}_{clip + i:04d}",
+                        "val" if clip + i in held_out else "train",
+                        i * config.clip_source_frames,
+                    )
+                    for i in range(here)
+                )
+                clip += here
+                if here:
+                    frames = here * config.clip_source_frames
+                    seconds = config.clip_source_frames / config.fps
+                    plans.append(
+                        plan.make(style, f"{folder}_v{number}", clips, frames, config.fps, seconds, centre, config.seed)
+                    )
+        return plans
+
+    def estimate(self) -> int:
+        """Bytes that the world takes on disk, roughly: a third of a byte a pixel for JPEG, a twentieth for H.264."""
+        pixels = self.config.height * self.config.width
+        clips = sum(len(video.clips) for video in self.videos)
+        frames = sum(video.frames for video in self.videos)
+        return int(clips * self.config.kept_frames * (pixels * 0.33 + 600) + frames * pixels * 0.05)
+
+    def find(self, clip_id: str) -> tuple[VideoPlan, Clip] | None:
+        """The source video of a clip, and the clip's place in it; None where the world has no clip of that id."""
+        return self._clips.get(clip_id)
+
+    @functools.cached_property
+    def _clips(self) -> dict[str, tuple[VideoPlan, Clip]]:
+        return {clip.clip_id: (video, clip) for video in self.videos for clip in video.clips}
+
+    def render(
+        self,
+        video: VideoPlan,
+        height: int,
+        width: int,
+        device: str | torch.device = "cpu",
+        frames: Sequence[int] | Tensor | None = None,
+        samples: int | None = None,
+    ) -> Tensor:
+        """Pictures of a video at any size: uint8 (T, height, width, 3) on the CPU, the same bytes for the same seed.
+
+        Args:
+            frames: numbers of the frames wanted; all of them by default.
+            samples: rays a pixel along each side; the config's by default. 2 or 3 suit a figure.
+        """
+        style = self.effects.style(video.city)
+        numbers = torch.arange(video.frames) if frames is None else torch.as_tensor(frames, dtype=torch.int64)
+        page = self._page(video.city, layout.page_size(height), str(device))
+        built = self._layout(video, style, str(device))
+        with torch.inference_mode():
+            pictures = renderer.render(
+                video, style, built, page, numbers, height, width, samples or self.config.samples
+            )
+        return pictures.cpu()
+
+    def _layout(self, video: VideoPlan, style: style.Style, device: str) -> layout.Layout:
+        # A long video is rendered piece by piece: keep the street of the last one each worker had.
+        kept = self._streets
+        if getattr(kept, "key", None) != (video, device):
+            kept.key, kept.value = (video, device), layout.build(video, style).to(device)
+        return kept.value
+
+    def _page(self, city: int, size: int, device: str) -> atlas.Atlas:
+        # The textures of the few cities in work; a page of 64-texel tiles takes 20 MB, of 256-texel tiles 330 MB.
+        key = (city, size, device)
+        with self._lock:
+            if key in self._pages:
+                return self._pages[key]
+        with threads.limited(1):  # tiles are thousands of small arrays
+            page = atlas.bake(self.effects.style(city), size, device)
+        with self._lock:
+            while len(self._pages) >= 2:
+                self._pages.pop(next(iter(self._pages)))
+            self._pages[key] = page
+        return page
+
+    def contact_sheet(
+        self,
+        cities: Sequence[str | int] | None = None,
+        height: int = 270,
+        width: int = 480,
+        count: int = 24,
+        seed: int = 0,
+    ) -> tuple[list[int], Tensor]:
+        """One picture of each of some cities: their ids, and uint8 (count, height, width, 3).
+
+        Without `cities`, `count` of them are drawn by the seed, as many from each continent as it has. The video
+        and the frame are drawn by the seed too, never chosen by hand.
+        """
+        if cities is None:
+            order = noise.uniform(noise.key(self.config.seed, "sheet", seed), torch.arange(self.taxonomy.size("city")))
+            ranked = order.argsort().tolist()
+            continent = self.taxonomy.ancestors["continent"].tolist()
+            turn: dict[int, int] = {}
+            places = []
+            for city in ranked:
+                turn[continent[city]] = turn.get(continent[city], 0) + 1
+                places.append((turn[continent[city]], city))
+            chosen = [city for _, city in sorted(places, key=lambda p: p[0])[:count]]
+        else:
+            chosen = [c if isinstance(c, int) else self.taxonomy.city_id(c) for c in cities]
+        pictures = []
+        for city in chosen:
+            videos = [video for video in self.videos if video.city == city]
+            draw = noise.key(self.config.seed, "sheet", seed, self.taxonomy.folders[city])
+            video = videos[draw % len(videos)]
+            frame = (draw // 97) % video.frames
+            pictures.append(self.render(video, height, width, frames=[frame], samples=2)[0])
+        return chosen, torch.stack(pictures)
+
+
+def _validation_counts(counts: list[int], share: float = 0.2) -> list[int]:
+    """How many clips of each city are held out: a fifth of all, split by city, one at least (paper, section 5.1)."""
+    exact = [share * count for count in counts]
+    held = [max(1, int(x)) if count > 1 else 0 for x, count in zip(exact, counts, strict=True)]
+    # What whole numbers leave over goes to the cities with the largest remainders.
+    by_remainder = sorted(range(len(counts)), key=lambda city: held[city] - exact[city])
+    for city in by_remainder[: max(0, round(share * sum(counts)) - sum(held))]:
+        held[city] += 1
+    return held

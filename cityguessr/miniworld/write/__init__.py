@@ -1,0 +1,6 @@
+"""MiniWorld on disk: H.264 videos and the two layouts of the real data sets."""
+
+from cityguessr.miniworld.write.cityguessr68k import write_cityguessr68k
+from cityguessr.miniworld.write.mapillary import write_mapillary
+
+__all__ = ["write_cityguessr68k", "write_mapillary"]

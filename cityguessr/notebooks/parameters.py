@@ -1,0 +1,186 @@
+"""The parameters of a notebook: typed literals in its first code cell, checked before anything runs.
+
+A parameters cell holds one line a parameter, `seeds: list[int] = [0]  # one training run each`. papermill only warns
+about a name that is not among them and takes a value of any type. Here both are errors: `bind` for the runner in
+`notebooks.py`, and `check_parameters`, called in the cell after it, for plain `papermill`.
+"""
+
+import ast
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cityguessr.base.errors import InputError
+
+NULL = ("null", "Null", "NULL", "~", "None")
+INJECTED = "# Parameters"  # how the cell that papermill injects begins
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell: `name: type = default  # comment`."""
+
+    name: str
+    type: Any
+    default: Any
+    comment: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {type_name(self.type)} = {self.default!r}"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values that the comment lists, where it is such a list (`mini | world68k`); empty for any other."""
+        return tuple(self.comment.split(" | ")) if re.fullmatch(r"\w+( \| \w+)+", self.comment) else ()
+
+
+def type_name(kind: Any) -> str:
+    """A parameter's type as one writes it: `list[int]`, `str | None`."""
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
+
+
+# Every type a parameter may have, by the way it is written.
+TYPES = {type_name(kind): kind for kind in (str, int, float, bool, list[str], list[int], list[float])}
+TYPES |= {f"{name} | None": kind | None for name, kind in TYPES.items()}
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether `value` is of the type `kind`. A whole number is a float; True and False are no numbers."""
+    if isinstance(kind, types.UnionType):
+        return any(fits(value, part) for part in typing.get_args(kind))
+    if typing.get_origin(kind) is list:
+        return isinstance(value, list) and all(fits(item, typing.get_args(kind)[0]) for item in value)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def from_text(text: str, kind: Any) -> Any:
+    """What was typed on a command line, as `kind`: `0,1,2` or `[0,1,2]` for a list, `null` for None where it may be.
+
+    Raises:
+        ValueError: the text does not read as that type.
+    """
+    if isinstance(kind, types.UnionType):
+        part = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+        return None if text.strip() in NULL else from_text(text, part)
+    if typing.get_origin(kind) is list:
+        items = text.strip().removeprefix("[").removesuffix("]").split(",")
+        return [from_text(item.strip().strip("'\""), typing.get_args(kind)[0]) for item in items if item.strip()]
+    if kind is bool:
+        if text.strip().lower() not in ("true", "false"):
+            raise ValueError(f"{text!r} is neither true nor false")
+        return text.strip().lower() == "true"
+    return kind(text)
+
+
+def check_parameters(namespace: Mapping[str, Any]) -> None:
+    """Raise unless what papermill injected into this notebook is declared in its parameters cell, and of that type.
+
+    Call it first in the code cell after the parameters cell: `notebooks.check_parameters(globals())`.
+
+    Raises:
+        InputError: an injected name that is not declared, or a declared name with a value of another type.
+    """
+    annotations = namespace.get("__annotations__")
+    if annotations is None:  # Python 3.14 keeps a function that makes them
+        annotations = namespace.get("__annotate__", lambda _: {})(1)
+    injected = [cell for cell in namespace.get("In", ()) if cell.startswith(INJECTED)]
+    for statement in (statement for cell in injected for statement in ast.parse(cell).body):
+        for target in getattr(statement, "targets", ()):
+            if target.id not in annotations and not target.id.startswith("PAPERMILL_"):
+                raise unknown(target.id, annotations, "this notebook")
+    for name, kind in annotations.items():
+        value = namespace.get(name)
+        if kind in TYPES.values() and (not fits(value, kind) or (value in NULL and fits(None, kind))):
+            raise _wrong(name, value, kind, "this notebook")
+
+
+def unknown(name: str, known: Mapping[str, Any], where: str) -> InputError:
+    """The error for a name that is not among the `known` ones of the notebook(s) called `where`."""
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f" Did you mean {close[0]}?" if close else ""
+    return InputError(f"{where} has no parameter {name!r}.{meant} Its parameters: {', '.join(known) or 'none'}.")
+
+
+def _wrong(name: str, value: Any, kind: Any, where: str) -> InputError:
+    example = {list: "-y '{name}: [0, 1]'", types.UnionType: "-p {name} None, or -y '{name}: null'"}
+    remedy = example.get(typing.get_origin(kind) or type(kind), "")
+    remedy = f" With plain papermill write {remedy.format(name=name)}." if remedy else ""
+    return InputError(f"{where}: parameter {name} must be {type_name(kind)}, and {value!r} is not.{remedy}")
+
+
+def declared(notebook: Path) -> dict[str, Parameter]:
+    """The parameters of a notebook, by name, from its cell tagged `parameters`.
+
+    Raises:
+        InputError: there is not exactly one such cell, or a line in it is no typed literal.
+    """
+    import nbformat
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise InputError(f"{notebook.name}: {len(tagged)} cells are tagged `parameters`; tag one, the first code cell")
+    source = tagged[0].source
+    found = {}
+    for node in ast.parse(source).body:
+        line = source.splitlines()[node.end_lineno - 1] if node.end_lineno else ""
+        try:
+            if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
+                raise ValueError("not of the form name: type = value")
+            kind = TYPES.get(ast.unparse(node.annotation))
+            default = ast.literal_eval(node.value)
+            if kind is None:
+                raise ValueError(f"its type must be one of {', '.join(TYPES)}")
+            if not fits(default, kind):
+                raise ValueError(f"{default!r} is not {type_name(kind)}")
+        except ValueError as error:
+            raise InputError(f"{notebook.name}: parameters cell, {line.strip()!r}: {error}") from error
+        comment = line.encode()[node.end_col_offset :].decode().partition("#")[2]  # ast counts bytes
+        found[node.target.id] = Parameter(node.target.id, kind, default, comment.strip())
+    return found
+
+
+def read_parameters(file: Path) -> dict[str, Any]:
+    """The names and values of a papermill parameter file (YAML)."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{file}: cannot be read as a parameter file: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{file}: a parameter file holds lines of the form name: value")
+    return values
+
+
+def bind(notebook: Path, values: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Values for one notebook, checked against its declaration: `values` typed (from YAML), `texts` as typed by hand.
+
+    Raises:
+        InputError: a name that the notebook does not declare, or a value that does not fit its type or is not among the
+            choices that its comment lists.
+    """
+    known, bound = declared(notebook), {}
+    for name, value in [*values.items(), *texts.items()]:
+        if name not in known:
+            raise unknown(name, known, notebook.stem)
+        kind = known[name].type
+        # YAML reads 1e-3 as text: what was typed and what YAML took for text go the same way.
+        if isinstance(value, str) and (name in texts or not fits(value, kind)):
+            try:
+                value = from_text(value, kind)
+            except ValueError:
+                raise _wrong(name, value, kind, notebook.stem) from None
+        if not fits(value, kind):
+            raise _wrong(name, value, kind, notebook.stem)
+        if isinstance(value, str) and known[name].choices and value not in known[name].choices:
+            raise InputError(f"{notebook.stem}: {name} is {value!r}; it is one of {', '.join(known[name].choices)}")
+        bound[name] = value
+    return bound

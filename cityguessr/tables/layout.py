@@ -1,0 +1,183 @@
+"""How a table is laid out: which blocks it has, what stands in their cells, and what is bold."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from cityguessr import paper
+from cityguessr.base.errors import InputError
+from cityguessr.evaluation.columns import COLUMNS, METRICS, check_differences, common_words, lower_is_better
+from cityguessr.tables.formats import Cell, Grid, Page
+from cityguessr.taxonomy import LEVELS
+from cityguessr.training import profiles
+
+_BEYOND = {  # metric id -> (heading above, heading, what it is)
+    "conflict_rate": (
+        "",
+        "Conflicts (%)",
+        "Conflicts: clips whose four answers (each head's own; in Table 4, the row's) are no path in the tree.",
+    ),
+    "ece": ("", "ECE (%)", "ECE: expected calibration error of the city."),
+    "median_km": (
+        "",
+        "Median (km)",
+        "Median and clips within: great-circle distance from the predicted city's centre to the clip.",
+    ),
+    **{f"within_{km}km": ("Clips within (%)", f"{km} km", "") for km in (25, 200, 750, 2500)},
+}
+
+
+def number(value: float, metric: str = "", spread: float = math.nan) -> str:
+    """A value as tables print it, with ± its spread: one decimal, and none for distances of 100 km and more."""
+    digits = 0 if metric.endswith("_km") and abs(value) >= 100 else 1
+    return f"{value:,.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:,.{digits}f}")
+
+
+def page(frame: pd.DataFrame, caption: str, differences: pd.DataFrame | None, reference: str) -> Page:
+    """A table laid out; see `tables.show` for the arguments and the errors."""
+    if list(frame.columns) != list(COLUMNS) or frame.empty:
+        raise InputError("this is no table of `tables.build`: its columns are " + ", ".join(COLUMNS))
+    table, profile = frame["table"].iloc[0], profiles.get(frame["profile"].iloc[0])
+    results = paper.results()
+    printed = frame["metric"].isin(set(results.loc[results["table"] == table, "metric"]))
+    grid, unit = _main(frame[printed])
+    grids = [grid, *_beyond(frame, frame[~printed])]
+    notes = {r["label"]: f"{r['label']}: {r['state']}." for r in frame.to_dict("records") if r["n_seeds"] == 0}
+    if differences is not None and len(differences):
+        grids.append(_difference_grid(frame, differences, reference))
+    said = f"{caption.rstrip('.')}. " if caption else ""
+    full = (
+        f"{said}Paper beside measured {unit}, mean ± sample standard deviation over seeds. "
+        f"Profile {profile.name} ({profile.note})."
+    )
+    return Page(table, paper.TITLES[table], full, tuple(grids), tuple(notes.values()))
+
+
+def _measured(cell: dict | None) -> Cell:
+    if cell is None or not cell["n_seeds"]:
+        return Cell("–") if cell is None else Cell("not run", pale=True)
+    return Cell(number(cell["measured"], cell["metric"], cell["std"]))
+
+
+def _best(cells: Sequence[dict]) -> set[tuple[str, str]]:
+    """The lines with the best measured value, metric by metric: none if there is nothing to be better than."""
+    best = set()
+    for metric in {c["metric"] for c in cells}:
+        same = {(c["row"], c["label"]): c["measured"] for c in cells if c["metric"] == metric and c["n_seeds"]}
+        shown = {line: number(value, metric) for line, value in same.items()}
+        if len(set(shown.values())) > 1:
+            top = (min if lower_is_better(metric) else max)(same.values())
+            best |= {line for line, text in shown.items() if text == number(top, metric)}
+    return best
+
+
+def _main(frame: pd.DataFrame) -> tuple[Grid, str]:
+    """The block that the paper prints, paper beside measured, and what its numbers are."""
+    metrics = list(dict.fromkeys(frame["metric"]))
+    # Table S3 has a line for top-1 and one for top-5: where every line has one metric, columns are levels alone.
+    one_metric = frame.groupby(["row", "label"])["metric"].nunique().max() == 1
+    keys = [(None if one_metric else m, v) for m, v in zip(frame["metric"], frame["level"], strict=True)]
+    cells = {((r["row"], r["label"]), key): r for r, key in zip(frame.to_dict("records"), keys, strict=True)}
+    columns, lines = list(dict.fromkeys(keys)), list(dict.fromkeys(line for line, _ in cells))
+    best = {key: _best([c for (_, k), c in cells.items() if k == key]) for key in columns}
+    body = []
+    for line in lines:
+        row = [Cell(line[1])]
+        for key in columns:
+            cell = cells.get((line, key))
+            known = cell is not None and not math.isnan(cell["paper"])
+            row.append(Cell(number(cell["paper"], cell["metric"]) if known else "–", pale=True))
+            row.append(_measured(cell)._replace(bold=line in best[key]))
+        counts = sorted({int(c["n_seeds"]) for (other, _), c in cells.items() if other == line} - {0})
+        body.append((*row, Cell(_seeds(counts), pale=True)))
+    groups = []
+    for metric, level in columns:
+        plain = metric is None or metric == metrics[0]  # the caption says what the first metric is
+        groups += 2 * [level.capitalize() if plain else f"{level.capitalize()}, {METRICS.get(metric, metric)}"]
+    heads = (Cell("System"), *[Cell("paper", pale=True), Cell("measured")] * len(columns), Cell("Seeds"))
+    names = [METRICS.get(metric, metric) for metric in metrics]
+    unit = " and ".join(names) if one_metric else f"{names[0]} (or as the heading says)"
+    return Grid(heads, ("", *groups, ""), tuple(body), "l" + "rr" * len(columns) + "l"), unit
+
+
+def _seeds(counts: Sequence[int]) -> str:
+    if not counts:
+        return "–"
+    low, high = min(counts), max(counts)
+    return "one seed" if high == 1 else f"{low if low == high else f'{low}–{high}'} seeds"
+
+
+def _beyond(frame: pd.DataFrame, extra: pd.DataFrame) -> list[Grid]:
+    """The blocks of what the paper's table lacks: one for each metric of several levels, and one for all others.
+
+    Every row of the table has a line, also one that was not run.
+    """
+    rows = {row: common_words(dict.fromkeys(part["label"])) for row, part in frame.groupby("row", sort=False)}
+    ran = set(frame.loc[frame["n_seeds"] > 0, "row"])
+    levels = {
+        metric: [v for v in (*LEVELS, "all") if v in set(part["level"])] for metric, part in extra.groupby("metric")
+    }
+    order = [*(m for m in _BEYOND if m in levels), *(m for m in dict.fromkeys(extra["metric"]) if m not in _BEYOND)]
+    blocks = [[(m, level) for level in levels[m]] for m in order if len(levels[m]) > 1]
+    blocks.append([(m, level) for m in order if len(levels[m]) == 1 for level in levels[m]])
+    cells = {(r["row"], (r["metric"], r["level"])): r for r in extra.to_dict("records")}
+    grids = []
+    for columns in filter(None, blocks):
+        wide = len({m for m, _ in columns}) == 1 < len(columns)
+        best = {key: _best([c for (_, k), c in cells.items() if k == key]) for key in columns}
+        body = []
+        for row, label in rows.items():
+            shown = [_measured(cells.get((row, key))) for key in columns]
+            bold = [(row, cells[row, key]["label"]) in best[key] if (row, key) in cells else False for key in columns]
+            values = [cell._replace(bold=b) for cell, b in zip(shown, bold, strict=True)]
+            body.append((Cell(label), *(values if row in ran else [Cell("not run", pale=True)] * len(columns))))
+        said = [_BEYOND.get(metric, ("", METRICS.get(metric, metric), "")) for metric, _ in columns]
+        heads = [level.capitalize() for _, level in columns] if wide else [heading for _, heading, _ in said]
+        groups = ("", *([""] * len(columns) if wide else [group for group, _, _ in said]))
+        title = "Beyond the paper" + (f": {METRICS.get(columns[0][0], columns[0][0])}" if wide else "")
+        text = " ".join(["Measured alone.", *dict.fromkeys(text for _, _, text in said if text)])
+        heads = (Cell("System"), *map(Cell, heads))
+        grids.append(Grid(heads, groups, tuple(body), "l" + "r" * len(columns), title, text))
+    return grids
+
+
+def _difference_grid(frame: pd.DataFrame, differences: pd.DataFrame, reference: str) -> Grid:
+    """Row minus reference, level by level, with the interval; bold where the interval excludes 0."""
+    check_differences(differences, frame["row"], reference)
+    cells = {(r["row"], r["level"]): r for r in differences.to_dict("records")}
+    labels = {row: dict.fromkeys(part["label"]) for row, part in frame.groupby("row")}
+    compared = set(differences["row"])
+    body, gaps = [], False
+    for row in dict.fromkeys(frame["row"]):
+        if row == reference or row not in compared:
+            continue
+        line = [Cell(common_words(labels[row]))]
+        for level in LEVELS:
+            cell = cells.get((row, level))
+            known = cell is not None and not math.isnan(cell["difference"])
+            gaps |= not known
+            line.append(_difference(cell) if known else Cell("–"))
+        body.append(tuple(line))
+    of = common_words(labels[reference])
+    seeds = _seeds(sorted(set(frame.loc[(frame["metric"] == "top1") & (frame["n_seeds"] > 0), "n_seeds"].astype(int))))
+    text = f"Percentage points; bold where the interval excludes 0. {seeds.capitalize()} a row, averaged clip by clip"
+    over = "source videos"
+    if {"clips", "videos"} <= set(differences.columns) and differences["clips"].notna().any():
+        clips, videos = differences["clips"].max(), differences["videos"].max()
+        over = "clips" if clips == videos else over  # the source does not say which clips were cut from one video
+        text += f"; {clips:,.0f} clips" + (f" of {videos:,.0f} source videos" if videos < clips else "")
+    text += ". –: the two were not validated on the same clips." if gaps else "."
+    title = f"Difference to {of}, top-1, 95 % paired bootstrap over {over}"
+    heads = (Cell("System"), *(Cell(level.capitalize()) for level in LEVELS))
+    return Grid(heads, ("",) * 5, tuple(body), "lrrrr", title, text)
+
+
+def _difference(cell: dict) -> Cell:
+    def signed(value: float) -> str:
+        return f"{value:+.1f}".replace("+0.0", "0.0").replace("-0.0", "0.0").replace("-", "−")
+
+    if math.isnan(cell["low"]) or math.isnan(cell["high"]):
+        return Cell(signed(cell["difference"]))
+    text = f"{signed(cell['difference'])} [{signed(cell['low'])}, {signed(cell['high'])}]"
+    return Cell(text, bold=cell["low"] > 0 or cell["high"] < 0)

@@ -1,0 +1,268 @@
+"""The ledger: every number that the paper prints, where it is produced here, and how it stands.
+
+`results` goes through the numbers of the result tables, `dataset` through those of the data set, `effects` through the
+points on which paper and released code disagree. All take what was measured from where it was written or can be
+counted, never from a list of their own.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from cityguessr import paper
+from cityguessr.base import paths
+from cityguessr.base.errors import CannotRun
+from cityguessr.base.files import write_bytes
+from cityguessr.data import mapillary
+from cityguessr.data.dimensions import commonest
+from cityguessr.data.sources import SPLITS
+from cityguessr.evaluation.results import gain, hits, reason
+from cityguessr.measures import inequality
+from cityguessr.measures.metrics import paired_bootstrap
+from cityguessr.taxonomy import LEVELS, Taxonomy
+from cityguessr.training import experiments, jobs, profiles
+
+if TYPE_CHECKING:
+    from cityguessr.data.clips import PreparedClips
+    from cityguessr.data.mapillary import MapillarySource
+
+PRODUCERS = {
+    "table2": "30_table2_image_vs_video",
+    "table3": "31_table3_scenes_and_text",
+    "table4": "32_table4_hierarchical_evaluation",
+    "table5": "33_table5_state_of_the_art",
+    "table6": "34_table6_mapillary",
+    "table_s1": "35_table_s1_number_of_scenes",
+    "table_s2": "36_table_s2_text_encoders",
+    "table_s3": "37_table_s3_top5",
+    "vidtag_cityguessr68k": "33_table5_state_of_the_art",
+    "vidtag_msls": "90_paper_vs_measured",
+    "vidtag_gama": "90_paper_vs_measured",
+}
+"""Table -> the notebook that produces its numbers, or says why there are none."""
+
+_PROFILES = {"table6": "msls"}  # the real profile that a table takes; the others take cityguessr68k
+_ELSEWHERE = {
+    "vidtag_cityguessr68k": "the system is VidTAG's or one it compares with, and not in the paper",
+    "vidtag_msls": "VidTAG's frame-by-frame coordinates are another task than the paper's four levels",
+    "vidtag_gama": "GAMa, with frame-by-frame coordinates, is neither the paper's data nor its task",
+}
+
+
+def results(profile: str = "mini") -> pd.DataFrame:
+    """Every number of the result tables beside what was measured under a profile.
+
+    Columns: table, row, label, metric, level, paper, producer, measured, std, n_seeds, profile, state. Measured values
+    are those of `figures/tables/<table>.csv`, as the producer wrote them; VidTAG's table on CityGuessr68k has the
+    systems of Table 5. `state` is
+
+    - `reproduced`: the mean over seeds rounds to the printed number;
+    - `within spread`: it lies within two standard deviations over seeds;
+    - `differs`: it does neither;
+    - `not run, because ...`: there is no measurement on the data that the number is about.
+    """
+    numbers = paper.results().rename(columns={"value": "paper"}).drop(columns=["source", "note"])
+    scale = profiles.get(profile)
+    measured = pd.concat([_measured(table, profile) for table in experiments.TABLES if table in PRODUCERS])
+    keys = ["table", "row", "metric", "level"]
+    frame = numbers.merge(measured, on=keys, how="left", validate="one_to_one")
+    frame["producer"] = frame["table"].map(PRODUCERS)
+    frame["profile"] = [_scale(table, profile) for table in frame["table"]]
+    frame["n_seeds"] = frame["n_seeds"].fillna(0).astype(int)
+    frame["state"] = [_state(line, scale) for line in frame.to_dict("records")]
+    order = ["table", "row", "label", "metric", "level", "paper", "producer", "measured", "std", "n_seeds"]
+    return frame[[*order, "profile", "state"]]
+
+
+def _scale(table: str, profile: str) -> str:
+    """The profile under which a table is run: Mapillary's real sequences have one of their own."""
+    return profile if profiles.get(profile).synthetic else _PROFILES.get(table, profile)
+
+
+def _measured(table: str, profile: str) -> pd.DataFrame:
+    """What a table's producer wrote: table, row, metric, level, measured, std, n_seeds, reason."""
+    profile = _scale(table, profile)
+    source = "table5" if table == "vidtag_cityguessr68k" else table
+    file = paths.figures(profile) / "tables" / f"{source}.csv"
+    columns = ["row", "metric", "level", "measured", "std", "n_seeds", "state"]
+    if not file.is_file():
+        return pd.DataFrame(columns=["table", *columns])
+    found = pd.read_csv(file)
+    found = found[(found["profile"] == profile) & found["row"].isin(experiments.TABLES[table])]
+    return found[columns].rename(columns={"state": "reason"}).assign(table=table)
+
+
+def _state(line: Mapping[str, object], scale: profiles.Profile) -> str:
+    table, row, reason = str(line["table"]), str(line["row"]), line["reason"]
+    wanted = _PROFILES.get(table, "cityguessr68k")
+    if row not in experiments.TABLES.get(table, ()):
+        return f"not run, because {_ELSEWHERE[table]}"
+    if isinstance(reason, str) and reason.startswith("not run"):
+        return reason.split(";")[0]
+    if not line["n_seeds"]:
+        return f"not run, because {PRODUCERS[table]} has not been run under {_scale(table, scale.name)}"
+    if scale.synthetic:
+        return f"not run, because it takes the real data (profile {wanted}); tried on {scale.note.split(':')[0]}"
+    return compare(float(line["measured"]), float(line["std"]), float(line["paper"]))
+
+
+def compare(measured: float, std: float, printed: float) -> str:
+    """How a mean over seeds stands to a number that was printed with one decimal; see `results` for the words.
+
+    Args:
+        std: standard deviation over seeds; NaN with a single seed.
+    """
+    gap = abs(measured - printed)
+    if gap < 0.05:
+        return "reproduced"
+    return "within spread" if std == std and gap <= 2 * std else "differs"
+
+
+# --- the data set -----------------------------------------------------------------------------------------------------
+
+DATASET_PRODUCER = "11_explore_dataset"
+"""The notebook that counts the numbers of the data set: Table 1, the splits, Figs. S3 and S4."""
+
+_TREE_LEVELS = dict(zip(("cities", "states", "countries", "continents"), LEVELS, strict=True))
+
+
+def dataset(
+    clips: "PreparedClips | None" = None,
+    sequences: "MapillarySource | None" = None,
+    frames: Mapping[str, pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """Every number of the data set beside what can be counted.
+
+    The sizes of the label trees are counted in those that ship with the package: CityGuessr68k's is the released one.
+    Samples and indices of inequality are counted in clips and sequences, the frames' size in the files on disk.
+
+    Args:
+        clips: the prepared clips of CityGuessr68k, or of a profile's stand-in for it.
+        sequences: Mapillary's, or the stand-in's.
+        frames: for "cityguessr68k" and "msls", `data.dimensions.measure` of the clips as they stand on disk.
+
+    Columns: where, dataset, quantity, paper, found (NaN where nothing could be counted), producer, state: `reproduced`,
+    `differs`, or `not run, because ...`.
+    """
+    lines = []
+    for line in paper.dataset().rename(columns={"value": "paper"}).drop(columns="source").to_dict("records"):
+        where, name, quantity = line["where"], line["dataset"], line["quantity"]
+        found, state = _in_tree(where, name, quantity), None
+        if found is None:
+            have, sizes = sequences if name.startswith("msls") else clips, (frames or {}).get(name)
+            size = None if sizes is None else commonest(sizes)
+            if have is None or (quantity.startswith("frame_") and size is None):
+                missing = "no clips were given" if have is None else "no frames were measured"
+                found, state = math.nan, f"not run, because {missing}"
+            else:
+                found = _in_clips(name, quantity, clips, sequences, size)
+                state = "not run, because it takes the real data; counted in MiniWorld" if have.synthetic else None
+        digits = 2 if quantity in ("gini", "hoover") else 0
+        exact = "reproduced" if found == found and round(found, digits) == line["paper"] else "differs"
+        lines.append(line | {"found": found, "producer": DATASET_PRODUCER, "state": state or exact})
+    return pd.DataFrame(lines)
+
+
+def _in_tree(where: str, name: str, quantity: str) -> float | None:
+    """A number that the label trees alone give; None for any other."""
+    trees = {"cityguessr68k": Taxonomy.cityguessr68k, "msls": mapillary.tree, "msls_filtered": _shared_tree}
+    if where == "fig_s3":
+        tree = Taxonomy.cityguessr68k()
+        return float((tree.ancestors["continent"] == tree.names["continent"].index(name)).sum())
+    return float(trees[name]().size(_TREE_LEVELS[quantity])) if quantity in _TREE_LEVELS else None
+
+
+def _shared_tree() -> Taxonomy:
+    """The label tree of the cities that Mapillary shares with CityGuessr68k."""
+    shared = [row["city"] for row in mapillary.cities().values() if row["kept"] == "1"]
+    return Taxonomy.cityguessr68k().subset(shared)
+
+
+def _in_clips(
+    name: str,
+    quantity: str,
+    clips: "PreparedClips | None",
+    sequences: "MapillarySource | None",
+    size: tuple[int, int] | None,
+) -> float:
+    """A number that clips (for CityGuessr68k), sequences (for Mapillary) or their commonest frame size give."""
+    if quantity.startswith("frame_"):
+        return float(size[("frame_width", "frame_height").index(quantity)])
+    if name.startswith("msls"):
+        return float(sequences.against_paper().set_index("quantity").loc[f"{name} {quantity}", "here"])
+    counts = {split: clips.meta["counts"][split]["clips"] for split in SPLITS}
+    if quantity in ("gini", "hoover"):
+        cities = torch.cat([clips.split(split).labels["city"] for split in SPLITS])
+        return getattr(inequality, quantity)(cities.bincount(minlength=clips.taxonomy.size("city")).tolist())
+    return float({"samples": sum(counts.values()), **counts}[quantity])
+
+
+# --- where paper and released code disagree ---------------------------------------------------------------------------
+
+EFFECTS = {
+    "FFN_t": "two_layer_ffn_t",
+    "text loss": "summed_text_loss",
+    "normalisation": "mixed_normalisation",
+}
+"""A point of `paper.disagreements` -> the experiment that follows the released code in it, and the paper elsewhere."""
+
+TOGETHER = "all points with a switch"
+_NOT_MEASURED = {
+    "frames a clip": "every fifth of 100 frames takes the real data; the small profile's clips hold 16",
+    "top-5 (Table S3)": "a matter of definition: 37_table_s3_top5 shows three readings",
+}
+
+
+def effects(
+    profile: str = "mini",
+    seeds: Sequence[int] = (0,),
+    *,
+    data_root: str | Path | None = None,
+    allow_downloads: bool = False,
+    cluster: str | None = None,
+) -> pd.DataFrame:
+    """Every disagreement of `paper.disagreements` with its effect on the city's top-1 accuracy, where it can be had.
+
+    An effect is what the released reading gives minus what the paper's gives, everything else equal, in percentage
+    points; trained now where the runs are not there.
+
+    Columns: what, paper, released, effect, low, high (95 % paired bootstrap over source videos; NaN where there is no
+    effect, or no interval), how: what was compared, or why nothing was.
+    """
+    names = ["cityguessr", *EFFECTS.values(), "cityguessr_as_released"]
+    done = jobs.ensure_all(names, profile, seeds, data_root=data_root, allow_downloads=allow_downloads, cluster=cluster)
+    full, nothing = done["cityguessr"], (math.nan,) * 3
+    columns = ["what", "paper", "released", "effect", "low", "high", "how"]
+    if isinstance(full, CannotRun):
+        points = paper.disagreements()[["what", "paper", "released"]]
+        return points.assign(effect=math.nan, low=math.nan, high=math.nan, how=f"not run, because {reason(full)}")[
+            columns
+        ]
+    measured = {
+        what: (*gain((done[name], "codependent"), (full, "codependent"))["city"], "trained with this one change")
+        for what, name in EFFECTS.items()
+    }
+    traced = hits(full, products=False)["city"], hits(full)["city"], full[0].predictions().video_ids
+    measured["hierarchical evaluation"] = (*paired_bootstrap(*traced), "the same models, read without products")
+    best = [float(run.log["val_city"].max() - run.log["val_city"].iloc[-1]) for run in full]
+    how = f"best of {full[0].config.epochs} epochs on the validation split minus the last; never negative"
+    measured["epochs"] = (sum(best) / len(best), math.nan, math.nan, how)
+    lines = []
+    for point in paper.disagreements().to_dict("records"):
+        why = _NOT_MEASURED.get(point["what"], point["switch"].removeprefix(paper.NO_SWITCH))
+        found = measured.get(point["what"], (*nothing, f"not measured: {why}"))
+        lines.append((point["what"], point["paper"], point["released"], *found))
+    together = gain((done["cityguessr_as_released"], "codependent"), (full, "codependent"))["city"]
+    lines.append((TOGETHER, "as described", "as released", *together, "trained and read as released"))
+    return pd.DataFrame(lines, columns=columns)
+
+
+def write(profile: str = "mini") -> Path:
+    """Write `results` as `figures/tables/ledger.csv`; returns its path."""
+    path = paths.figures(profile) / "tables" / "ledger.csv"
+    write_bytes(path, results(profile).to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
+    return path

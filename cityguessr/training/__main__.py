@@ -1,0 +1,8 @@
+"""python -m cityguessr.training table3 --list."""
+
+import sys
+
+from cityguessr.training.jobs import main
+
+if __name__ == "__main__":  # a worker process imports this file anew
+    sys.exit(main())

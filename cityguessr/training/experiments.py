@@ -1,0 +1,155 @@
+"""Every system of the paper as a named experiment: the smallest difference from the full model.
+
+`EXPERIMENTS` holds them by name, `TABLES` says which experiment gives which row of which table. Two experiments whose
+configurations are equal at a profile's scale are one (`canonical`), and are trained once: Table S1's 16 scenes are
+Table 3's soft scenes, and PlaNet is Table 2's random frame.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from cityguessr.base.errors import InputError
+from cityguessr.config import ModelConfig
+from cityguessr.model import evenly
+from cityguessr.training.profiles import Profile
+
+# Checkpoints that the paper's protocol starts from, with the sizes of their transformers.
+_MAE = {"pretrained": "facebook/vit-mae-base", "width": 768, "heads": 12}
+_TIMESFORMER = {"pretrained": "facebook/timesformer-base-finetuned-k400", "width": 768, "heads": 12}
+
+_BARE = {"scene_labels": None, "text_labels": None}  # a backbone and four heads, nothing else
+_NO_TEXT = {"text_labels": None}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One row of a table, or a system that the paper lacks.
+
+    Attributes:
+        name: its id, where possible the one that the paper's numbers carry.
+        label: as a table prints it where the paper does not.
+        changes: the fields of `ModelConfig` in which it differs: what the experiment is about.
+        scale: its sizes and weights at full size, where they are not VideoMAE's; a profile may replace them.
+        base: "described" or "released", which of the two readings of the method it starts from.
+        dataset: "cityguessr68k", or "mapillary" for Table 6.
+    """
+
+    name: str
+    label: str
+    changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    scale: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    base: str = "described"
+    dataset: str = "cityguessr68k"
+
+    def config(self, profile: Profile) -> ModelConfig:
+        """The model at a profile's scale: the base, its own scale, the profile's, then what the experiment is about."""
+        base = {"described": ModelConfig.as_described, "released": ModelConfig.as_released}[self.base]()
+        own = profile.mapillary if self.dataset == "mapillary" else {}
+        return base.replace(**{**self.scale, **profile.overrides, **own, **self.changes})
+
+
+def _mae(frame: str) -> dict[str, object]:
+    return {"backbone": "mae", "frame": frame, **_BARE}
+
+
+def _text(encoder: str, width: int) -> dict[str, object]:
+    return {"text_encoder": encoder, "text_dim": width}
+
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment("cityguessr", "CityGuessr (soft scenes, TLA with all hierarchies)"),
+        # Table 2: what the backbone sees
+        Experiment("videomae", "VideoMAE", _BARE),
+        Experiment("mae_first", "MAE, first frame", _mae("first"), _MAE),
+        Experiment("mae_mid", "MAE, mid frame", _mae("mid"), _MAE),
+        Experiment("mae_last", "MAE, last frame", _mae("last"), _MAE),
+        Experiment("mae_random", "MAE, random frame", _mae("random"), _MAE),
+        # Table 3: scenes and text
+        Experiment("scenes_majority", "majority scenes", {"scene_labels": "majority", **_NO_TEXT}),
+        Experiment("scenes_soft", "soft scenes", _NO_TEXT),
+        Experiment("scenes_soft_tla_city", "soft scenes, TLA city only", {"text_labels": "city"}),
+        # Table 5: the state of the art. The paper gives image systems the frame that serves MAE best: a random one.
+        Experiment("planet", "PlaNet", _mae("random"), _MAE),
+        Experiment("isns", "ISNs", {"system": "isns", **_mae("random")}, _MAE),
+        Experiment(
+            "geodecoder",
+            "GeoDecoder",
+            {"system": "geodecoder", **_mae("random"), "scene_labels": "soft"},
+            _MAE,
+        ),
+        Experiment("timesformer", "TimeSformer", {"backbone": "timesformer", **_BARE}, _TIMESFORMER),
+        # Table 6: Mapillary
+        Experiment("videomae_msls", "VideoMAE on MSLS", _BARE, dataset="mapillary"),
+        Experiment("cityguessr_msls", "CityGuessr on MSLS", dataset="mapillary"),
+        # Table S1: trained with Eq. 1 and 2 alone. FFN_s narrows in even steps, for 16 columns cannot carry 365 scenes.
+        Experiment("scenes_16", "16 scene labels", _NO_TEXT),
+        Experiment(
+            "scenes_365",
+            "365 scene labels",
+            {"scenes": 365, "scene_widths": tuple(evenly(420, 365, 6)[1:-1]), **_NO_TEXT},
+        ),
+        # Table S2: text encoders, and two controls that the paper lacks
+        Experiment("no_tla", "w/o TLA", _NO_TEXT),
+        Experiment("tla_opt", "OPT", _text("opt", 768)),
+        Experiment("tla_bert", "BERT", _text("bert", 768)),
+        Experiment("tla_gpt2", "GPT-2", _text("gpt2", 768)),
+        Experiment("tla_clip", "CLIP (text)", _text("clip", 512)),
+        Experiment("tla_minilm", "MiniLM sentence encoder", _text("minilm", 384)),
+        Experiment("tla_random", "random vectors", {"text_encoder": "random"}),
+        # No video in both halves: what the split by clip gives away
+        Experiment("cityguessr_by_video", "CityGuessr, split by source video", {"split": "video"}),
+        Experiment("videomae_by_video", "VideoMAE, split by source video", {"split": "video", **_BARE}),
+        # Where the released code departs from the paper, one point at a time and all together
+        Experiment("two_layer_ffn_t", "FFN_t of two layers, as released", {"text_layers": 2}),
+        Experiment("summed_text_loss", "text loss summed over the batch, as released", {"text_reduction": "sum"}),
+        Experiment("mixed_normalisation", "normalised in evaluation only, as released", {"normalise_train": "none"}),
+        Experiment(
+            "cityguessr_as_released", "CityGuessr, as released (frames as the profile has them)", base="released"
+        ),
+    )
+}
+
+TABLES: dict[str, dict[str, str]] = {
+    "table2": {row: row for row in ("mae_first", "mae_mid", "mae_last", "mae_random", "videomae")},
+    "table3": {row: row for row in ("videomae", "scenes_majority", "scenes_soft", "scenes_soft_tla_city", "cityguessr")}
+    | {row: row for row in ("videomae_by_video", "cityguessr_by_video")},
+    "table4": dict.fromkeys(("none", "independent", "codependent"), "cityguessr"),
+    "table5": {row: row for row in ("planet", "isns", "geodecoder", "timesformer", "videomae", "cityguessr")}
+    | {row: row for row in ("videomae_by_video", "cityguessr_by_video")},
+    "table6": {"videomae": "videomae_msls", "cityguessr": "cityguessr_msls"},
+    "table_s1": {row: row for row in ("scenes_16", "scenes_365")},
+    "table_s2": {row: row for row in ("no_tla", "tla_opt", "tla_bert", "tla_gpt2", "tla_clip")}
+    | {row: row for row in ("tla_minilm", "tla_random")},
+    "table_s3": {"cityguessr": "cityguessr"},
+    # VidTAG's table of systems on the same data: those of its rows that are systems of this paper
+    "vidtag_cityguessr68k": {
+        row: row for row in ("planet", "isns", "geodecoder", "timesformer", "videomae", "cityguessr")
+    },
+}
+"""Table -> its rows, by the id of the paper's numbers -> the experiment that gives them; own rows come last."""
+
+
+def get(name: str) -> Experiment:
+    """The experiment of that name. Raises InputError, listing the names there are."""
+    if name not in EXPERIMENTS:
+        raise InputError(f"no experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]
+
+
+def canonical(experiment: Experiment, profile: Profile) -> Experiment:
+    """The first experiment with the same configuration and data at a profile's scale: the one that is trained."""
+    own = experiment.config(profile), experiment.dataset
+    for other in EXPERIMENTS.values():
+        if (other.config(profile), other.dataset) == own:
+            return other
+    return experiment
+
+
+def contrast(table: str, profile: Profile) -> dict[str, dict[str, object]]:
+    """In what the rows of a table differ: row -> the fields of `ModelConfig` that are not the same in all of them."""
+    configs = {row: dataclasses.asdict(get(name).config(profile)) for row, name in TABLES[table].items()}
+    fields = next(iter(configs.values()))
+    differing = [field for field in fields if len({str(config[field]) for config in configs.values()}) > 1]
+    return {row: {field: config[field] for field in differing} for row, config in configs.items()}

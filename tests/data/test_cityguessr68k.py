@@ -1,0 +1,191 @@
+"""The release layout of CityGuessr68k: what its label files mean, and what MiniWorld adds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import IDS, LABELS_LIST, label_line, make_release, write_csv
+
+from cityguessr.base.errors import InputError
+from cityguessr.data.cityguessr68k import ReleaseSource
+from cityguessr.data.prepare import prepare
+
+SMALL = {"frames": 4, "size": 16, "workers": 1}
+SOFT = [0.25, 0.75] + [0.0] * 14
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_release(tmp_path / "world" / "release")
+
+
+def test_a_clip_is_found_at_its_place_with_its_four_labels(root: Path) -> None:
+    source = ReleaseSource(root)
+    clips = {clip.clip_id: clip for clip in source.clips()}
+    assert len(clips) == 12
+    assert source.taxonomy.sizes == {"city": 3, "state": 3, "country": 2, "continent": 2}
+    assert clips["Lyon_0003"].labels == IDS["Lyon"] == (2, 2, 1, 1)
+    assert clips["Lyon_0003"].split == "val"
+    assert Path(clips["Lyon_0003"].path) == root / "val" / "Lyon" / "Lyon_0003"
+    assert clips["Abu_Dhabi_0001"].path.endswith("train/Abu_Dhabi/Abu_Dhabi_0001")
+    assert source.name == "world"
+    assert ReleaseSource(root.parent).root == root
+
+
+def test_a_line_may_name_its_clip_by_its_folder(root: Path) -> None:
+    (root / "val_labels.txt").write_text(label_line("/home/someone/CityGuessr68k/val/Paris/Paris_0003/", IDS["Paris"]))
+    (clip,) = (clip for clip in ReleaseSource(root).clips() if clip.split == "val")
+    assert clip.clip_id == "Paris_0003"
+    assert Path(clip.path) == root / "val" / "Paris" / "Paris_0003"
+
+
+def test_lines_are_told_apart_by_their_width(root: Path) -> None:
+    text = {"Paris_0000": [1.0] * 512, "Paris_0001": [3.0] * 512, "Lyon_0000": [5.0] * 512}
+    ids = {clip: IDS[clip.split("_")[0]] for clip in text}
+    wide = [label_line(clip, ids[clip], SOFT, text[clip]) for clip in text]
+    assert {len(line.split(",")) for line in wide} == {533}
+    (root / "train_labels_text.txt").write_text("\n".join(wide))
+    (root / "val_labels_text.txt").write_text(label_line("Paris_0003", IDS["Paris"], SOFT, [2.0] * 512))
+    source = ReleaseSource(root)
+    assert source.label_files["train"].name == "train_labels_text.txt"  # the widest of the split's files
+    assert len(source.clips()) == 4
+    assert source.clips()[0].clip_scenes == pytest.approx(SOFT)
+
+    features = source.text_features  # one vector a city: the mean of its lines
+    assert features.shape == (3, 512)
+    assert features[1] == pytest.approx(np.full(512, 2.0))
+    assert features[2] == pytest.approx(np.full(512, 5.0))
+    assert np.isnan(features[0]).all()
+
+    narrow = [label_line(clip, ids[clip]) for clip in text]
+    for file in root.glob("*_labels*.txt"):
+        file.unlink()
+    (root / "train_labels.txt").write_text("\n".join(narrow))
+    (root / "val_labels.txt").write_text(label_line("Paris_0003", IDS["Paris"]))
+    source = ReleaseSource(root)
+    assert source.text_features is None
+    assert source.clips()[0].clip_scenes is None
+
+
+def test_text_features_are_kept_with_the_prepared_set(root: Path) -> None:
+    for split, k in (("train", 0), ("val", 3)):
+        lines = [label_line(f"{city}_{k:04d}", ids, SOFT, [float(ids[0])] * 512) for city, ids in IDS.items()]
+        (root / f"{split}_labels.txt").write_text("\n".join(lines))
+    prepared = prepare(ReleaseSource(root), root.parent / "prepared", **SMALL)
+    assert torch.equal(prepared.text_features, torch.arange(3.0)[:, None].expand(3, 512))
+
+
+def test_a_row_of_scenes_labels_the_clip_as_a_whole(root: Path) -> None:
+    prepared = prepare(ReleaseSource(root), root.parent / "prepared", **SMALL)
+    scenes = prepared.split("train")[1]["frame_scenes"]
+    assert scenes.shape == (1, 16)
+    assert scenes[0, [1, 10]].tolist() == [0.25, 0.75]
+    assert prepared.split("train").video_ids == prepared.split("train").clip_ids  # the release names no source video
+
+
+def test_what_miniworld_knows_beyond_the_release_is_used(root: Path) -> None:
+    clips = [clip.clip_id for clip in ReleaseSource(root).clips()]
+    splits = [clip.split for clip in ReleaseSource(root).clips()]
+    write_csv(
+        root / "clips.csv",
+        ("clip", "video", "first_frame", "split"),
+        [(c, c.rsplit("_", 1)[0] + "_v0", 0, s) for c, s in zip(clips, splits, strict=True)],
+    )
+    numbered = [(c, n) for c in clips for n in range(1, 21)]
+    write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [(c, n, n % 16) for c, n in numbered])
+    write_csv(root / "gps.csv", ("clip", "frame", "lat", "lon"), [(c, n, 48 + n / 100, 2.5) for c, n in numbered])
+    (root / "world.json").write_text(json.dumps({"name": "MiniWorld", "synthetic": True}))
+    prepared = prepare(ReleaseSource(root), root.parent / "prepared", **SMALL)
+    train = prepared.split("train")
+    assert prepared.synthetic
+    assert prepared.meta["source"] == "MiniWorld"
+    assert train.video_ids[:3] == ["Abu_Dhabi_v0"] * 3
+    assert train.frame_scenes(0).argmax(dim=1).tolist() == [3, 8, 13, 18 % 16]  # frames 3, 8, 13 and 18 of 20
+    assert train.frame_scenes(0).sum(dim=1).tolist() == [1.0] * 4
+    assert train.gps(0).tolist() == pytest.approx(np.array([[48.03, 2.5], [48.08, 2.5], [48.13, 2.5], [48.18, 2.5]]))
+
+    write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [(c, n, 1) for c, n in numbered if n != 13])
+    with pytest.raises(InputError, match="no scene is listed for frame 13"):
+        prepare(ReleaseSource(root), root.parent / "gap", **SMALL)
+
+
+def test_with_365_scenes_the_category_of_a_frame_is_its_scene(root: Path, tmp_path: Path) -> None:
+    clips = [clip.clip_id for clip in ReleaseSource(root).clips()]
+    rows = [(c, n, n % 16, 345 + n % 20) for c in clips for n in range(1, 21)]
+    write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene", "category"), rows)
+    source = ReleaseSource(root, scenes=365)
+    assert source.clips()[0].frame_scenes[[1, 19]].tolist() == [346, 364]
+    assert all(clip.clip_scenes is None for clip in source.clips())  # 16 shares say nothing of 365 categories
+    prepared = prepare(source, tmp_path / "fine", **SMALL)
+    train = prepared.split("train")
+    assert (prepared.scenes, train.scenes, prepared.meta["scene_classes"]) == (365, 365, 365)
+    assert train.frame_scenes(0).shape == (4, 365)
+    assert train.frame_scenes(0).argmax(dim=1).tolist() == [348, 353, 358, 363]  # frames 3, 8, 13 and 18 of 20
+    assert train.frame_scenes(0).sum(dim=1).tolist() == [1.0] * 4
+    assert train[0]["frame_scenes"].equal(train.frame_scenes(0))
+
+    coarse = prepare(ReleaseSource(root), tmp_path / "coarse", **SMALL)
+    assert coarse.split("train").frame_scenes(0).argmax(dim=1).tolist() == [3, 8, 13, 2]
+    assert (coarse.scenes, coarse.split("val").jpegs(0)) == (16, prepared.split("val").jpegs(0))
+    assert coarse.fingerprint != prepared.fingerprint
+    for folder, scenes in (("fine", 16), ("coarse", 365)):
+        with pytest.raises(InputError, match=r"scene_classes (365|None), now (None|365).*another folder"):
+            prepare(ReleaseSource(root, scenes=scenes), tmp_path / folder, **SMALL)
+
+
+def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, tmp_path: Path) -> None:
+    class Labeller:
+        level = 365
+
+        def __call__(self, frames: np.ndarray) -> np.ndarray:
+            return np.full((len(frames), 365), 1 / 365, dtype=np.float32)
+
+    plain = prepare(ReleaseSource(root, scenes=365), tmp_path / "plain", **SMALL).split("train")
+    assert plain.frame_scenes(0) is None
+    assert plain[0]["frame_scenes"].shape == (1, 365)
+    assert plain[0]["frame_scenes"].isnan().all()
+    seen = prepare(ReleaseSource(root, scenes=365), tmp_path / "seen", scene_labeller=Labeller(), **SMALL)
+    assert seen.split("train").frame_scenes(0).numpy() == pytest.approx(np.full((4, 365), 1 / 365))
+    with pytest.raises(InputError, match="the labeller sees 365 scenes and world is read with 16"):
+        prepare(ReleaseSource(root), tmp_path / "mixed", scene_labeller=Labeller(), **SMALL)
+    write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [("Paris_0000", 1, 3)])
+    with pytest.raises(InputError, match=r"frame_scenes\.csv, line 1: no column category"):
+        ReleaseSource(root, scenes=365)
+    write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene", "category"), [("Paris_0000", 1, 3, 365)])
+    with pytest.raises(InputError, match=r"frame_scenes\.csv, line 2: category '365' is not one of 0\.\.364"):
+        ReleaseSource(root, scenes=365)
+    with pytest.raises(InputError, match="scenes=64: there are 16 scenes"):
+        ReleaseSource(root, scenes=64)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "row", "complaint"),
+    [
+        ("frame_scenes.csv", ("clip", "frame", "scene"), ("Paris_0000", 1, 16), r"scene '16' is not one of 0\.\.15"),
+        ("frame_scenes.csv", ("clip", "frame", "scene"), ("Paris_0000", "one", 1), "frame number 'one'"),
+        ("gps.csv", ("clip", "frame", "lat", "lon"), ("Paris_0000", 1, 91, 0), "latitude '91'"),
+        ("gps.csv", ("clip", "frame", "lat", "lon"), ("Paris_0000", 1, 48), "3 fields, where the header has 4"),
+    ],
+)
+def test_mistakes_in_the_further_files_are_named(
+    root: Path, name: str, header: tuple[str, ...], row: tuple[object, ...], complaint: str
+) -> None:
+    write_csv(root / name, header, [row])
+    with pytest.raises(InputError, match=rf"{name}, line 2: .*{complaint}"):
+        ReleaseSource(root)
+
+
+def test_the_two_splits_may_number_their_clips_apart(root: Path) -> None:
+    (root / "val_labels.txt").write_text(label_line("Paris_0000", IDS["Paris"], SOFT))
+    ids = [clip.clip_id for clip in ReleaseSource(root).clips()]
+    assert {"train/Paris_0000", "val/Paris_0000"} < set(ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_released_mapping_numbers_its_classes_by_first_appearance(root: Path) -> None:
+    rows = LABELS_LIST.splitlines()
+    (root / "labels_list.csv").write_text("\n".join([rows[0], rows[3], rows[1], rows[2]]))
+    with pytest.raises(InputError, match=r"lies in|is not one of"):  # ids that belong to another list
+        ReleaseSource(root)

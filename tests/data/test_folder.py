@@ -1,0 +1,112 @@
+"""A plain folder of videos with a table of labels."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support import make_video, write_csv
+
+from cityguessr.base.errors import InputError
+from cityguessr.data.folder import FolderSource
+from cityguessr.data.prepare import prepare
+from cityguessr.taxonomy import LEVELS, Taxonomy
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    for name in ("a", "b", "c", "d"):
+        make_video(folder / f"{name}.mp4", 20, 32, 32)
+    return folder
+
+
+def test_a_folder_of_videos_becomes_prepared_clips(videos: Path, tmp_path: Path) -> None:
+    table = write_csv(
+        tmp_path / "labels.csv",
+        ("video", "city", "split", "video_id", "lat", "lon"),
+        [
+            ("a.mp4", "Athens", "train", "walk", 37.98, 23.73),
+            ("b.mp4", "Athens", "val", "walk", 37.97, 23.72),
+            ("c.mp4", "Abu_Dhabi", "train", "", "", ""),
+            ("d.mp4", "Abu Dhabi", "val", "", "", ""),  # its folder name and its usual name are both known
+        ],
+    )
+    tree = Taxonomy.cityguessr68k()
+    prepared = prepare(FolderSource(videos, table), tmp_path / "prepared", frames=4, size=16, workers=1)
+    train, val = prepared.split("train"), prepared.split("val")
+    assert (train.clip_ids, val.clip_ids) == (["a", "c"], ["b", "d"])
+    assert train.video_ids == ["walk", "c"]
+    assert {level: tree.names[level][train[0]["labels"][k]] for k, level in enumerate(LEVELS)} == {
+        "city": "Athens",
+        "state": "Attica",
+        "country": "Greece",
+        "continent": "Europe",
+    }
+    assert train[0]["frames"].shape == (4, 3, 16, 16)
+    assert train.gps(0).tolist() == [[37.98, 23.73]] * 4  # one place stands for the whole clip
+    assert train.gps(1) is None
+    assert train[0]["frame_scenes"].isnan().all()
+    assert not prepared.synthetic
+
+
+def test_bad_videos_are_rejected_with_their_reason(videos: Path, tmp_path: Path) -> None:
+    (videos / "b.mp4").write_bytes((videos / "b.mp4").read_bytes()[:500])
+    (videos / "c.mp4").write_text("no video at all")
+    make_video(videos / "e.mp4", 3)
+    (videos / "f.mp4").touch()
+    rows = [(f"{name}.mp4", "Athens", "val" if name == "d" else "train") for name in "abcdefg"]
+    table = write_csv(tmp_path / "labels.csv", ("video", "city", "split"), rows)
+    prepared = prepare(FolderSource(videos, table), tmp_path / "prepared", frames=4, size=16, workers=1)
+    reasons = {row["clip_id"]: row["reason"] for row in prepared.rejected()}
+    assert list(reasons) == ["b", "c", "e", "f", "g"]
+    for clip, reason in zip(
+        reasons,
+        ["not a video, or cut off", "not a video, or cut off", "4 frames are needed", "is empty", "No such file"],
+        strict=True,
+    ):
+        assert f"{clip}.mp4: " in reasons[clip]
+        assert reason in reasons[clip]
+    assert prepared.split("train").clip_ids == ["a"]
+
+
+def test_clips_without_a_split_are_divided_80_to_20_within_each_city(tmp_path: Path) -> None:
+    sizes = {"Athens": 50, "London": 10, "Tokyo": 3, "Vienna": 2, "Lima": 1}
+    rows = [(f"{city}/{k}.mp4", city) for city, n in sizes.items() for k in range(n)]
+    table = write_csv(tmp_path / "labels.csv", ("video", "city"), rows)
+    clips = FolderSource(tmp_path, table, seed=3).clips()
+    val = Counter(clip.clip_id.split("/")[0] for clip in clips if clip.split == "val")
+    assert val == {"Athens": 10, "London": 2, "Tokyo": 1, "Vienna": 1}
+    assert [c.split for c in clips] == [c.split for c in FolderSource(tmp_path, table, seed=3).clips()]
+    assert [c.split for c in clips] != [c.split for c in FolderSource(tmp_path, table, seed=4).clips()]
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "complaint"),
+    [
+        (("video", "city"), ("b.mp4", "Atlantis"), "no city 'Atlantis'"),
+        (("video", "city"), ("a.mp4", "Athens"), "a stands in line 2 already"),
+        (("video", "city"), ("", "Athens"), "the field video is empty"),
+        (("video", "city"), ("b.mp4",), "1 fields, where the header has 2"),
+        (("video", "city", "split"), ("b.mp4", "Athens", "test"), "split 'test' is not train, val or empty"),
+        (("video", "city", "lat", "lon"), ("b.mp4", "Athens", "37.9", "east"), "longitude 'east'"),
+        (("video", "city", "lat", "lon"), ("b.mp4", "Athens", "37.9", ""), "longitude ''"),
+    ],
+)
+def test_mistakes_in_the_table_are_named(
+    tmp_path: Path, header: tuple[str, ...], row: tuple[str, ...], complaint: str
+) -> None:
+    table = write_csv(tmp_path / "labels.csv", header, [("a.mp4", "Athens", "", "")[: len(header)], row])
+    with pytest.raises(InputError, match=rf"labels\.csv, line 3: .*{complaint}") as error:
+        FolderSource(tmp_path, table)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_parts_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        FolderSource(tmp_path / "nowhere", tmp_path / "labels.csv")
+    with pytest.raises(InputError, match=r"labels\.csv: cannot be read"):
+        FolderSource(tmp_path, tmp_path / "labels.csv")
+    with pytest.raises(InputError, match=r"labels\.csv, line 1: no column city"):
+        FolderSource(tmp_path, write_csv(tmp_path / "labels.csv", ("video", "place"), []))
+    with pytest.raises(InputError, match=r"labels\.csv: no rows"):
+        FolderSource(tmp_path, write_csv(tmp_path / "labels.csv", ("video", "city"), []))

@@ -1,0 +1,134 @@
+"""A table's results: what a run is worth, differences clip by clip, and runs that do not belong together."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from cityguessr.base.errors import InputError, MissingWeights
+from cityguessr.config import ModelConfig
+from cityguessr.evaluation import results
+from cityguessr.tables import claims
+from cityguessr.taxonomy import LEVELS, Taxonomy
+from cityguessr.training import experiments, jobs, runs
+
+TREE = Taxonomy.cityguessr68k()
+CLIPS = 60
+
+
+def told(right: int, seed: int = 0, code: str = "one", clips: str = "clip", split: str = "clip") -> Any:
+    """A run that gives the right city for so many of 60 clips, and one far away for the others."""
+    labels = TREE.chain(torch.randint(166, (CLIPS,), generator=torch.Generator().manual_seed(7)))
+    wrong = torch.randperm(CLIPS, generator=torch.Generator().manual_seed(seed))[right:]
+    said = labels["city"].clone()
+    said[wrong] = (said[wrong] + 83) % 166
+    path = TREE.chain(said)
+    predictions = runs.Predictions(
+        {level: 9.0 * torch.nn.functional.one_hot(path[level], TREE.size(level)) for level in LEVELS},
+        labels,
+        None,
+        tuple(f"{clips}_{i}" for i in range(CLIPS)),
+        tuple(f"video_{i // 3}" for i in range(CLIPS)),
+        torch.full((CLIPS, 2), torch.nan, dtype=torch.float64),
+    )
+    return SimpleNamespace(
+        folder=Path(f"seed{seed}-{code}"),
+        config=ModelConfig(split=split),
+        taxonomy=TREE,
+        provenance={"code": code, "training": {"batch_size": 12}},
+        predictions=lambda: predictions,
+    )
+
+
+def collect(monkeypatch: pytest.MonkeyPatch, table: str, answers: dict[str, Any], **options: Any) -> results.Results:
+    """`results.collect` where the trainings have been done already."""
+    full = {name: answers.get(name, (told(30),)) for name in experiments.TABLES[table].values()}
+    monkeypatch.setattr(jobs, "ensure_all", lambda names, *_, **__: {name: full[name] for name in names})
+    return results.collect(table, "mini", range(max(len(r) for r in full.values() if isinstance(r, tuple))), **options)
+
+
+def test_what_a_run_is_worth() -> None:
+    """45 of 60 right, the others a world away, and always a path: nothing to conflict."""
+    found = results.measure(told(45))
+    assert found["top1", "city"] == 75
+    assert found["top1", "continent"] >= found["top1", "country"] >= 75
+    assert found["conflict_rate", "all"] == 0
+    assert found["median_km", "city"] == 0  # places are not known, so a right city is 0 km off
+    assert 75 <= found["within_25km", "city"] <= found["within_2500km", "city"] <= 100
+    assert 15 < found["ece", "city"] < 30  # almost sure of each answer, and a quarter of them wrong
+
+
+def test_a_table_has_a_value_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {name: (told(30), told(36, 1)) for name in experiments.TABLES["table3"].values()}
+    found = collect(monkeypatch, "table3", answers)
+    assert found.measured()["scenes_soft"]["top1", "city"] == [50, 60]
+    assert found.labels == {
+        "videomae_by_video": "VideoMAE, split by source video",
+        "cityguessr_by_video": "CityGuessr, split by source video",
+    }
+
+
+def test_differences_are_taken_clip_by_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"cityguessr": (told(45),), "videomae": (told(30),), "scenes_soft": (told(45),)}
+    answers |= {
+        name: (told(45, clips="other", split="video"),) for name in ("cityguessr_by_video", "videomae_by_video")
+    }
+    frame = collect(monkeypatch, "table3", answers).differences().set_index(["row", "level"])
+    worse = frame.loc["videomae", "city"]
+    assert worse["difference"] == pytest.approx(-25)
+    assert worse["low"] < -25 < worse["high"] < 0
+    assert frame.loc["scenes_soft", "city"][["difference", "low", "high"]].tolist() == [0, 0, 0]
+    assert frame.loc["cityguessr_by_video", "city"][["difference", "low", "high"]].isna().all()  # other clips
+    assert "cityguessr" not in frame.index.get_level_values("row")
+
+
+def test_each_row_of_table_4_has_its_own_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = collect(monkeypatch, "table4", {"cityguessr": (told(30),)})
+    assert found.modes == {"none": "none", "independent": "independent", "codependent": "codependent"}
+
+
+def test_missing_weights_are_the_row_s_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"tla_bert": MissingWeights("the weights of BERT are not on this machine")}
+    found = collect(monkeypatch, "table_s2", answers)
+    assert found.missing == {"tla_bert": "the weights of BERT are not on this machine"}
+    assert "tla_bert" not in found.runs
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [(told(30, code="two"), "code"), (told(30, clips="other"), "validation clips of cityguessr68k, split by clip")],
+)
+def test_runs_that_do_not_belong_together_make_no_table(monkeypatch: pytest.MonkeyPatch, other: Any, what: str) -> None:
+    with pytest.raises(InputError, match=f"differ in their {what}"):
+        collect(monkeypatch, "table3", {"scenes_soft": (other,)})
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(InputError, match="no table 'table7'"):
+        results.collect("table7")
+    with pytest.raises(InputError, match="each once"):
+        results.collect("table3", seeds=[0, 0])
+    with pytest.raises(InputError, match="table3 has no row planet"):
+        results.collect("table3", only=["planet"])
+
+
+def test_claims_name_rows_that_exist_and_the_paper_supports_its_own() -> None:
+    for claim in claims.CLAIMS:
+        assert {claim.better, claim.worse} <= set(experiments.TABLES[claim.table])
+        printed = claims._paper(claim)
+        assert printed > 0 or claim.section == "ours", claim.text
+
+
+def test_the_verdict_on_a_claim_follows_from_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {"cityguessr": (told(45),), "isns": (told(20),), "mae_random": (told(40),)}
+    missing = {"tla_clip": MissingWeights("CLIP is not here")}
+    monkeypatch.setattr(
+        jobs, "ensure_all", lambda names, *_, **__: {n: (good | missing).get(n, (told(30),)) for n in names}
+    )
+    frame = claims.check("mini", [0]).set_index("claim")["verdict"]
+    assert frame["TextLabel Alignment helps"] == "holds"
+    assert frame["Scene recognition helps"] == "undecided"
+    assert frame["CLIP is better than no text"] == "not run"
+    assert claims.verdict(-3, -5, -1) == "contradicted"

@@ -1,0 +1,96 @@
+"""The registry: every row of the paper's tables is an experiment, the smallest difference from the full model."""
+
+import dataclasses
+
+import pytest
+
+from cityguessr import paper
+from cityguessr.base.errors import InputError
+from cityguessr.taxonomy import LEVELS
+from cityguessr.training import experiments, profiles
+
+FULL, MINI = profiles.get("cityguessr68k"), profiles.get("mini")
+
+
+def changed(name: str, profile: profiles.Profile = FULL) -> dict[str, object]:
+    """The fields in which an experiment differs from the full model."""
+    own, full = (dataclasses.asdict(experiments.get(n).config(profile)) for n in (name, "cityguessr"))
+    return {field: value for field, value in own.items() if value != full[field]}
+
+
+@pytest.mark.parametrize("table", [t for t in paper.TITLES if not t.startswith("vidtag")])
+def test_every_row_of_the_paper_has_an_experiment(table: str) -> None:
+    rows = experiments.TABLES[table]
+    assert {row for row, _ in paper.rows(table)} <= set(rows)
+    for name in rows.values():
+        experiments.get(name).config(FULL)
+        experiments.get(name).config(MINI)
+
+
+def test_rows_stand_in_the_paper_s_order_before_our_own() -> None:
+    for table, rows in experiments.TABLES.items():
+        printed = [row for row in dict.fromkeys(row for row, _ in paper.rows(table)) if row in rows]
+        assert list(rows)[: len(printed)] == printed
+
+
+def test_an_experiment_is_the_smallest_difference() -> None:
+    assert changed("scenes_majority") == {"scene_labels": "majority", "text_labels": None}
+    assert changed("scenes_soft") == {"text_labels": None}
+    assert changed("scenes_soft_tla_city") == {"text_labels": "city"}
+    assert changed("videomae") == {"scene_labels": None, "text_labels": None}
+    assert changed("tla_random") == {"text_encoder": "random"}
+    assert changed("two_layer_ffn_t") == {"text_layers": 2}
+    assert set(changed("timesformer", MINI)) == {"backbone", "scene_labels", "text_labels"}
+    assert set(changed("isns", MINI)) == {"system", "backbone", "frame", "scene_labels", "text_labels"}
+
+
+def test_full_size_names_its_pretrained_weights() -> None:
+    published = {
+        "cityguessr": "MCG-NJU/videomae-small-finetuned-kinetics",
+        "videomae": "MCG-NJU/videomae-small-finetuned-kinetics",
+        "timesformer": "facebook/timesformer-base-finetuned-k400",
+        "mae_first": "facebook/vit-mae-base",
+        "isns": "facebook/vit-mae-base",
+        "geodecoder": "facebook/vit-mae-base",
+    }
+    assert {name: experiments.get(name).config(FULL).pretrained for name in published} == published
+    assert {experiments.get(name).config(MINI).pretrained for name in published} == {None}
+
+
+def test_equal_experiments_are_one() -> None:
+    """PlaNet is Table 2's random frame, Table S1's 16 scenes and Table S2's first row are Table 3's soft scenes."""
+    for profile in (FULL, MINI):
+        one = {n: experiments.canonical(experiments.get(n), profile).name for n in experiments.EXPERIMENTS}
+        assert one["planet"] == "mae_random"
+        assert one["scenes_16"] == one["no_tla"] == "scenes_soft"
+        assert one["cityguessr_msls"] == "cityguessr_msls"  # the same model on other data
+    assert experiments.canonical(experiments.get("tla_clip"), FULL).name == "cityguessr"
+    assert experiments.canonical(experiments.get("tla_minilm"), MINI).name == "cityguessr"
+
+
+def test_the_paper_s_equal_rows_are_equal_here() -> None:
+    """What the registry trains once, the paper prints twice with the same numbers."""
+    same = {("table5", "planet"): ("table2", "mae_random"), ("table_s1", "scenes_16"): ("table3", "scenes_soft")}
+    same["table_s2", "tla_clip"] = ("table3", "cityguessr")
+    for (table, row), (other, twin) in same.items():
+        for level in LEVELS:
+            assert paper.value(table, row, "top1", level) == paper.value(other, twin, "top1", level)
+
+
+def test_contrast_names_what_differs() -> None:
+    assert experiments.contrast("table3", MINI)["scenes_majority"] == {
+        "scene_labels": "majority",
+        "text_labels": None,
+        "split": "clip",
+    }
+
+
+def test_an_unknown_experiment_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(InputError, match="no experiment 'cityguesser'; choose one of cityguessr, videomae"):
+        experiments.get("cityguesser")
+
+
+def test_a_profile_may_train_longer_on_fewer_sequences() -> None:
+    """The small Mapillary tree has a sixth of the clips; at full size ten epochs hold for both data sets."""
+    assert experiments.get("cityguessr_msls").config(FULL) == experiments.get("cityguessr").config(FULL)
+    assert experiments.get("cityguessr_msls").config(MINI).epochs > experiments.get("cityguessr").config(MINI).epochs

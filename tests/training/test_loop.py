@@ -1,0 +1,195 @@
+"""Training: seeds, exact resume, the epoch that counts, and what must be refused."""
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from cityguessr import hierarchy
+from cityguessr.base.errors import InputError
+from cityguessr.config import ModelConfig
+from cityguessr.taxonomy import LEVELS, Taxonomy
+from cityguessr.training.loop import EpochSampler, Trained, learning_rate, predict, train
+from cityguessr.training.profiles import Profile
+
+PROFILE = Profile("tiny", "miniworld", True, "a test", batch_size=8, schedule="cosine", workers=0)
+CONFIG = ModelConfig.as_described().replace(
+    pretrained=None, frames=2, size=16, width=24, depth=1, heads=2, text_dim=32, epochs=3
+)
+
+
+class Clips:
+    """Clips whose colour is their city, in memory: what the loop asks of a split of prepared clips."""
+
+    def __init__(self, taxonomy: Taxonomy, count: int, seed: int, scenes: bool = True) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        cities = torch.arange(count) % taxonomy.size("city")
+        self.labels = taxonomy.chain(cities)
+        self.clip_ids = tuple(f"clip_{i}" for i in range(count))
+        colours = torch.randint(256, (taxonomy.size("city"), 1, 3, 1, 1), generator=torch.Generator().manual_seed(9))
+        noise = torch.randint(-20, 21, (count, 2, 3, 16, 16), generator=generator)
+        self.frames = (colours[cities] + noise).clamp(0, 255).to(torch.uint8)
+        self.scenes = torch.rand(count, 2, 16, generator=generator).softmax(-1) if scenes else None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"frames": self.frames[index]}
+
+    def frames_tensor(self) -> Tensor:
+        return self.frames
+
+    def frame_scenes(self, index: int) -> Tensor | None:
+        return None if self.scenes is None else self.scenes[index]
+
+
+@pytest.fixture(scope="module")
+def taxonomy() -> Taxonomy:
+    return Taxonomy.cityguessr68k().subset(["London", "Liverpool", "Manchester", "Tokyo", "Osaka", "Lima"])
+
+
+def run(taxonomy: Taxonomy, config: ModelConfig = CONFIG, **options: object) -> Trained:
+    text = torch.randn(taxonomy.size("city"), 32, generator=torch.Generator().manual_seed(4))
+    defaults = {"seed": 0, "device": "cpu", "report": lambda line: None, "profile": PROFILE}
+    clips = {"train_clips": Clips(taxonomy, 48, 1), "val_clips": Clips(taxonomy, 24, 2)}
+    return train(config, taxonomy, text=text, **(clips | defaults | options))
+
+
+def timeless(log: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in log]
+
+
+def same_weights(a: Trained, b: Trained) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.model.parameters(), b.model.parameters(), strict=True))
+
+
+def test_the_same_seed_gives_the_same_logits_twice_and_another_seed_does_not(taxonomy: Taxonomy) -> None:
+    first, again, other = run(taxonomy), run(taxonomy), run(taxonomy, seed=1)
+    assert same_weights(first, again)
+    assert all(torch.equal(first.logits[level], again.logits[level]) for level in LEVELS)
+    assert not torch.equal(first.logits["city"], other.logits["city"])
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+@pytest.mark.parametrize("selection", ["last", "best_on_validation"])
+def test_resume_at_any_epoch_boundary_is_bit_equal(
+    taxonomy: Taxonomy, tmp_path: Path, stop_after: int, selection: str
+) -> None:
+    config = CONFIG.replace(selection=selection)
+    whole = run(taxonomy, config)
+    path = tmp_path / "state.pt"
+    stopped = run(taxonomy, config, checkpoint=path, stop_after=stop_after)
+    assert len(stopped.log) == stop_after
+    resumed = run(taxonomy, config, checkpoint=path)
+    assert same_weights(whole, resumed)
+    assert torch.equal(whole.logits["city"], resumed.logits["city"])
+    assert timeless(whole.log) == timeless(resumed.log)
+    assert whole.epoch == resumed.epoch
+
+
+def test_a_finished_training_resumes_to_itself(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    whole = run(taxonomy, checkpoint=tmp_path / "state.pt")
+    lines: list[str] = []
+    again = run(taxonomy, checkpoint=tmp_path / "state.pt", report=lines.append)
+    assert same_weights(whole, again)
+    assert torch.equal(whole.logits["city"], again.logits["city"])
+    assert lines == ["resumed after epoch 3 of 3"]
+
+
+def test_it_learns_what_can_be_learnt(taxonomy: Taxonomy) -> None:
+    trained = run(taxonomy, CONFIG.replace(epochs=25))
+    assert trained.log[-1]["val_city"] > 80  # six cities of six colours; chance is 17
+    assert trained.log[-1]["text"] < trained.log[0]["text"] < 0.2  # attended features turn towards the names
+
+
+def test_best_on_validation_keeps_the_best_epoch(taxonomy: Taxonomy) -> None:
+    trained = run(taxonomy, CONFIG.replace(selection="best_on_validation", epochs=4))
+    best = max(row["val_city"] for row in trained.log)
+    assert trained.log[trained.epoch - 1]["val_city"] == best
+    labels = Clips(taxonomy, 24, 2).labels
+    assert hierarchy.accuracy(trained.logits, labels, taxonomy)["city"] == best
+
+
+def test_the_default_evaluates_the_last_epoch(taxonomy: Taxonomy) -> None:
+    assert CONFIG.selection == "last"
+    assert run(taxonomy).epoch == CONFIG.epochs
+
+
+def test_batches_depend_on_seed_and_epoch_alone() -> None:
+    orders = {}
+    for seed in (0, 1):
+        sampler = EpochSampler(20, seed)
+        for epoch in (0, 1):
+            sampler.epoch = epoch
+            orders[seed, epoch] = list(sampler)
+            assert sorted(orders[seed, epoch]) == list(range(20))
+            assert list(sampler) == orders[seed, epoch]
+    assert len({tuple(order) for order in orders.values()}) == 4
+
+
+def test_the_papers_learning_rate_is_constant() -> None:
+    paper = Profile("paper", "release", False, "")
+    assert {learning_rate(paper, step, 10, 10) for step in range(100)} == {1e-3}
+    assert paper.batch_size == 12
+    cosine = [learning_rate(PROFILE, step, 10, 5) for step in range(50)]
+    assert max(cosine) == pytest.approx(1e-3)
+    assert cosine[9] == max(cosine)
+    assert cosine[-1] < 1e-5
+
+
+def test_clips_without_scenes_are_refused_by_the_scene_loss(taxonomy: Taxonomy) -> None:
+    bare = Clips(taxonomy, 24, 1, scenes=False)
+    with pytest.raises(InputError, match="clip clip_0: no scene labels, which this system needs"):
+        run(taxonomy, train_clips=bare)
+    run(taxonomy, CONFIG.replace(scene_labels=None, epochs=1), train_clips=bare, val_clips=bare)
+
+
+def test_text_alignment_needs_text(taxonomy: Taxonomy) -> None:
+    clips = Clips(taxonomy, 24, 1)
+    with pytest.raises(InputError, match="this model aligns text; give the text features"):
+        train(CONFIG, taxonomy, clips, clips, None, PROFILE, 0)
+
+
+def test_text_of_another_width_is_refused_before_anything_is_built(taxonomy: Taxonomy) -> None:
+    clips = Clips(taxonomy, 24, 1)
+    with pytest.raises(InputError, match=r"text features are \(6, 512\), the model wants \(6, 32\): text_encoder"):
+        train(CONFIG, taxonomy, clips, clips, torch.zeros(6, 512), PROFILE, 0)
+
+
+def test_predict_gives_the_logits_of_training(taxonomy: Taxonomy) -> None:
+    trained, clips = run(taxonomy), Clips(taxonomy, 24, 2)
+    logits, labels = predict(trained.model, clips, PROFILE, device="cpu")
+    assert torch.allclose(logits["city"], trained.logits["city"], atol=1e-5)
+    some, few = predict(trained.model, clips, PROFILE, limit=6, device="cpu")
+    assert torch.equal(few["city"], labels["city"][::4])
+    assert torch.allclose(some["city"], logits["city"][::4], atol=1e-5)
+
+
+def test_a_full_disk_while_saving_leaves_the_last_checkpoint(
+    taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.pt"
+    run(taxonomy, checkpoint=path, stop_after=1)
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(InputError, match=r"state\.pt: the disk is full"):
+        run(taxonomy, checkpoint=path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_a_foreign_checkpoint_is_refused(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    run(taxonomy, checkpoint=path, stop_after=1)
+    with pytest.raises(InputError, match=r"state\.pt: written by a training of another configuration"):
+        run(taxonomy, CONFIG.replace(epochs=4), checkpoint=path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"state\.pt: not a checkpoint of this training"):
+        run(taxonomy, checkpoint=path)

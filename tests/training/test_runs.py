@@ -1,0 +1,296 @@
+"""Runs: trained once, found again, told apart by what changes a result, and with their provenance."""
+
+import ast
+import json
+import shutil
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from support import make_release, make_video
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+
+from cityguessr.base.errors import InputError
+from cityguessr.guess import guess, guess_frames
+from cityguessr.taxonomy import LEVELS
+from cityguessr.training import profiles, provenance, runs
+
+SIZES = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "epochs": 2}
+TINY = profiles.Profile("tiny", "release", False, "a test", SIZES | {"text_encoder": "random"}, 4, workers=0)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    make_release(folder / "release", clips=3, frames=8)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(root))
+
+
+def ensure(root: Path, seed: int = 0, profile: profiles.Profile = TINY, **options: object) -> runs.Run:
+    defaults = {"data_root": root / "release", "device": "cpu", "report": lambda line: None, "workers": 1}
+    return runs.ensure("cityguessr", profile, seed, **(defaults | options))
+
+
+def test_a_run_is_trained_once(root: Path) -> None:
+    lines: list[str] = []
+    run = ensure(root, report=lines.append)
+    assert len(lines) == 4  # what is trained, a line an epoch, and where it is
+    again = ensure(root, report=lines.append)
+    assert again.folder == run.folder
+    assert len(lines) == 4
+
+
+def test_what_a_run_holds(root: Path) -> None:
+    run = ensure(root)
+    assert run.folder.parent == root / "runs" / "tiny" / "cityguessr"
+    assert run.folder.name.startswith("seed0-")
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {
+        "config.json",
+        "provenance.json",
+        "log.csv",
+        "model.safetensors",
+        "state.pt",
+        "predictions.npz",
+        "taxonomy.csv",
+    }
+    assert list(run.log["epoch"]) == [1, 2]
+    provenance = run.provenance
+    assert provenance["seed"] == 0
+    assert provenance["data"] == {
+        "folder": "data/prepared/tiny-uniform-4x32",
+        "fingerprint": run.clips().fingerprint,
+        "synthetic": False,
+        "clips": {"listed": 9, "prepared": 9, "rejected": 0},
+    }
+    assert {"python", "torch", "transformers"} <= set(provenance["versions"])
+    assert {"git", "hardware", "seconds", "parameters"} <= set(provenance)
+    assert run.config.frames == 4
+
+
+def test_predictions_are_those_of_the_saved_model(root: Path) -> None:
+    run = ensure(root)
+    predictions, clips = run.predictions(), run.clips().split("val")
+    assert predictions.clip_ids == tuple(clips.clip_ids)
+    assert torch.equal(predictions.labels["city"], clips.labels["city"])
+    with torch.no_grad():
+        output = run.model()(clips.frames_tensor())
+    for level in LEVELS:
+        assert torch.allclose(output.logits[level], predictions.logits[level], atol=1e-5)
+    assert torch.allclose(output.scene, predictions.scene, atol=1e-5)
+
+
+def test_another_seed_or_configuration_is_another_run(root: Path) -> None:
+    longer = profiles.Profile("tiny", "release", False, "a test", dict(TINY.overrides) | {"epochs": 1}, 4, workers=0)
+    folders = {ensure(root).folder, ensure(root, seed=1).folder, ensure(root, profile=longer).folder}
+    assert len(folders) == 3
+
+
+def test_an_interrupted_run_is_not_taken_for_whole(root: Path) -> None:
+    run = ensure(root)
+    before = run.predictions().logits["city"]
+    (run.folder / "provenance.json").unlink()
+    lines: list[str] = []
+    again = ensure(root, report=lines.append)
+    assert again.folder == run.folder
+    assert lines[1] == "resumed after epoch 2 of 2"
+    assert torch.equal(again.predictions().logits["city"], before)
+
+
+AS_IT_IS = '''"""One."""
+from torch import Tensor
+from cityguessr.losses import scene
+
+def f(x: Tensor) -> Tensor:
+    """Doubles."""
+    return 2 * x
+
+class A:
+    width: int = 3
+'''
+
+
+def version(monkeypatch: pytest.MonkeyPatch, folder: Path, **modules: str) -> str:
+    (folder / "training").mkdir(parents=True)
+    for name, text in modules.items():
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.setattr(provenance, "CORE", tuple(f"{name}.py" for name in modules))
+    monkeypatch.setattr(provenance, "__file__", str(folder / "training" / "provenance.py"))
+    return provenance.code_version()
+
+
+@pytest.mark.parametrize(
+    ("now", "then"),
+    [
+        ('"""One."""', '"""Two."""'),
+        ('    """Doubles."""\n', "    # twice as much\n"),
+        ("return 2 * x", "return (2*x)"),
+        ("from cityguessr.losses import scene", "from cityguessr.core.losses import scene"),
+        (
+            "from torch import Tensor",
+            "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from torch import Tensor",
+        ),
+        ("(x: Tensor) -> Tensor", '(x: "Tensor") -> "Tensor"'),
+    ],
+)
+def test_code_that_moves_or_is_described_anew_trains_nothing_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, now: str, then: str
+) -> None:
+    assert now in AS_IT_IS
+    before = version(monkeypatch, tmp_path / "before", model=AS_IT_IS)
+    assert version(monkeypatch, tmp_path / "after", model=AS_IT_IS.replace(now, then)) == before
+
+
+def test_a_function_in_another_file_is_the_same_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    start = AS_IT_IS.index("class A")
+    before = version(monkeypatch, tmp_path / "before", model=AS_IT_IS)
+    assert version(monkeypatch, tmp_path / "after", a=AS_IT_IS[start:], b=AS_IT_IS[:start]) == before
+
+
+@pytest.mark.parametrize(
+    ("now", "then"), [("2 * x", "3 * x"), ("width: int = 3", "width: int = 4"), ("(x: Tensor)", "(x: Tensor = 1)")]
+)
+def test_code_that_computes_something_else_is_another_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, now: str, then: str
+) -> None:
+    assert now in AS_IT_IS
+    before = version(monkeypatch, tmp_path / "before", model=AS_IT_IS)
+    assert version(monkeypatch, tmp_path / "after", model=AS_IT_IS.replace(now, then)) != before
+
+
+def test_what_the_core_computes_with_is_core_itself() -> None:
+    """The digest is blind to import lines; that is safe while no core module computes with code outside its reach."""
+    package = Path(provenance.__file__).parents[1]
+    # What a run's identity names by itself (profile, evaluation, the prepared data's fingerprint), or no arithmetic
+    harmless = ("base.", "taxonomy", "hierarchy", "training.profiles", "data.shards", "data.sources")
+    for name in provenance.CORE:
+        for node in ast.walk(ast.parse((package / name).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cityguessr"):
+                base = node.module.removeprefix("cityguessr").removeprefix(".")
+                for alias in node.names:
+                    whole = ".".join(filter(None, (base, alias.name)))
+                    module = whole if (package / f"{whole.replace('.', '/')}.py").is_file() else base
+                    inside = f"{module.replace('.', '/')}.py" in provenance.CORE
+                    assert inside or module.startswith(harmless), f"{name} computes with {module}"
+
+
+def test_changed_clips_are_noticed(root: Path) -> None:
+    run = ensure(root)
+    path = run.folder / "provenance.json"
+    content = path.read_text()
+    changed = json.loads(content)
+    changed["data"]["fingerprint"] = "another"
+    path.write_text(json.dumps(changed))
+    try:
+        with pytest.raises(InputError, match=r"not the clips that .* was trained on"):
+            runs.Run(run.folder).clips()
+    finally:
+        path.write_text(content)
+
+
+def test_unknown_names_are_refused(root: Path) -> None:
+    with pytest.raises(InputError, match="no profile 'huge'; choose one of mini"):
+        runs.ensure("cityguessr", "huge")
+    with pytest.raises(InputError, match="no experiment 'citygesser'; choose one of cityguessr"):
+        runs.ensure("citygesser", TINY)
+    with pytest.raises(InputError, match="the profile 'fresh' reads the real data set; give its folder as data_root"):
+        runs.ensure("cityguessr", profiles.Profile("fresh", "release", False, "", SIZES))
+
+
+def test_your_own_prepared_clips_can_be_trained_on(root: Path) -> None:
+    first = ensure(root)
+    assert ensure(root, data_root=None, clips=first.clips()).folder == first.folder
+
+
+def test_a_prepared_set_is_held_against_its_source(root: Path, tmp_path: Path) -> None:
+    ensure(root)
+    with pytest.raises(InputError, match=r"labels_list|no such folder"):
+        ensure(root, data_root=tmp_path / "mistyped")
+    other = make_release(tmp_path / "other", clips=4, frames=8)
+    with pytest.raises(InputError, match="holds a preparation of another source"):
+        ensure(root, data_root=other)
+
+
+def test_a_release_with_an_archive_missing_is_no_data_set(root: Path, tmp_path: Path) -> None:
+    broken = make_release(tmp_path / "release", clips=3, frames=8)
+    shutil.rmtree(broken / "train" / "Paris")
+    partial = profiles.Profile("partial", "release", False, "", TINY.overrides, 4, workers=0)
+    with pytest.raises(InputError, match=r"2 of 9 clips were rejected, the first because .*mend the source"):
+        ensure(root, profile=partial, data_root=broken)
+
+
+def test_a_run_belongs_to_one_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="a run is trained by one process"):
+        ensure(root)
+
+
+@pytest.mark.parametrize("folder", ["data", "runs"])
+def test_a_place_that_cannot_be_written_is_named(root: Path, tmp_path: Path, folder: str, monkeypatch: object) -> None:
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    (tmp_path / folder).write_text("a file where the folder should be")
+    with pytest.raises(InputError, match=rf"{folder}.*(choose another folder|cannot be written)"):
+        ensure(root)
+
+
+def test_a_released_model_answers_without_products(root: Path) -> None:
+    """`products=False` reads the path off the likeliest city as it is, as the released code does."""
+    model = ensure(root).model()
+    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    sure = {"city": [0.0, 1.0, 0.9], "state": [0.0, 0.0, 9.0], "country": [0.0, 0.0], "continent": [0.0, 0.0]}
+    for level in LEVELS:
+        torch.nn.init.zeros_(model.classifiers[level].weight)
+        model.classifiers[level].bias.data = torch.tensor(sure[level])
+    described = guess_frames(frames, model)
+    model.config = model.config.replace(products=False)
+    released = guess_frames(frames, model)
+    assert (described.chain["city"], released.chain["city"]) == (2, 1)
+
+
+def test_heads_that_contradict_each_other_utterly_still_give_probabilities(root: Path) -> None:
+    model = ensure(root).model()
+    for i, level in enumerate(LEVELS):
+        torch.nn.init.zeros_(model.classifiers[level].weight)
+        model.classifiers[level].bias.data = 500.0 * torch.eye(3)[i % 2, : model.taxonomy.size(level)]
+    answer = guess_frames(np.zeros((4, 32, 32, 3), np.uint8), model)
+    assert all(answer.probabilities[level].isfinite().all() for level in LEVELS)
+
+
+def test_guess_a_video_of_ones_own(root: Path, tmp_path: Path) -> None:
+    """Top-5 a level with probabilities, and a codependent path that is one in the tree."""
+    run = ensure(root)
+    path = make_video(tmp_path / "walk.mp4")
+    answer = guess(path, run)
+    assert len(answer.table()) == 3  # the tree has three cities
+    for level in LEVELS:
+        assert answer.probabilities[level].sum().item() == pytest.approx(1, abs=1e-5)
+        assert list(answer.probabilities[level]) == sorted(answer.probabilities[level], reverse=True)
+    chain = run.taxonomy.chain(answer.ids["city"][0])
+    assert answer.chain == {level: int(chain[level]) for level in LEVELS}
+    assert str(answer).startswith("walk.mp4: ")
+    assert "MiniWorld" not in str(answer)  # the guess of a model of synthetic data says so; this one is not
+
+
+def test_a_guess_by_a_model_of_a_synthetic_world_says_so(root: Path) -> None:
+    model = ensure(root).model()
+    answer = guess_frames(np.zeros((4, 32, 32, 3), np.uint8), model, synthetic=True)
+    assert "knows nothing of the real one" in str(answer)
+    ax = answer.draw()
+    assert any("of a real video this means nothing" in text.get_text() for text in ax.texts)
+    plt.close(ax.figure)
+
+
+def test_a_guess_of_a_text_file_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("not a video")
+    with pytest.raises(InputError, match=r"notes\.mp4"):
+        guess(tmp_path / "notes.mp4", ensure(root))
