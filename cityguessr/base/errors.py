@@ -1,5 +1,7 @@
 """What the project raises for bad input."""
 
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -17,3 +19,17 @@ class CannotRun(InputError):
 
 class MissingWeights(CannotRun):
     """Pretrained weights are not on this machine; the message says which, how large they are and how to get them."""
+
+
+def one_of(what: str, value: object, allowed: Iterable[object]) -> InputError:
+    """The error for a value outside a known set: `no profile 'huge'; it is one of mini, world68k`.
+
+    Args:
+        what: what the value names, in the singular, such as `profile` or `data set`.
+        allowed: what it may be, in the order to list them.
+
+    Example:
+        >>> raise one_of("profile", name, PROFILES)
+    """
+    known = ", ".join(item if isinstance(item, str) else repr(item) for item in allowed)
+    return InputError(f"no {what} {value!r}; it is one of {known}")
