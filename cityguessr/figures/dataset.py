@@ -51,8 +51,8 @@ def sources(
     if not scale.synthetic:
         given = ReleaseSource(data_root) if data_root else None
         return given, MapillarySource(msls_root) if msls_root else None
-    release = ReleaseSource(datasets.release_root(scale, data_root, workers))
-    return release, MapillarySource(datasets.mapillary_root(scale, data_root, workers))
+    release = ReleaseSource(datasets.root(scale, data_root, workers))
+    return release, MapillarySource(datasets.root(scale, data_root, workers, "msls"))
 
 
 def samples(clips: "PreparedClips", sequences: MapillarySource | None) -> dict[str, Spread | None]:

@@ -20,7 +20,7 @@ from cityguessr.data import video
 from cityguessr.data.clips import ClipDataset
 from cityguessr.data.sources import SPLITS
 from cityguessr.training import profiles
-from cityguessr.training.datasets import miniworld_config
+from cityguessr.training.datasets import WORLDS
 
 if TYPE_CHECKING:
     from cityguessr.miniworld import MiniWorld
@@ -57,15 +57,15 @@ def of(
     Raises InputError for a number that is no clip of the split, `at` or `width` out of range, an unknown profile, and a
     `data_root` that is no folder.
     """
-    source, which = profiles.get(profile).source, _numbers(which, len(clips))
+    world, which = profiles.get(profile).world, _numbers(which, len(clips))
     if not 0 <= at <= 1:  # true for NaN too
         raise InputError(f"at={at}: a place in a clip runs from 0, its first frame, to 1, its last")
     if width < 16:
         raise InputError(f"width={width}: a picture is 16 pixels wide at least")
     found: dict[int, NDArray] = {}
-    if source == "miniworld" and clips.synthetic:
+    if world and clips.synthetic:
         found = _rendered(_world(profile), clips, sorted(set(which)), at, width)
-    elif source == "release" and data_root is not None and not clips.synthetic:
+    elif not world and data_root is not None and not clips.synthetic:
         found = _filed(_frames_folder(data_root), clips, sorted(set(which)), at, width)
     return [found[i] if i in found else _prepared(clips, i, at, width) for i in which]
 
@@ -106,7 +106,7 @@ def _world(profile: str) -> "MiniWorld":
     """The world of a profile: its plans alone, nothing is read or written."""
     from cityguessr.miniworld import MiniWorld
 
-    return MiniWorld(miniworld_config(profile))
+    return MiniWorld(WORLDS[profiles.get(profile).world][0])
 
 
 def _rendered(

@@ -80,8 +80,8 @@ def check(
     order = [name for name in experiments.EXPERIMENTS if name in names]
     common = {"allow_downloads": allow_downloads, "cluster": cluster}
     on_msls: list[str] = []
-    if profiles.get(profile).source == "release":  # Mapillary has a profile, and a folder, of its own
-        on_msls = [name for name in order if experiments.get(name).dataset == "mapillary"]
+    if "msls" not in profiles.get(profile).datasets:  # Mapillary has a profile, and a folder, of its own
+        on_msls = [name for name in order if experiments.get(name).dataset == "msls"]
     own = [name for name in order if name not in on_msls]
     done = jobs.ensure_all(own, profile, seeds, data_root=data_root, **common)
     done |= dict.fromkeys(on_msls, CannotRun("the folder of Mapillary was not given"))

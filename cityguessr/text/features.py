@@ -200,7 +200,7 @@ def _megabytes(model: str) -> int:
 # --- the control ------------------------------------------------------------------------------------------------------
 
 
-def _random(names: Sequence[str], seed: int = 0, dimension: int = 512, allow_downloads: bool = False) -> Tensor:
+def _random(names: Sequence[str], seed: int = 0, dimension: int = 384, allow_downloads: bool = False) -> Tensor:
     """A unit vector a name, drawn from the seed and the name alone, so that a subset of the tree keeps its vectors."""
     del allow_downloads
     rows = []
@@ -226,6 +226,6 @@ ENCODERS: dict[str, Encoder] = {
     "bert": _language_model(768, "bert", "google-bert/bert-base-uncased", 440),
     "gpt2": _language_model(768, "gpt2", "openai-community/gpt2", 548),
     "opt": _language_model(768, "opt", "facebook/opt-125m", 251),
-    "random": Encoder(512, _random),
+    "random": Encoder(384, _random),
 }
 """Name -> text encoder."""

@@ -15,34 +15,13 @@ import time
 import traceback
 import warnings
 from collections.abc import Container, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.base.files import make_folder
-from cityguessr.data.clips import PreparedClips
 from cityguessr.training import runs
-from cityguessr.training.experiments import Experiment
 from cityguessr.training.profiles import Profile
 from cityguessr.training.runs import Plan
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One training, as it is handed to a worker: small, and the same on every machine that sees the same folders."""
-
-    experiment: Experiment
-    profile: Profile
-    seed: int
-    clips: str  # folder of the prepared clips
-    log: str  # file that gets a line an epoch
-    root: str
-    allow_downloads: bool
-    device: str
-
-    def __str__(self) -> str:
-        return f"{self.experiment.name}, seed {self.seed}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,58 +35,32 @@ class Done:
 Outcome = Done | CannotRun
 
 
-def log_file(folder: Path) -> Path:
-    """Where a run's lines go while it is trained: `runs/<profile>/<experiment>/seed<k>-<hash>.log`."""
-    return folder.with_name(f"{folder.name}.log")
-
-
-def jobs_for(plans: Sequence[Plan], allow_downloads: bool, device: str) -> list[tuple[Plan, Job]]:
-    """Each plan with the job that carries it out."""
-    root = str(paths.root())
-    pairs = []
-    for plan in plans:
-        log = log_file(plan.folder)
-        make_folder(log.parent)
-        clips = str(plan.clips.folder)
-        pairs.append(
-            (plan, Job(plan.experiment, plan.profile, plan.seed, clips, str(log), root, allow_downloads, device))
-        )
-    return pairs
-
-
-def train(job: Job, clips: PreparedClips | None = None) -> Outcome:
+def train(plan: Plan) -> Outcome:
     """Train in this process, its epochs' lines going to the log, which is removed when all is well."""
     start, lines = time.perf_counter(), 0
 
     def write(line: str) -> None:
         nonlocal lines
         lines += 1
-        with open(job.log, "a", encoding="utf-8") as file:
+        with open(plan.log, "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     outcome: Outcome
+    make_folder(plan.log.parent)
     try:
-        run = runs.ensure(
-            job.experiment,
-            job.profile,
-            job.seed,
-            allow_downloads=job.allow_downloads,
-            device=job.device,
-            clips=clips or PreparedClips.load(job.clips),
-            report=write,
-        )
+        run = runs.carry_out(plan, report=write)
         outcome = Done(str(run.folder), time.perf_counter() - start if lines else 0.0)
     except CannotRun as error:
         outcome = error
-    Path(job.log).unlink(missing_ok=True)
+    plan.log.unlink(missing_ok=True)
     return outcome
 
 
-def here(pairs: Sequence[tuple[Plan, Job]], skip: Container[str]) -> Iterator[tuple[Plan, Outcome]]:
+def here(plans: Sequence[Plan], skip: Container[str]) -> Iterator[tuple[Plan, Outcome]]:
     """One after another, in this process. `skip` may grow meanwhile: experiments whose weights are missing."""
-    for plan, job in pairs:
+    for plan in plans:
         if plan.experiment.name not in skip:
-            yield plan, train(job, plan.clips)
+            yield plan, train(plan)
 
 
 # --- processes of this machine ----------------------------------------------------------------------------------------
@@ -134,7 +87,7 @@ def at_a_time(profile: Profile, device: str) -> int:
 
 
 def in_processes(
-    pairs: Sequence[tuple[Plan, Job]], count: int, skip: Container[str], device: str
+    plans: Sequence[Plan], count: int, skip: Container[str], device: str
 ) -> Iterator[tuple[Plan, Outcome]]:
     """`count` at a time, in processes of their own.
 
@@ -147,7 +100,7 @@ def in_processes(
     method = "spawn" if visible or "forkserver" not in multiprocessing.get_all_start_methods() else "forkserver"
     context: Any = multiprocessing.get_context(method)
     processes: dict[Any, Any] = {}  # by the pipe to each
-    waiting, running = collections.deque(pairs), {}
+    waiting, running = collections.deque(plans), {}
     try:
         for slot in range(count):
             mine, its = context.Pipe()
@@ -158,16 +111,16 @@ def in_processes(
         idle = list(processes)
         while waiting or running:
             while waiting and idle:
-                plan, job = waiting.popleft()
+                plan = waiting.popleft()
                 if plan.experiment.name not in skip:
-                    running[idle[0]] = plan, job
+                    running[idle[0]] = plan
                     with contextlib.suppress(OSError):  # it has died: what became of it is read below
-                        idle[0].send(job)
+                        idle[0].send(plan)
                     del idle[0]
             # what was waiting may all have been skipped, and a wait for nobody never ends
             for pipe in multiprocessing.connection.wait(list(running)) if running else ():
-                plan, job = running.pop(pipe)
-                outcome = _answer(pipe, processes[pipe], job)
+                plan = running.pop(pipe)
+                outcome = _answer(pipe, processes[pipe], plan)
                 idle.append(pipe)
                 yield plan, outcome
     finally:
@@ -178,27 +131,27 @@ def in_processes(
             pipe.close()
 
 
-def _answer(pipe: Any, process: Any, job: Job) -> Outcome:
+def _answer(pipe: Any, process: Any, plan: Plan) -> Outcome:
     """What a process says of a job. Raises what it raised, and InputError where it ended without a word."""
     try:
-        return _checked(pipe.recv(), job)
+        return _checked(pipe.recv(), plan)
     except (EOFError, ConnectionError):
         process.join()
     code = process.exitcode or 0
     how = f"was ended by force ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
     raise InputError(
-        f"the training of {job} {how}, as it happens where memory runs out, or where a script has no "
+        f"the training of {plan} {how}, as it happens where memory runs out, or where a script has no "
         "`if __name__ == '__main__':`; run again with fewer processes at a time: finished runs are kept, and this one "
-        f"goes on after its last epoch (its lines are in {job.log})"
+        f"goes on after its last epoch (its lines are in {plan.log})"
     )
 
 
-def _checked(outcome: object, job: Job) -> Outcome:
+def _checked(outcome: object, plan: Plan) -> Outcome:
     """The outcome, unless it is an error that stops everything: that is raised."""
     if isinstance(outcome, InputError) and not isinstance(outcome, CannotRun):
         raise outcome from None
     if isinstance(outcome, BaseException) and not isinstance(outcome, CannotRun):
-        raise RuntimeError(f"the training of {job} stopped: {outcome} (more in {job.log})") from outcome
+        raise RuntimeError(f"the training of {plan} stopped: {outcome} (more in {plan.log})") from outcome
     return outcome
 
 
@@ -222,14 +175,14 @@ def _work(pipe: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the parent, which ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     while True:
-        job = pipe.recv()
-        os.environ["CITYGUESSR_ROOT"] = job.root
-        with open(job.log, "a", encoding="utf-8") as file:
+        plan = pipe.recv()
+        os.environ["CITYGUESSR_ROOT"] = str(plan.root)
+        with open(plan.log, "a", encoding="utf-8") as file:
             for stream in (1, 2):  # a notebook shows what its children print, in whatever order it comes
                 os.dup2(file.fileno(), stream)
         outcome: object
         try:
-            outcome = train(job)
+            outcome = train(plan)
         except InputError as error:
             outcome = error
         except Exception as error:
@@ -250,7 +203,7 @@ def _leave_with_parent() -> None:
 _ONE_AT_A_TIME = threading.Lock()  # torch's random numbers belong to a whole process
 
 
-def on_cluster(pairs: Sequence[tuple[Plan, Job]], address: str) -> Iterator[tuple[Plan, Outcome]]:
+def on_cluster(plans: Sequence[Plan], address: str) -> Iterator[tuple[Plan, Outcome]]:
     """On the workers of a Dask scheduler, one training a worker at a time; errors as for `in_processes`."""
     try:
         import distributed
@@ -265,17 +218,17 @@ def on_cluster(pairs: Sequence[tuple[Plan, Job]], address: str) -> Iterator[tupl
         except (OSError, ValueError) as error:
             raise InputError(f"no Dask scheduler at {address!r} ({error}); give its address, tcp://host:port") from None
     with client:
-        futures = {client.submit(_train_there, job, pure=False): (plan, job) for plan, job in pairs}
+        futures = {client.submit(_train_there, plan, pure=False): plan for plan in plans}
         try:
             for future in distributed.as_completed(list(futures)):
-                plan, job = futures[future]
+                plan = futures[future]
                 outcome = future.exception() if future.status == "error" else future.result()
                 if isinstance(outcome, distributed.KilledWorker):
                     raise InputError(
-                        f"the Dask workers that trained {job} died, as they do where memory runs out; give them more "
+                        f"the Dask workers that trained {plan} died, as they do where memory runs out; give them more "
                         "(--memory-limit), or start fewer on a machine; finished runs are kept"
                     )
-                yield plan, _checked(outcome, job)
+                yield plan, _checked(outcome, plan)
         except (distributed.client.FutureCancelledError, OSError) as error:
             raise InputError(
                 f"the Dask cluster at {address!r} went away ({error}); start it and run again, finished runs are kept"
@@ -285,10 +238,10 @@ def on_cluster(pairs: Sequence[tuple[Plan, Job]], address: str) -> Iterator[tupl
                 client.cancel(list(futures))
 
 
-def _train_there(job: Job) -> Outcome:
+def _train_there(plan: Plan) -> Outcome:
     """Train in a Dask worker."""
     with _ONE_AT_A_TIME:
-        os.environ["CITYGUESSR_ROOT"] = job.root
+        os.environ["CITYGUESSR_ROOT"] = str(plan.root)
         # A nanny's worker is a daemon, and a daemon may start no process, as torch's DataLoader does to decode frames.
         multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
-        return train(job)
+        return train(plan)

@@ -8,25 +8,24 @@
 What is there already is not trained again, however it came about: a notebook that comes after finds all of it.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cityguessr.base import paths
-from cityguessr.base.errors import CannotRun, InputError
+from cityguessr.base.errors import CannotRun, InputError, one_of
 from cityguessr.base.progress import duration
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import PreparedClips
-from cityguessr.training import executors, runs
-from cityguessr.training.datasets import prepared
-from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment, canonical
-from cityguessr.training.experiments import get as get_experiment
+from cityguessr.data.format import ClipFormat
+from cityguessr.training import datasets, executors, experiments, profiles, runs
+from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment
 from cityguessr.training.profiles import Profile
-from cityguessr.training.profiles import get as get_profile
 from cityguessr.training.runs import Plan, Run
 
 
@@ -38,17 +37,15 @@ def trainings(
     Experiments whose configurations are equal at the profile's scale are one. The order depends on the arguments alone,
     so that the N-th is the same one on every machine.
     """
-    profile = get_profile(profile) if isinstance(profile, str) else profile
-    every = [canonical(get_experiment(name) if isinstance(name, str) else name, profile) for name in names]
     unique: dict[str, Experiment] = {}
-    for experiment in every:
+    for experiment in (experiments.canonical(name, profile) for name in names):
         if unique.setdefault(experiment.name, experiment) != experiment:
             raise InputError(f"two experiments are called {experiment.name!r}; give each a name of its own")
     return [(experiment, seed) for seed in dict.fromkeys(seeds) for experiment in unique.values()]
 
 
 def ensure_all(
-    experiments: Sequence[str | Experiment],
+    names: Sequence[str | Experiment],
     profile: str | Profile = "mini",
     seeds: Sequence[int] = (0,),
     *,
@@ -65,7 +62,7 @@ def ensure_all(
     Data is prepared here, once, before any worker starts.
 
     Args:
-        experiments: their names, or experiments of your own.
+        names: of experiments, or experiments of your own.
         data_root, allow_downloads, device: as in `runs.ensure`.
         cluster: address of a Dask scheduler (`tcp://host:8786`) whose workers train instead, one training a worker;
             they must see data, runs and weights under the same paths and have this package.
@@ -81,13 +78,14 @@ def ensure_all(
         InputError: for bad input of any kind but missing weights, and where a worker was killed. Other trainings are
             stopped; they go on after their last whole epoch when called again, and finished runs are kept.
     """
-    profile = get_profile(profile) if isinstance(profile, str) else profile
+    profile = profiles.get(profile)
     if processes is not None and processes < 1:
         raise InputError(f"processes is {processes}; it must be at least 1")
-    wanted = {e.name: e for e in (get_experiment(e) if isinstance(e, str) else e for e in experiments)}
-    plans, missing = _plans(trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, cluster)
+    wanted = {experiment.name: experiment for experiment in map(experiments.get, names)}
+    todo = trainings(wanted.values(), profile, seeds)
+    plans, missing = _plans(todo, profile, data_root, allow_downloads, device, cluster)
     folders = {key: plan.folder for key, plan in plans.items() if plan.done}
-    todo = executors.jobs_for([plan for plan in plans.values() if not plan.done], allow_downloads, device)
+    todo = [plan for plan in plans.values() if not plan.done]
     count = 0
     if not cluster and todo:
         count = min(processes or executors.at_a_time(profile, device), len(todo))
@@ -115,7 +113,7 @@ def ensure_all(
             report(f"{said} ({number} of {len(todo)})")
     found: dict[str, tuple[Run, ...] | CannotRun] = {}
     for name, experiment in wanted.items():
-        known = canonical(experiment, profile).name
+        known = experiments.canonical(experiment, profile).name
         found[name] = missing.get(known) or tuple(Run(folders[known, seed]) for seed in seeds)
     return found
 
@@ -125,25 +123,29 @@ def _plans(
     profile: Profile,
     data_root: str | Path | None,
     allow_downloads: bool,
+    device: str = "auto",
     cluster: str | None = None,
 ) -> tuple[dict[tuple[str, int], Plan], dict[str, CannotRun]]:
     """(experiment, seed) -> its plan, each set of clips opened once; and experiments that need other weights."""
-    clips: dict[object, PreparedClips] = {}
+    clips: dict[tuple[str, ClipFormat], PreparedClips] = {}
     first: dict[str, Plan] = {}
     plans, missing = {}, {}
     for experiment, seed in todo:
         name, config = experiment.name, experiment.config(profile)
         if name not in first and name not in missing:
-            key = (experiment.dataset, config.sampling, config.frames, config.size, config.scenes)
+            key = experiment.dataset, config.clip_format
             try:
                 if key not in clips:
-                    clips[key] = prepared(profile, config, data_root, cluster=cluster, dataset=experiment.dataset)
+                    clips[key] = datasets.prepared(
+                        profile, config.clip_format, data_root, cluster=cluster, dataset=experiment.dataset
+                    )
                 _check_labels(clips[key], config)
-                first[name] = runs.plan(experiment, profile, seed, allow_downloads=allow_downloads, clips=clips[key])
+                options = {"allow_downloads": allow_downloads, "device": device, "clips": clips[key]}
+                first[name] = runs.plan(experiment, profile, seed, **options)
             except CannotRun as error:
                 missing[name] = error
         if name in first:
-            plans[name, seed] = dataclasses.replace(first[name], seed=seed)
+            plans[name, seed] = first[name].with_seed(seed)
     return plans, missing
 
 
@@ -166,18 +168,15 @@ def _check_labels(clips: PreparedClips, config: ModelConfig) -> None:
 
 def chosen(names: Iterable[str], profile: Profile) -> list[str]:
     """The experiments of tables ("table3"), of all that the profile has data for ("all"), and by their own names."""
-    found: dict[str, None] = {}
+    chosen: dict[str, None] = {}
     for name in names:
         if name not in ("all", *TABLES, *EXPERIMENTS):
-            known = ", ".join(["all", *TABLES, *EXPERIMENTS])
-            raise InputError(f"{name!r} is neither a table nor an experiment; choose from {known}")
-        every = EXPERIMENTS if name == "all" else TABLES[name].values() if name in TABLES else [name]
-        if name == "all" and profile.source == "release":  # Mapillary's experiments have a profile of their own
-            every = [experiment for experiment in every if EXPERIMENTS[experiment].dataset != "mapillary"]
-        if name == "all" and profile.source == "mapillary":
-            every = TABLES["table6"].values()
-        found |= dict.fromkeys(every)
-    return list(found)
+            raise one_of("table or experiment", name, ["all", *TABLES, *EXPERIMENTS])
+        group = EXPERIMENTS if name == "all" else TABLES[name].values() if name in TABLES else [name]
+        chosen |= dict.fromkeys(
+            experiment for experiment in group if name != "all" or EXPERIMENTS[experiment].dataset in profile.datasets
+        )
+    return list(chosen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -202,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seeds = [int(seed) for seed in options.seeds.split(",")]
         except ValueError:
             raise InputError(f"--seeds {options.seeds}: give whole numbers, such as 0,1,2") from None
-        profile = get_profile(options.profile)
+        profile = profiles.get(options.profile)
         return _command(options, chosen(options.names, profile), profile, seeds)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -38,7 +38,8 @@ def test_an_experiment_is_the_smallest_difference() -> None:
     assert changed("scenes_soft") == {"text_labels": None}
     assert changed("scenes_soft_tla_city") == {"text_labels": "city"}
     assert changed("videomae") == {"scene_labels": None, "text_labels": None}
-    assert changed("tla_random") == {"text_encoder": "random"}
+    assert changed("tla_random") == {"text_encoder": "random", "text_dim": 512}  # as wide as CLIP's
+    assert changed("tla_random", MINI) == {"text_encoder": "random"}
     assert changed("two_layer_ffn_t") == {"text_layers": 2}
     assert set(changed("timesformer", MINI)) == {"backbone", "scene_labels", "text_labels"}
     assert set(changed("isns", MINI)) == {"system", "backbone", "frame", "scene_labels", "text_labels"}
@@ -86,7 +87,7 @@ def test_contrast_names_what_differs() -> None:
 
 
 def test_an_unknown_experiment_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(InputError, match="no experiment 'cityguesser'; choose one of cityguessr, videomae"):
+    with pytest.raises(InputError, match="no experiment 'cityguesser'; it is one of cityguessr, videomae"):
         experiments.get("cityguesser")
 
 

@@ -21,7 +21,7 @@ from cityguessr.training.experiments import Experiment
 
 SIZES = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "epochs": 2}
 SIZES |= {"text_encoder": "random"}
-TINY = profiles.Profile("tiny", "release", False, "a test", SIZES, 4, workers=0, threads=1)
+TINY = profiles.Profile("tiny", "a test", overrides=SIZES, batch_size=4, loader_workers=0, threads=1)
 TWO = ("cityguessr", "videomae")
 
 

@@ -1,6 +1,7 @@
 """Runs: trained once, found again, told apart by what changes a result, and with their provenance."""
 
 import ast
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -21,7 +22,7 @@ from cityguessr.taxonomy import LEVELS
 from cityguessr.training import profiles, provenance, runs
 
 SIZES = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "epochs": 2}
-TINY = profiles.Profile("tiny", "release", False, "a test", SIZES | {"text_encoder": "random"}, 4, workers=0)
+TINY = profiles.Profile("tiny", "a test", overrides=SIZES | {"text_encoder": "random"}, batch_size=4, loader_workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_predictions_are_those_of_the_saved_model(root: Path) -> None:
 
 
 def test_another_seed_or_configuration_is_another_run(root: Path) -> None:
-    longer = profiles.Profile("tiny", "release", False, "a test", dict(TINY.overrides) | {"epochs": 1}, 4, workers=0)
+    longer = dataclasses.replace(TINY, overrides=dict(TINY.overrides) | {"epochs": 1})
     folders = {ensure(root).folder, ensure(root, seed=1).folder, ensure(root, profile=longer).folder}
     assert len(folders) == 3
 
@@ -171,8 +172,8 @@ def test_code_that_computes_something_else_is_another_run(
 def test_what_the_core_computes_with_is_core_itself() -> None:
     """The digest is blind to import lines; that is safe while no core module computes with code outside its reach."""
     package = Path(provenance.__file__).parents[1]
-    # What a run's identity names by itself (profile, evaluation, the prepared data's fingerprint), or no arithmetic
-    harmless = ("base.", "taxonomy", "hierarchy", "training.profiles", "data.shards", "data.sources")
+    # What a run's identity names by itself (profile, text features, the prepared data's fingerprint), or no arithmetic
+    harmless = ("base.", "taxonomy", "hierarchy", "training.profiles", "data.shards", "data.sources", "text.")
     for name in provenance.CORE:
         for node in ast.walk(ast.parse((package / name).read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cityguessr"):
@@ -199,12 +200,12 @@ def test_changed_clips_are_noticed(root: Path) -> None:
 
 
 def test_unknown_names_are_refused(root: Path) -> None:
-    with pytest.raises(InputError, match="no profile 'huge'; choose one of mini"):
+    with pytest.raises(InputError, match="no profile 'huge'; it is one of mini"):
         runs.ensure("cityguessr", "huge")
-    with pytest.raises(InputError, match="no experiment 'citygesser'; choose one of cityguessr"):
+    with pytest.raises(InputError, match="no experiment 'citygesser'; it is one of cityguessr"):
         runs.ensure("citygesser", TINY)
     with pytest.raises(InputError, match="the profile 'fresh' reads the real data set; give its folder as data_root"):
-        runs.ensure("cityguessr", profiles.Profile("fresh", "release", False, "", SIZES))
+        runs.ensure("cityguessr", profiles.Profile("fresh", "", overrides=SIZES))
 
 
 def test_your_own_prepared_clips_can_be_trained_on(root: Path) -> None:
@@ -224,7 +225,7 @@ def test_a_prepared_set_is_held_against_its_source(root: Path, tmp_path: Path) -
 def test_a_release_with_an_archive_missing_is_no_data_set(root: Path, tmp_path: Path) -> None:
     broken = make_release(tmp_path / "release", clips=3, frames=8)
     shutil.rmtree(broken / "train" / "Paris")
-    partial = profiles.Profile("partial", "release", False, "", TINY.overrides, 4, workers=0)
+    partial = dataclasses.replace(TINY, name="partial")
     with pytest.raises(InputError, match=r"2 of 9 clips were rejected, the first because .*mend the source"):
         ensure(root, profile=partial, data_root=broken)
 
