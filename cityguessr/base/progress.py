@@ -1,4 +1,6 @@
-"""Progress on standard output: in a notebook, anything on standard error reads as a fault."""
+"""Progress on standard output: in a notebook, anything on standard error looks like an error."""
+
+from __future__ import annotations
 
 import sys
 import time

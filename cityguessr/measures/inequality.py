@@ -1,5 +1,7 @@
 """How evenly samples are spread over classes (supplement, sections 6.2 to 6.4): Lorenz curve, Gini and Hoover."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -22,7 +24,7 @@ def lorenz(counts: ArrayLike) -> tuple[NDArray, NDArray]:
 def gini(counts: ArrayLike) -> float:
     """Gini coefficient (supplement, Eq. 1): 0 for even classes, 1 - 1/n where one of n classes holds all samples.
 
-    Eq. 1 asks for the counts in ascending order; they may come in any.
+    Eq. 1 asks for the counts in ascending order; any order will do here.
     """
     values = _sorted(counts)
     n = len(values)
@@ -38,7 +40,7 @@ def hoover(counts: ArrayLike) -> float:
 def _sorted(counts: ArrayLike) -> NDArray:
     values = np.sort(np.asarray(counts, dtype=float), axis=None)
     if np.ndim(counts) != 1 or not len(values):
-        raise InputError(f"counts of samples are a list of numbers, one a class; got shape {np.shape(counts)}")
+        raise InputError(f"counts of samples are a list of numbers, one per class; got shape {np.shape(counts)}")
     if not np.isfinite(values).all() or values[0] < 0 or values[-1] == 0:
         raise InputError(
             "counts of samples are finite numbers of at least 0 and not all 0; "
