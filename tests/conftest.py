@@ -1,7 +1,5 @@
 """Fixtures for every room, and what `make test` prints before pytest's closing line: what was written, how long."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Reading text with the line number at hand, and writing files so that a half-written one is never taken for whole."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import errno

@@ -1,7 +1,5 @@
 """Where the project's folders are, whichever folder a notebook or a command runs in."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

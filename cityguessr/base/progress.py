@@ -1,7 +1,5 @@
 """Progress on standard output: in a notebook, anything on standard error looks like an error."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """How many threads torch uses: small arrays are faster on one, and several times so on a busy machine."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

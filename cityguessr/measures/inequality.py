@@ -1,7 +1,5 @@
 """How evenly samples are spread over classes (supplement, sections 6.2 to 6.4): Lorenz curve, Gini and Hoover."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

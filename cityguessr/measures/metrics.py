@@ -5,8 +5,6 @@ how much an accuracy, or a difference of two, would move with other videos to va
 seed of the training is what the standard deviation in the tables shows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -53,7 +51,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
 
 
 def clip_places(gps: Tensor | None, labels: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """Where each clip was taken: by its coordinates where they are known, else the centre of its true city.
+    """Where each clip was taken: its recorded coordinates where there are any, else the centre of its true city.
 
     Args:
         gps: (N, 2) latitude and longitude in degrees, NaN where unknown; None where no clip has coordinates.
@@ -161,7 +159,7 @@ def _interval(
     if ids.shape != values.shape:
         raise InputError(f"one source video per clip is needed: got {ids.shape} for {len(values)} clips")
     if draws < 1 or not 0 < confidence < 100:
-        raise InputError(f"draws={draws}, confidence={confidence}: at least one draw, and between 0 and 100 percent")
+        raise InputError(f"draws={draws}, confidence={confidence}: give at least 1 draw, and 0 to 100 percent")
     index = torch.from_numpy(np.unique(ids, return_inverse=True)[1].ravel())
     count = int(index.max()) + 1
     # A draw needs only the sum and the number of clips of each video, so the clips themselves are never copied.

@@ -3,8 +3,6 @@
 Places are (n, 2) arrays of latitude and longitude; distances are along great circles of a sphere of 6371.0088 km.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

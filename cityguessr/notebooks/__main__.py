@@ -11,8 +11,6 @@ these commands and with plain papermill, where `notebooks.check_parameters(globa
 notebook's parameters cell.
 """
 
-from __future__ import annotations
-
 import argparse
 import resource
 import sys

@@ -5,8 +5,6 @@ about a name that is not among them, and takes a value of any type. Both are err
 for `python -m cityguessr.notebooks`, and `check_parameters`, called in the next cell, for plain `papermill`.
 """
 
-from __future__ import annotations
-
 import ast
 import difflib
 import re

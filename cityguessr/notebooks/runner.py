@@ -1,7 +1,5 @@
 """Running notebooks with papermill: which there are, one at a time or two side by side, and keeping their outputs."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

@@ -6,8 +6,6 @@ Tables carry the paper's numbers as ids: `table2` to `table6`, `table_s1` to `ta
 distances). Accuracies are percentages in [0, 100]; metrics that end in `km`, and `dfd`, are kilometres.
 """
 
-from __future__ import annotations
-
 import csv
 from functools import cache
 from importlib import resources

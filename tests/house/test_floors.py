@@ -1,7 +1,5 @@
 """The package as a whole: its rooms, which way they may look, and what importing it costs."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys

@@ -43,11 +43,11 @@ def problems(path: Path) -> list[str]:
     page = nbformat.read(path, as_version=4)
     code = [cell for cell in page.cells if cell.cell_type == "code"]
     prose = [cell.source for cell in page.cells if cell.cell_type == "markdown"]
-    found = []
+    departures = []
 
     def expect(holds: Any, problem: str) -> None:
         if not holds:
-            found.append(problem)
+            departures.append(problem)
 
     expect(re.fullmatch(r"\d\d(_[a-z0-9]+)+\.ipynb", path.name), "its name is not NN_words.ipynb")
     expect(path.stat().st_size < 3_000_000, f"{path.stat().st_size / 1e6:.1f} MB; 3 at most")
@@ -62,7 +62,7 @@ def problems(path: Path) -> list[str]:
         choices = set(known["profile"].choices) if "profile" in known else set()
         expect(choices and choices <= set(profiles.PROFILES), "the comment of profile does not list profiles")
     except InputError as error:
-        found.append(str(error))
+        departures.append(str(error))
     trees = [ast.parse("\n".join(re.sub(r"^[%!].*", "", line) for line in cell.source.splitlines())) for cell in code]
     second = trees[1].body if len(trees) > 1 else []
     action = [statement for statement in second if not isinstance(statement, (ast.Import, ast.ImportFrom))]
@@ -92,7 +92,7 @@ def problems(path: Path) -> list[str]:
         for pattern, what in ((MACHINE, "a path of one machine"), (REGISTRY, "the address of a registry")):
             match = pattern.search(shown(cell))
             expect(not match, f"{what}: {match and shown(cell)[max(0, match.start() - 20) : match.end() + 20]!r}")
-    return found
+    return departures
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
@@ -330,4 +330,4 @@ def test_the_form_is_really_checked(house: Path, code: str, problem: str) -> Non
     last = bad.cells[-3]
     last.outputs = [v4.new_output("stream", name="stderr" if "stderr" in code else "stdout", text="/home/me/clip.mp4")]
     nbformat.write(bad, house / "notebooks" / "50_bad.ipynb")
-    assert any(problem in found for found in problems(house / "notebooks" / "50_bad.ipynb"))
+    assert any(problem in departure for departure in problems(house / "notebooks" / "50_bad.ipynb"))
