@@ -116,6 +116,14 @@ def test_the_interval_of_independent_clips_is_the_textbooks() -> None:
     assert high == pytest.approx(30 + 1.96 * error, abs=0.15)
 
 
+def test_less_confidence_is_a_narrower_interval() -> None:
+    hits = torch.arange(300) % 10 < 3
+    (_, low, high), (_, low_half, high_half) = (metrics.bootstrap(hits, range(300), confidence=c) for c in (95, 50))
+    assert low < low_half < 30 < high_half < high
+    with pytest.raises(InputError, match="confidence=100"):
+        metrics.bootstrap(hits, range(300), confidence=100)
+
+
 def test_copies_of_a_clip_add_no_certainty() -> None:
     """Ten clips of each video that are right or wrong together: the interval is that of the videos."""
     hits = torch.rand(60, generator=torch.Generator().manual_seed(3)) < 0.5
