@@ -14,7 +14,7 @@ from torch import Tensor
 from cityguessr import hierarchy
 from cityguessr.base.errors import InputError
 from cityguessr.measures import metrics
-from cityguessr.measures.sphere import great_circle_km, kernel_density
+from cityguessr.measures.sphere import EARTH_RADIUS_KM, great_circle_km, kernel_density
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training.runs import Predictions
 
@@ -242,7 +242,7 @@ def _share(hits: NDArray, clips: NDArray) -> NDArray:
 
 def _blobs(places: NDArray, weights: NDArray, radius_km: float) -> NDArray:
     """(n, 2) degrees -> (n, cells), the share of each place's blob in each cell of a grid, where all of them matter."""
-    sigma = np.degrees(radius_km / 6371.0)
+    sigma = np.degrees(radius_km / EARTH_RADIUS_KM)
     step = 180 / np.ceil(180 / min(2.0, sigma / 1.2))
     everything = kernel_density(places, weights, radius_km, step)
     matters = everything.values > 1e-5 * everything.values.max()

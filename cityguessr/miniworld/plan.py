@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from cityguessr.measures.sphere import KM_PER_DEGREE
 from cityguessr.miniworld import noise
 from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles import atlas, grounds
@@ -18,7 +19,6 @@ CITY_RADIUS_KM = 10.0
 INDOOR = range(6)
 # How often each of the 16 scene kinds follows, before a city's own taste. Street videos are mostly of streets.
 _SCENE_WEIGHTS = (2, 1, 1, 3, 1, 1.5, 7, 6, 8, 5, 12, 12, 9, 8, 17, 26)
-_KM_PER_DEGREE = 111.32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +94,8 @@ class VideoPlan:
         """Float64 (frames, 2): latitude and longitude in degrees."""
         north, east = math.cos(math.radians(self.heading)), math.sin(math.radians(self.heading))
         km = self.positions / 1000
-        latitude = self.start[0] + km * north / _KM_PER_DEGREE
-        longitude = self.start[1] + km * east / (_KM_PER_DEGREE * math.cos(math.radians(self.start[0])))
+        latitude = self.start[0] + km * north / KM_PER_DEGREE
+        longitude = self.start[1] + km * east / (KM_PER_DEGREE * math.cos(math.radians(self.start[0])))
         return torch.stack([latitude, longitude], 1)
 
 
@@ -155,9 +155,9 @@ def make(
 def _route(rng: random.Random, centre: tuple[float, float], length_km: float) -> tuple[float, float, float]:
     """A start near the centre and a heading, such that the whole way stays inside the city."""
     distance, bearing = rng.uniform(0.3, 5.5), rng.uniform(0, 360)
-    latitude = centre[0] + distance * math.cos(math.radians(bearing)) / _KM_PER_DEGREE
+    latitude = centre[0] + distance * math.cos(math.radians(bearing)) / KM_PER_DEGREE
     longitude = centre[1] + distance * math.sin(math.radians(bearing)) / (
-        _KM_PER_DEGREE * math.cos(math.radians(centre[0]))
+        KM_PER_DEGREE * math.cos(math.radians(centre[0]))
     )
     # A long way leads across the centre; a short one may go anywhere.
     swing = 180.0 if length_km < 4 else 25.0

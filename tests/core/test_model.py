@@ -15,11 +15,6 @@ from cityguessr.taxonomy import LEVELS, Taxonomy
 TINY = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2}
 
 
-@pytest.fixture(scope="module")
-def taxonomy() -> Taxonomy:
-    return Taxonomy.cityguessr68k()
-
-
 def tiny(taxonomy: Taxonomy, **changes: object) -> CityGuessr:
     torch.manual_seed(0)
     return CityGuessr(ModelConfig.as_described().replace(**(TINY | changes)), taxonomy).eval()

@@ -18,12 +18,13 @@ import torch
 
 from cityguessr.base.errors import InputError
 from cityguessr.data.mapillary import SIDES, cities
+from cityguessr.measures.sphere import KM_PER_DEGREE
 from cityguessr.miniworld.plan import VideoPlan
 from cityguessr.miniworld.write import categories, jobs
 from cityguessr.miniworld.write.sequences import VERSION, MapillaryConfig, MapillaryWorld, Sequence
 
 _CHUNK = 64  # frames rendered at a time
-_METRES_PER_DEGREE = 111_320.0
+_METRES_PER_DEGREE = 1000 * KM_PER_DEGREE
 
 
 def write_mapillary(
