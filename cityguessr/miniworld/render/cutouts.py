@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cityguessr.miniworld import noise
 from cityguessr.miniworld.plan import BEHIND
-from cityguessr.miniworld.render.layout import CELL
+from cityguessr.miniworld.render.pavement import CELL
 from cityguessr.miniworld.render.view import Rays, View
 from cityguessr.miniworld.tiles.atlas import CAR, LANDMARK, MAST
 

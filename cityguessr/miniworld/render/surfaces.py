@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cityguessr.miniworld.plan import BEHIND
-from cityguessr.miniworld.render.layout import HALL_HEIGHT, PORTAL
+from cityguessr.miniworld.render.plots import HALL_HEIGHT, PORTAL
 from cityguessr.miniworld.render.view import FAR, Rays, View
 from cityguessr.miniworld.tiles.atlas import CEILING, MOUTH, ROOF, SIDE
 

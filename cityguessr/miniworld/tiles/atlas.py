@@ -16,11 +16,6 @@ STREETS = ("road", "crossing", "plaza", "highway", "hall")
 TREE, LAMP, SIGN, CAR, PERSON, STALL, PLANTER, MAST, LANDMARK, MOUTH = 42, 46, 47, 49, 53, 57, 58, 59, 60, 61
 
 
-def plot_width(style: Style) -> float:
-    """Metres of street that one building takes."""
-    return style.u("plot", 7.0, 17.0)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Atlas:
     """The page (1, 5, 16 size, 16 size) of a city, on the device that renders; `size` texels a tile."""
@@ -32,7 +27,7 @@ class Atlas:
 
 def bake(style: Style, size: int, device: str | torch.device = "cpu") -> Atlas:
     """Draw the tiles of a city at size x size texels each (a power of two) and pre-filter them."""
-    width = plot_width(style)
+    width = style.plot_width
     tiles: dict[int, Tensor] = {}
     tiles |= {FRONT + i: facades.front(style, size, width, i) for i in range(6)}
     tiles |= {TOWER + i: facades.tower(style, size, width, i) for i in range(2)}

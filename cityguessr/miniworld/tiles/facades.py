@@ -7,42 +7,21 @@ upper storeys that a taller building repeats.
 from torch import Tensor
 
 from cityguessr.miniworld import noise
+from cityguessr.miniworld.noise import draw
 from cityguessr.miniworld.style import Style
-from cityguessr.miniworld.tiles.canvas import Canvas, Color, mix, oklch, scale
+from cityguessr.miniworld.tiles.canvas import Canvas
+from cityguessr.miniworld.tiles.palette import (
+    Color,
+    accent_color,
+    mix,
+    oklch,
+    roof_color,
+    scale,
+    trim_color,
+    wall_color,
+)
 
 GROUND, TOP = 4.0, 16.0
-
-
-def pick(seed: int, *what: object) -> float:
-    """One uniform number in [0, 1) for a named use."""
-    return noise.key(seed, *what) / 2**32
-
-
-def wall_color(style: Style, seed: int) -> Color:
-    """A wall of the city's palette: its hue and value, spread by as much as the city's fronts differ."""
-    spread = style.u("wall_spread", 0.02, 0.10)
-    hue = style.u("wall_hue", 0.02, 0.30) + spread * 1.2 * (pick(seed, "hue") - 0.5)
-    if style.traits["wall_hue"] > 1.1:  # a few cities are painted in cool colours
-        hue += 0.35
-    light = style.u("wall_light", 0.50, 0.90) + spread * 1.6 * (pick(seed, "light") - 0.5)
-    return oklch(light, style.u("wall_chroma", 0.01, 0.11) * (0.6 + 0.8 * pick(seed, "chroma")), hue)
-
-
-def trim_color(style: Style) -> Color:
-    """The colour of frames, bands and cornices."""
-    light = style.u("trim", 0.30, 0.97)
-    return oklch(light, 0.03, style.u("wall_hue", 0.05, 0.25))
-
-
-def roof_color(style: Style, seed: int) -> Color:
-    """Tiles, slate or sheet metal."""
-    hue = style.u("roof_hue", 0.02, 0.16) if style.traits["roof_hue"] < 0.8 else 0.65
-    return oklch(style.u("roof_light", 0.35, 0.62) + 0.06 * (pick(seed, "roof") - 0.5), 0.07, hue)
-
-
-def accent_color(style: Style, seed: int) -> Color:
-    """Awnings, doors and signs: vivid, near the city's accent hue."""
-    return oklch(0.45 + 0.3 * pick(seed, "a"), 0.13, style.u("accent") + 0.25 * (pick(seed, "b") - 0.5))
 
 
 def _texture(c: Canvas, style: Style, color: Color, seed: int) -> None:
@@ -116,7 +95,7 @@ def front(style: Style, size: int, width: float, variant: int) -> Tensor:
     c = Canvas(size, width, TOP, wall)
     _texture(c, style, wall, seed)
     storeys = style.pick("storeys", (3, 3, 4, 4, 5))
-    columns = max(2, round(style.u("columns", 1.6, 5.4) * width / 11 + 0.8 * (pick(seed, "columns") - 0.5)))
+    columns = max(2, round(style.u("columns", 1.6, 5.4) * width / 11 + 0.8 * (draw(seed, "columns") - 0.5)))
     window = (style.u("window_width", 0.30, 0.78), style.u("window_height", 0.42, 0.74))
     cell = (TOP - GROUND) / storeys
     if style.traits["ornament"] > 0:
@@ -155,12 +134,12 @@ def _ground_floor(c: Canvas, style: Style, seed: int, variant: int, wall: Color,
         c.paint(c.box(0.6, width - 0.6, 0.5, 2.9), glass, glow=0.9)
         c.paint(c.box(0.6, width - 0.6, 0.5, 1.5) * (c.grain(seed, 12) > 0.5), accent, opacity=0.5)
         c.paint(c.stripes_across(width / 4, 0, 0.12) * c.up(0.4, 3.0), trim)
-        door = width * (0.2 + 0.6 * pick(seed, "door"))
+        door = width * (0.2 + 0.6 * draw(seed, "door"))
         c.paint(c.box(door - 0.55, door + 0.55, 0, 2.5), scale(accent, 0.7))
         c.paint(c.box(0.3, width - 0.3, 2.95, 3.75), accent, glow=0.35)
         ink = (0.9, 0.9, 0.85) if sum(accent) < 1.2 else (0.03, 0.03, 0.05)
         c.glyphs(seed, style.script, (width * 0.15, width * 0.85, 3.05, 3.65), ink, 0.9)
-        if pick(seed, "awning") < style.u("awnings", 0, 1):
+        if draw(seed, "awning") < style.u("awnings", 0, 1):
             c.paint(c.box(0.2, width - 0.2, 2.2, 2.95), accent)
             c.paint(c.box(0.2, width - 0.2, 2.2, 2.95) * c.stripes_across(0.8, 0, 0.4), (0.85, 0.83, 0.78))
             c.paint(c.box(0.2, width - 0.2, 1.75, 2.2), (0.02, 0.02, 0.02), opacity=0.5)
@@ -171,7 +150,7 @@ def _ground_floor(c: Canvas, style: Style, seed: int, variant: int, wall: Color,
         _windows(
             c, noise.key(seed, "low"), columns=columns, floors=(0.6, 3.6, 1), size=(0.5, 0.6), frame=trim, glass=glass
         )
-        door = (int(pick(seed, "door") * columns) + 0.5) * width / columns
+        door = (int(draw(seed, "door") * columns) + 0.5) * width / columns
         c.paint(c.box(door - 0.9, door + 0.9, 0, 2.9), trim)
         c.paint(c.box(door - 0.65, door + 0.65, 0, 2.6), scale(accent, 0.55))
     else:  # an arcade
@@ -186,7 +165,7 @@ def _ground_floor(c: Canvas, style: Style, seed: int, variant: int, wall: Color,
 def tower(style: Style, size: int, width: float, variant: int) -> Tensor:
     """A tall slab: curtain wall or ribbon windows in the city's glass."""
     seed = noise.key(style.key, "tower", variant)
-    glass = oklch(style.u("glass", 0.35, 0.62), 0.05, 0.5 + 0.2 * pick(style.key, "glass hue"))
+    glass = oklch(style.u("glass", 0.35, 0.62), 0.05, 0.5 + 0.2 * draw(style.key, "glass hue"))
     wall = mix(wall_color(style, seed), (0.4, 0.4, 0.42), 0.5)
     c = Canvas(size, width, TOP, wall)
     ribbon = (style.traits["material"] > 0) == (variant == 0)
@@ -242,7 +221,7 @@ def house(style: Style, size: int, width: float, variant: int) -> Tensor:
         c, seed + 1, columns=columns, floors=(3.9, 15.9, 4), size=(style.u("window_width", 0.32, 0.55), 0.5),
         frame=trim, glass=glass, lit=0.5,
     )  # fmt: skip
-    door = (int(pick(seed, "door") * columns) + 0.5) * width / columns
+    door = (int(draw(seed, "door") * columns) + 0.5) * width / columns
     c.paint(c.box(door - 0.8, door + 0.8, 0, 2.6), trim)
     c.paint(c.box(door - 0.55, door + 0.55, 0, 2.35), accent_color(style, seed))
     c.paint(c.up(0, 0.45), scale(wall, 0.5))

@@ -7,10 +7,20 @@ import torch
 from torch import Tensor
 
 from cityguessr.miniworld import noise
+from cityguessr.miniworld.noise import draw
 from cityguessr.miniworld.style import Style
-from cityguessr.miniworld.tiles.canvas import Canvas, mix, oklch, scale
-from cityguessr.miniworld.tiles.facades import accent_color, pick, trim_color, wall_color
-from cityguessr.miniworld.tiles.grounds import grass_color, marking_color
+from cityguessr.miniworld.tiles.canvas import Canvas
+from cityguessr.miniworld.tiles.palette import (
+    accent_color,
+    grass_color,
+    leaf_hue,
+    marking_color,
+    mix,
+    oklch,
+    scale,
+    trim_color,
+    wall_color,
+)
 
 
 def tree(style: Style, size: int, variant: int) -> Tensor:
@@ -21,7 +31,7 @@ def tree(style: Style, size: int, variant: int) -> Tensor:
     if 0.45 < warm <= 0.8:
         kinds = ("round", "column", "umbrella", "oval")
     kind = kinds[(int(style.u("tree_shape", 0, 3.99)) + (variant % 2)) % 4]
-    leaf = oklch(0.46 + 0.08 * pick(seed, "l"), 0.09, grass_hue(style) + 0.03 * (pick(seed, "h") - 0.5))
+    leaf = oklch(0.46 + 0.08 * draw(seed, "l"), 0.09, leaf_hue(style) + 0.03 * (draw(seed, "h") - 0.5))
     c = Canvas(size, 8, 8)
     bark = oklch(0.36, 0.035, 0.14)
     leaves = c.grain(seed, 12, 4)
@@ -34,7 +44,7 @@ def tree(style: Style, size: int, variant: int) -> Tensor:
             along = du * torch.sin(angle) + dv * torch.cos(angle)
             aside = du * torch.cos(angle) - dv * torch.sin(angle) + 0.12 * along**2 * torch.sin(angle)
             frond = c.inside(0.34 * (1 - along / 3.4) - aside.abs()) * c.inside(along) * c.inside(3.2 - along)
-            c.paint(frond * (0.6 + 0.4 * (leaves > 0.45)), scale(leaf, 0.6 + 0.5 * pick(seed, i)))
+            c.paint(frond * (0.6 + 0.4 * (leaves > 0.45)), scale(leaf, 0.6 + 0.5 * draw(seed, i)))
         return c.data
     du, dv = c.u - 4, c.v
     if kind == "cone":
@@ -55,11 +65,6 @@ def tree(style: Style, size: int, variant: int) -> Tensor:
     lit = ((c.grain(seed + 5, 7) - 0.4) * 3 + (dv - 5) * 0.25 - du * 0.08).clamp(0, 1)
     c.paint(crown * lit, scale(leaf, 1.6), opacity=0.6)
     return c.data
-
-
-def grass_hue(style: Style) -> float:
-    """The hue of leaves, in turns: from olive to blue-green by region."""
-    return style.u("green_hue", 0.29, 0.40)
 
 
 def lamp(style: Style, size: int) -> Tensor:
@@ -111,7 +116,7 @@ def sign(style: Style, size: int, variant: int) -> Tensor:
 def car(style: Style, size: int, view: str, variant: int = 0) -> Tensor:
     """A car or a van seen from the "rear" or the "front", 2.2 x 1.8 metres (a van is drawn taller)."""
     seed = noise.key(style.key, "car", view, variant)
-    paint = oklch(0.30 + 0.6 * pick(seed, "l"), 0.14 * pick(seed, "c"), style.u("cars") + 0.6 * pick(seed, "h"))
+    paint = oklch(0.30 + 0.6 * draw(seed, "l"), 0.14 * draw(seed, "c"), style.u("cars") + 0.6 * draw(seed, "h"))
     if variant == 1 and style.traits["cars"] > 0:
         paint = (0.80, 0.50, 0.03)  # taxis
     c = Canvas(size, 2.2, 1.8)
@@ -133,8 +138,8 @@ def car(style: Style, size: int, view: str, variant: int = 0) -> Tensor:
 def person(style: Style, size: int, variant: int) -> Tensor:
     """A passer-by, 0.8 x 1.8 metres."""
     seed = noise.key(style.key, "person", variant)
-    coat, legs = accent_color(style, seed), oklch(0.2 + 0.25 * pick(seed, "t"), 0.03, pick(seed, "u"))
-    skin = oklch(0.45 + 0.35 * pick(seed, "s"), 0.06, 0.14)
+    coat, legs = accent_color(style, seed), oklch(0.2 + 0.25 * draw(seed, "t"), 0.03, draw(seed, "u"))
+    skin = oklch(0.45 + 0.35 * draw(seed, "s"), 0.06, 0.14)
     c = Canvas(size, 0.8, 1.8)
     c.paint(c.disc(0.4, 0.05, 0.34, 0.2), (0.01, 0.01, 0.01), opacity=0.6)
     c.paint(c.box(0.27, 0.39, 0.05, 0.9), legs)
