@@ -115,6 +115,6 @@ def _horizon(style: Style, plan: VideoPlan) -> tuple[Tensor, Tensor]:
     return hills, skyline
 
 
-def page_size(height: int) -> int:
+def tile_size(height: int) -> int:
     """Texels a tile for a picture of that height: the nearest pavement should not look coarse."""
     return 64 if height <= 100 else 128 if height <= 200 else 256

@@ -11,26 +11,9 @@ from torch import Tensor
 from cityguessr.miniworld import noise
 from cityguessr.miniworld.plan import INDOOR, Scene, VideoPlan
 from cityguessr.miniworld.style import Style
-from cityguessr.miniworld.tiles.atlas import (
-    FENCE,
-    FRONT,
-    HALL,
-    HEDGE,
-    HISTORIC,
-    HOUSE,
-    LAND,
-    RAILING,
-    ROAD,
-    TOWER,
-    TREES,
-)  # fmt: skip
-from cityguessr.miniworld.tiles.atlas import (
-    WORKS as SHED,
-)
+from cityguessr.miniworld.tiles.atlas import Tile
 
 HALL_HEIGHT, PORTAL = 4.6, 3.0  # metres: of a covered street, and of the wall above its mouth
-_GRASS, _SOIL, _SEA, _SNOW, _GARDEN, _COURT, _YARD, _PARKING = range(LAND, LAND + 8)  # tiles of open land
-_CROSSING, _PLAZA, _HIGHWAY, _COVERED = range(ROAD + 1, ROAD + 5)  # tiles of streets
 _STOREY = 3.0  # metres
 
 
@@ -46,7 +29,7 @@ def build(plan: VideoPlan, style: Style) -> dict[str, Tensor]:
             _SCENES[kind](site, where)
     if site.snowy:
         land = site.tables["land"]
-        site.put((land == _GRASS) | (land == _SOIL) | (land == _GARDEN), land=_SNOW)
+        site.put((land == Tile.GRASS) | (land == Tile.SOIL) | (land == Tile.GARDEN), land=Tile.SNOW)
     return site.tables
 
 
@@ -69,17 +52,17 @@ class _Site:
         height = 4 + _STOREY * torch.round((metres - 4) / _STOREY).clamp(min=0.0)
         towers = (self.draw("tower") < max(0.0, style.u("height", -0.25, 0.40))) & (mean > 12)
         self.height = torch.where(towers, height * 1.8 + 10, height) + 0.7
-        front = FRONT + (self.draw("front") * 6).floor()
-        self.front = torch.where(towers, TOWER + (self.draw("which") * 2).floor(), front)
+        front = Tile.FRONT + (self.draw("front") * 6).floor()
+        self.front = torch.where(towers, Tile.TOWER + (self.draw("which") * 2).floor(), front)
         self.roof = torch.where(towers, 0.0, torch.full_like(height, max(0.0, style.u("gable", -4.5, 5.5))))
         self.open_side = plan.open_sides
-        self.bare = _SOIL if style.arid or style.traits["green"] < -0.3 else _GRASS
+        self.bare = Tile.SOIL if style.arid or style.traits["green"] < -0.3 else Tile.GRASS
         self.snowy = plan.is_snowy(style)
         zero = torch.zeros_like(height)
         self.tables = {
-            "front": zero, "front_rise": zero, "front_tile": zero + HEDGE, "depth": zero + 0.4,
-            "back_height": zero, "back_rise": zero, "back_tile": self.front, "land": zero + _GRASS,
-            "street": zero + ROAD, "gloss": zero,
+            "front": zero, "front_rise": zero, "front_tile": zero + Tile.HEDGE, "depth": zero + 0.4,
+            "back_height": zero, "back_rise": zero, "back_tile": self.front, "land": zero + Tile.GRASS,
+            "street": zero + Tile.ROAD, "gloss": zero,
         }  # fmt: skip
 
     def draw(self, *what: object) -> Tensor:
@@ -105,69 +88,83 @@ class _Site:
 
 
 def _build_hall(site: _Site, where: Tensor, kind: int) -> None:
-    site.put(where, front=HALL_HEIGHT + PORTAL, front_tile=HALL + kind, depth=9.0, street=_COVERED)
+    site.put(where, front=HALL_HEIGHT + PORTAL, front_tile=Tile.HALL + kind, depth=9.0, street=Tile.COVERED)
     site.put_houses_behind(where)
 
 
 def _build_trade(site: _Site, where: Tensor) -> None:
     site.put_houses(where)
-    site.put(where & (site.plot % 5 == 2), street=_CROSSING)
+    site.put(where & (site.plot % 5 == 2), street=Tile.CROSSING)
 
 
 def _build_water(site: _Site, where: Tensor) -> None:
-    land, gloss = (_SNOW, 0.15) if site.snowy else (_SEA, 0.85)
-    site.put(where & site.open_side, front=1.05, front_tile=RAILING, land=land, gloss=gloss)
+    land, gloss = (Tile.SNOW, 0.15) if site.snowy else (Tile.WATER, 0.85)
+    site.put(where & site.open_side, front=1.05, front_tile=Tile.RAILING, land=land, gloss=gloss)
     site.put_houses(where & ~site.open_side)
 
 
 def _build_hills(site: _Site, where: Tensor) -> None:
-    site.put(where, front=0.0, land=_SOIL, back_height=0.0)
-    rock = HEDGE if site.bare == _GRASS else FENCE
+    site.put(where, front=0.0, land=Tile.SOIL, back_height=0.0)
+    rock = Tile.HEDGE if site.bare == Tile.GRASS else Tile.FENCE
     site.put(where & (site.draw("rocks") < 0.35), back_height=1.0 + 4 * site.draw("rock"), back_tile=rock)
 
 
 def _build_forest(site: _Site, where: Tensor) -> None:
-    site.put(where, land=_GRASS, back_height=7 + 6 * site.draw("wood"), back_tile=TREES)
+    site.put(where, land=Tile.GRASS, back_height=7 + 6 * site.draw("wood"), back_tile=Tile.TREES)
 
 
 def _build_elements(site: _Site, where: Tensor) -> None:
-    site.put(where, front=0.7, front_tile=FENCE, land=_GARDEN, back_height=2.2 + site.draw("wall"), back_tile=HEDGE)
+    site.put(
+        where,
+        front=0.7,
+        front_tile=Tile.FENCE,
+        land=Tile.GARDEN,
+        back_height=2.2 + site.draw("wall"),
+        back_tile=Tile.HEDGE,
+    )
 
 
 def _build_roads(site: _Site, where: Tensor) -> None:
-    site.put(where, front=0.85, front_tile=RAILING, land=_PARKING, street=_HIGHWAY)
-    site.put(where & site.open_side, land=_SEA if site.style.traits["water"] > 0 else site.bare)
+    site.put(where, front=0.85, front_tile=Tile.RAILING, land=Tile.PARKING, street=Tile.HIGHWAY)
+    site.put(where & site.open_side, land=Tile.WATER if site.style.traits["water"] > 0 else site.bare)
     site.put_houses_behind(where & ~site.open_side)
 
 
 def _build_monuments(site: _Site, where: Tensor) -> None:
     site.put(
-        where, front=12 + 6 * site.draw_by_run("nave").round(), street=_PLAZA, depth=12.0,
-        front_tile=HISTORIC + (site.draw_by_run("m") * 2).floor(),
+        where, front=12 + 6 * site.draw_by_run("nave").round(), street=Tile.PLAZA, depth=12.0,
+        front_tile=Tile.HISTORIC + (site.draw_by_run("m") * 2).floor(),
         front_rise=torch.where(site.draw("dome") < 0.3, 6.0, 0.0),
     )  # fmt: skip
     gap = where & (site.draw("gap") < 0.2)
-    site.put(gap, front=0.0, front_rise=0.0, land=_GARDEN)
+    site.put(gap, front=0.0, front_rise=0.0, land=Tile.GARDEN)
     site.put_houses_behind(gap)
 
 
 def _build_parks(site: _Site, where: Tensor) -> None:
-    site.put(where, front=0.6, front_tile=FENCE, land=_GRASS, back_height=4 + 2 * site.draw("wood"), back_tile=TREES)
-    site.put(where & site.open_side, land=_COURT, front=1.3)
+    site.put(
+        where,
+        front=0.6,
+        front_tile=Tile.FENCE,
+        land=Tile.GRASS,
+        back_height=4 + 2 * site.draw("wood"),
+        back_tile=Tile.TREES,
+    )
+    site.put(where & site.open_side, land=Tile.COURT, front=1.3)
 
 
 def _build_works(site: _Site, where: Tensor) -> None:
-    sheds = SHED + (site.draw_by_run("w") * 2).floor()
+    sheds = Tile.WORKS + (site.draw_by_run("w") * 2).floor()
     site.put(where, front=7 + 4 * site.draw("shed").round(), front_tile=sheds, depth=14.0)
     yard = where & (site.draw("yard") < 0.35)
-    site.put(yard, front=2.0, front_tile=FENCE, land=_YARD, back_height=9.0, back_tile=SHED)
+    site.put(yard, front=2.0, front_tile=Tile.FENCE, land=Tile.YARD, back_height=9.0, back_tile=Tile.WORKS)
 
 
 def _build_houses(site: _Site, where: Tensor) -> None:
     site.put(
-        where, front=0.7 + 0.5 * site.draw_by_run("f").round(), land=_GARDEN,
-        front_tile=HEDGE if site.style.traits["green"] > 0 else FENCE,
-        back_height=3.3 + 3.0 * (site.draw("floors") < 0.55), back_tile=HOUSE + (site.draw("house") * 3).floor(),
+        where, front=0.7 + 0.5 * site.draw_by_run("f").round(), land=Tile.GARDEN,
+        front_tile=Tile.HEDGE if site.style.traits["green"] > 0 else Tile.FENCE,
+        back_height=3.3 + 3.0 * (site.draw("floors") < 0.55), back_tile=Tile.HOUSE + (site.draw("house") * 3).floor(),
         back_rise=2.0 + site.style.u("gable", 0.3, 2.2),
     )  # fmt: skip
 

@@ -149,23 +149,23 @@ def _letter(seed: int, script: str) -> Tensor:
     return F.pad(on.float(), (1, 1, 1, 1))
 
 
-def ripmap(tiles: Tensor, page: Tensor | None = None) -> Tensor:
-    """Pre-filter tiles (..., R, R), R a power of two, separately in both directions: (..., 2R, 2R), in `page` if given.
+def ripmap(tiles: Tensor, out: Tensor | None = None) -> Tensor:
+    """Pre-filter tiles (..., R, R), R a power of two, separately in both directions: (..., 2R, 2R), in `out` if given.
 
     The level that is 2**i times coarser up and 2**j times coarser across starts at row 2R - 2R / 2**i and column
     2R - 2R / 2**j. A surface seen at a grazing angle needs far more filtering along its depth than across it: a
     plain mip-map would blur it or let it shimmer.
     """
     size = tiles.shape[-1]
-    if page is None:
-        page = torch.zeros(*tiles.shape[:-2], 2 * size, 2 * size)
+    if out is None:
+        out = torch.zeros(*tiles.shape[:-2], 2 * size, 2 * size)
     down = tiles
     row, rows = 0, size
     while rows:
         level = down
         column, columns = 0, size
         while columns:
-            page[..., row : row + rows, column : column + columns] = level
+            out[..., row : row + rows, column : column + columns] = level
             column += columns
             columns //= 2
             if columns:
@@ -174,4 +174,4 @@ def ripmap(tiles: Tensor, page: Tensor | None = None) -> Tensor:
         rows //= 2
         if rows:
             down = (down[..., 0::2, :] + down[..., 1::2, :]) / 2
-    return page
+    return out

@@ -87,12 +87,12 @@ def _windows(
     return region, half_w, half_h
 
 
-def front(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_front(style: Style, size: int, variant: int) -> Tensor:
     """A town house or an apartment block over a shop, a doorway or an arcade, by the variant."""
     seed = noise.key(style.key, "front", variant)
     wall, trim = wall_color(style, seed), trim_color(style)
     glass = oklch(style.u("glass", 0.22, 0.42), 0.03, 0.6)
-    c = Canvas(size, width, TOP, wall)
+    c = Canvas(size, width := style.plot_width, TOP, wall)
     _texture(c, style, wall, seed)
     storeys = style.pick("storeys", (3, 3, 4, 4, 5))
     columns = max(2, round(style.u("columns", 1.6, 5.4) * width / 11 + 0.8 * (draw(seed, "columns") - 0.5)))
@@ -162,12 +162,12 @@ def _ground_floor(c: Canvas, style: Style, seed: int, variant: int, wall: Color,
     c.paint(c.up(3.75, 4.05), trim, opacity=0.9)
 
 
-def tower(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_tower(style: Style, size: int, variant: int) -> Tensor:
     """A tall slab: curtain wall or ribbon windows in the city's glass."""
     seed = noise.key(style.key, "tower", variant)
     glass = oklch(style.u("glass", 0.35, 0.62), 0.05, 0.5 + 0.2 * draw(style.key, "glass hue"))
     wall = mix(wall_color(style, seed), (0.4, 0.4, 0.42), 0.5)
-    c = Canvas(size, width, TOP, wall)
+    c = Canvas(size, width := style.plot_width, TOP, wall)
     ribbon = (style.traits["material"] > 0) == (variant == 0)
     _windows(
         c, seed, columns=1 if ribbon else 6, floors=(GROUND, TOP, 4), size=(0.99 if ribbon else 0.86, 0.6),
@@ -180,11 +180,11 @@ def tower(style: Style, size: int, width: float, variant: int) -> Tensor:
     return c.data
 
 
-def historic(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_historic(style: Style, size: int, variant: int) -> Tensor:
     """A monument: columns and round arches in dressed stone of the city's hue."""
     seed = noise.key(style.key, "historic", variant)
     stone = oklch(style.u("wall_light", 0.66, 0.90), 0.045, style.u("wall_hue", 0.08, 0.24))
-    c = Canvas(size, width, TOP, stone)
+    c = Canvas(size, width := style.plot_width, TOP, stone)
     c.paint(c.stripes_up(0.8, 0, 0.06), scale(stone, 0.6), opacity=0.6)
     dark = oklch(0.25, 0.02, 0.1)
     bays = 3 + (variant + int(style.u("columns", 0, 2.99))) % 3
@@ -205,11 +205,11 @@ def historic(style: Style, size: int, width: float, variant: int) -> Tensor:
     return c.data
 
 
-def house(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_house(style: Style, size: int, variant: int) -> Tensor:
     """A house front for one or two floors (its roof is a tile of its own)."""
     seed = noise.key(style.key, "house", variant)
     wall, trim = wall_color(style, seed), trim_color(style)
-    c = Canvas(size, width, TOP, wall)
+    c = Canvas(size, width := style.plot_width, TOP, wall)
     _texture(c, style, wall, seed)
     glass = oklch(0.3, 0.03, 0.6)
     columns = max(2, round(width / 3.5))
@@ -228,11 +228,11 @@ def house(style: Style, size: int, width: float, variant: int) -> Tensor:
     return c.data
 
 
-def works(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_works(style: Style, size: int, variant: int) -> Tensor:
     """A warehouse of corrugated sheet with a roller door, or a building site behind scaffolding."""
     seed = noise.key(style.key, "works", variant)
     sheet = mix(wall_color(style, seed), oklch(0.6, 0.02, 0.6), 0.55)
-    c = Canvas(size, width, TOP, sheet)
+    c = Canvas(size, width := style.plot_width, TOP, sheet)
     if variant == 0:
         c.paint(c.stripes_across(0.5, 0, 0.22), scale(sheet, 0.7))
         c.paint(c.box(width * 0.2, width * 0.62, 0, 4.2), accent_color(style, seed), opacity=0.8)
@@ -251,20 +251,20 @@ def works(style: Style, size: int, width: float, variant: int) -> Tensor:
     return c.data
 
 
-def roof(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_roof(style: Style, size: int) -> Tensor:
     """Courses of roofing with a dormer; 16 m high like every wall tile."""
-    color = roof_color(style, noise.key(style.key, "roof", variant))
-    c = Canvas(size, width, TOP, color)
+    color = roof_color(style, noise.key(style.key, "roof", 0))
+    c = Canvas(size, style.plot_width, TOP, color)
     c.paint(c.stripes_up(0.5, 0, 0.14), scale(color, 0.65), opacity=0.8)
-    c.shade(0.75 + 0.5 * c.grain(noise.key(style.key, "roof grain", variant), 10))
+    c.shade(0.75 + 0.5 * c.grain(noise.key(style.key, "roof grain", 0), 10))
     return c.data
 
 
-def side_wall(style: Style, size: int, width: float) -> Tensor:
+def paint_side_wall(style: Style, size: int) -> Tensor:
     """The blind flank of a building."""
     seed = noise.key(style.key, "side")
     wall = wall_color(style, seed)
-    c = Canvas(size, width, TOP, wall)
+    c = Canvas(size, style.plot_width, TOP, wall)
     _texture(c, style, wall, seed)
     c.shade(0.8 + 0.35 * c.grain(seed, 3))
     _windows(

@@ -24,6 +24,9 @@ from cityguessr.miniworld.tiles.palette import (
 )
 
 SPAN = 16.0
+STREETS = ("road", "crossing", "plaza", "highway", "hall")
+LANDS = ("grass", "soil", "water", "snow", "garden", "court", "yard", "parking")
+LOW_WALLS = ("hedge", "fence", "railing", "trees")
 
 
 def _paving(c: Canvas, style: Style, mask: Tensor, seed: int) -> None:
@@ -47,7 +50,7 @@ def _paving(c: Canvas, style: Style, mask: Tensor, seed: int) -> None:
     c.shade(1 + 0.22 * mask * (c.grain(seed, 10) - 0.5))
 
 
-def street(style: Style, size: int, kind: str) -> Tensor:
+def paint_street(style: Style, size: int, kind: str) -> Tensor:
     """Road, kerb and pavement; kind: "road", "crossing", "plaza", "highway" or "hall" (a covered one)."""
     kerb, wall = style.road_half, style.street_half
     seed = noise.key(style.key, "street", kind)
@@ -103,8 +106,8 @@ def street(style: Style, size: int, kind: str) -> Tensor:
     return c.data
 
 
-def land(style: Style, size: int, kind: str) -> Tensor:
-    """Open ground beside the street; kind is one of LAND."""
+def paint_land(style: Style, size: int, kind: str) -> Tensor:
+    """Open ground beside the street; kind is one of LANDS."""
     seed = noise.key(style.key, "land", kind)
     grass, soil = grass_color(style), soil_color(style)
     c = Canvas(size, SPAN, SPAN, grass)
@@ -145,14 +148,11 @@ def land(style: Style, size: int, kind: str) -> Tensor:
     return c.data
 
 
-LAND = ("grass", "soil", "water", "snow", "garden", "court", "yard", "parking")
-
-
-def low_wall(style: Style, size: int, width: float, kind: str) -> Tensor:
+def paint_low_wall(style: Style, size: int, kind: str) -> Tensor:
     """What fences off open ground, in the lowest metre or two of a wall tile: "hedge", "fence", "railing", "trees"."""
     seed = noise.key(style.key, kind)
     grass = grass_color(style)
-    c = Canvas(size, width, SPAN, scale(grass, 0.8))
+    c = Canvas(size, width := style.plot_width, SPAN, scale(grass, 0.8))
     if kind in ("hedge", "trees"):
         leaf = c.grain(seed, 14, 4)
         c.paint(((leaf - 0.5) * 5).clamp(0, 1), scale(grass, 1.5), opacity=0.8)
@@ -175,12 +175,12 @@ def low_wall(style: Style, size: int, width: float, kind: str) -> Tensor:
     return c.data
 
 
-def hall(style: Style, size: int, width: float, scene: int) -> Tensor:
+def paint_hall(style: Style, size: int, scene: int) -> Tensor:
     """The inner wall of a covered street: mall, offices, hotel, station, sports hall or gallery (scenes 0 to 5)."""
     seed = noise.key(style.key, "hall", scene)
     wall = mix(wall_color(style, seed), oklch(0.75, 0.02, 0.2), 0.5)
     accent = accent_color(style, seed)
-    c = Canvas(size, width, SPAN, wall)
+    c = Canvas(size, width := style.plot_width, SPAN, wall)
     glass = oklch(0.45, 0.03, 0.6)
     if scene == 0:  # shopping and dining
         c.paint(c.stripes_across(width / 2, 0.4, width / 2 - 0.4) * c.up(0, 3), oklch(0.80, 0.06, 0.2), glow=1.0)
@@ -218,7 +218,7 @@ def hall(style: Style, size: int, width: float, scene: int) -> Tensor:
     return c.data
 
 
-def ceiling(style: Style, size: int) -> Tensor:
+def paint_ceiling(style: Style, size: int) -> Tensor:
     """The underside of a roof over the street, with strips of light."""
     c = Canvas(size, style.street_half, SPAN, oklch(0.70, 0.015, 0.2))
     c.paint(c.stripes_up(4, 0, 0.3), oklch(0.45, 0.01, 0.2))
@@ -228,7 +228,7 @@ def ceiling(style: Style, size: int) -> Tensor:
     return c.data
 
 
-def mouth(style: Style, size: int) -> Tensor:
+def paint_mouth(style: Style, size: int) -> Tensor:
     """The wall over the mouth of a covered street, as wide as the street and 3 m high, with its name."""
     seed = noise.key(style.key, "mouth")
     wall, accent = wall_color(style, seed), accent_color(style, seed)
@@ -242,7 +242,7 @@ def mouth(style: Style, size: int) -> Tensor:
     return c.data
 
 
-def clouds(size: int) -> Tensor:
+def paint_clouds(size: int) -> Tensor:
     """Cloud density in the first channel, the same for every city."""
     c = Canvas(size, 1, 1, (0, 0, 0))
     c.data[0] = ((c.grain(noise.key("clouds"), 3, 5) - 0.42) * 2.6).clamp(0, 1)
