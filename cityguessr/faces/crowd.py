@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cityguessr.base import threads
@@ -25,8 +24,6 @@ from cityguessr.faces import pedestrian
 from cityguessr.faces.detectors import BOX, iou
 from cityguessr.faces.pedestrian import FACE_WIDTH, Pedestrian
 from cityguessr.miniworld.plan import INDOOR, VideoPlan
-from cityguessr.miniworld.render import layout
-from cityguessr.miniworld.render.view import View
 from cityguessr.miniworld.world import MiniWorld
 
 if TYPE_CHECKING:
@@ -159,10 +156,7 @@ class _Camera:
     """The renderer's camera of one frame: from metres in the street to pixels."""
 
     def __init__(self, world: MiniWorld, video: VideoPlan, frame: int, height: int, width: int) -> None:
-        style, built = world.effects.style(video.city), world._layout(video, world.effects.style(video.city), "cpu")
-        page = world._page(video.city, layout.page_size(height), "cpu")
-        camera = View(video, style, built, page, torch.tensor([frame]), width).camera
-        self.at = {name: float(value) for name, value in camera.items()}
+        self.at = world.camera(video, frame)
         self.focal = width / 2 / math.tan(math.radians(video.fov / 2))
         self.height, self.width = height, width
 
@@ -172,14 +166,14 @@ class _Camera:
         The way back of what the renderer does with a pixel's ray (`street`): yaw, then pitch, then roll.
         """
         at = self.at
-        dx, dy, ds = x - at["x"], y - at["y"], s - at["s"]
-        sin, cos = math.sin(at["yaw"]), math.cos(at["yaw"])
+        dx, dy, ds = x - at.x, y - at.y, s - at.s
+        sin, cos = math.sin(at.yaw), math.cos(at.yaw)
         dx, ds = dx * cos - ds * sin, dx * sin + ds * cos
-        sin, cos = math.sin(at["pitch"]), math.cos(at["pitch"])
+        sin, cos = math.sin(at.pitch), math.cos(at.pitch)
         dy, ds = dy * cos - ds * sin, dy * sin + ds * cos
         if ds < 0.3:
             return 0.0, 0.0, 0.0
-        sin, cos = math.sin(at["roll"]), math.cos(at["roll"])
+        sin, cos = math.sin(at.roll), math.cos(at.roll)
         dx, dy = dx * cos + dy * sin, dy * cos - dx * sin
         return self.width / 2 + self.focal * dx / ds, self.height / 2 - self.focal * dy / ds, self.focal / ds
 
@@ -197,7 +191,7 @@ def _place(
     rng: random.Random,
 ) -> list[Pedestrian]:
     """Pedestrians on the pavements and about the camera's way, none hiding another's face at first."""
-    built = world._layout(video, world.effects.style(video.city), "cpu")
+    style = world.effects.style(video.city)
     placed: list[Pedestrian] = []
     taken: list[tuple[float, float, float, float, float]] = []  # left, top, right, bottom, distance
     faces: list[tuple[float, float, float, float, float]] = []
@@ -206,15 +200,15 @@ def _place(
             break
         distance = camera.focal * FACE_WIDTH / math.exp(rng.uniform(math.log(widths[0]), math.log(widths[1])))
         side = rng.choice((-1, 1))
-        x = rng.choice((side * rng.uniform(built.kerb + 0.3, max(built.kerb + 0.5, built.half - 0.4)),
-                        camera.at["x"] + rng.uniform(-0.8, 0.8) * distance))  # fmt: skip
+        x = rng.choice((side * rng.uniform(style.road_half + 0.3, max(style.road_half + 0.5, style.street_half - 0.4)),
+                        camera.at.x + rng.uniform(-0.8, 0.8) * distance))  # fmt: skip
         person = Pedestrian(
-            x=x, s=camera.at["s"] + distance, height=rng.uniform(1.52, 1.88), mirrored=rng.random() < 0.5,
+            x=x, s=camera.at.s + distance, height=rng.uniform(1.52, 1.88), mirrored=rng.random() < 0.5,
             tint=tuple(rng.uniform(0.86, 1.1) for _ in range(3)), exposure=math.exp(rng.gauss(0, 0.18)),
             coat=_colour(rng, (0.08, 0.5), (0.22, 0.72)), legs=_colour(rng, (0.05, 0.35), (0.14, 0.4)),
         )  # fmt: skip
         whole, face = camera.outline(person)
-        if abs(x) > built.half - 0.3 or face[0] < 2 or face[1] < 2 or face[2] > camera.width - 2:
+        if abs(x) > style.street_half - 0.3 or face[0] < 2 or face[1] < 2 or face[2] > camera.width - 2:
             continue
         if face[3] > camera.height - 2 or any(
             _overlap(whole, other) if distance < other[4] else _overlap(face, body)

@@ -15,6 +15,11 @@ def key(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
 
 
+def draw(seed: int, *what: object) -> float:
+    """One uniform number in [0, 1) for a named use."""
+    return key(seed, *what) / 2**32
+
+
 def _mix(x: Tensor) -> Tensor:
     # Two rounds of a 32-bit multiply-xorshift hash, in int64 so that the products do not overflow (PyTorch has no
     # arithmetic on unsigned 32-bit tensors) and the result is the same on every device.

@@ -68,6 +68,21 @@ class Style:
     script: str
     warmth: float
 
+    @property
+    def road_half(self) -> float:
+        """Metres from the middle of the road to the kerb."""
+        return self.u("road_width", 3.1, 6.6)
+
+    @property
+    def street_half(self) -> float:
+        """Metres from the middle of the road to the fronts."""
+        return self.road_half + self.u("sidewalk", 1.8, 4.2)
+
+    @property
+    def plot_width(self) -> float:
+        """Metres of street that one building takes."""
+        return self.u("plot", 7.0, 17.0)
+
     def u(self, trait: str, low: float = 0.0, high: float = 1.0) -> float:
         """A trait mapped to a uniform value in [low, high] (by the normal distribution function)."""
         return low + (high - low) * 0.5 * (1 + math.erf(self.traits[trait] / math.sqrt(2)))

@@ -1,5 +1,7 @@
 """MiniWorld, the embedded data set: a synthetic world of street videos on the real tree of cities."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import hashlib
@@ -16,7 +18,8 @@ from cityguessr.base.errors import InputError
 from cityguessr.miniworld import noise, plan, style
 from cityguessr.miniworld.plan import Clip, VideoPlan
 from cityguessr.miniworld.render import layout, renderer
-from cityguessr.miniworld.tiles import atlas
+from cityguessr.miniworld.render.camera import Camera, place_camera
+from cityguessr.miniworld.tiles.atlas import Atlas, bake
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 VERSION = 5  # part of a world's fingerprint: raise it when the same configuration would give other files
@@ -74,12 +77,12 @@ class MiniWorldConfig:
             raise InputError(f"MiniWorldConfig: inequality={self.inequality} must lie in [0, 1)")
 
     @classmethod
-    def mini(cls, seed: int = 0) -> "MiniWorldConfig":
+    def mini(cls, seed: int = 0) -> MiniWorldConfig:
         """The default of the offline run: about 1,660 clips of 16 frames at 96 x 64, eight seconds each."""
         return cls(seed=seed)
 
     @classmethod
-    def paper_scale(cls, seed: int = 0) -> "MiniWorldConfig":
+    def paper_scale(cls, seed: int = 0) -> MiniWorldConfig:
         """The paper's sizes: about 68,000 clips of 850 frames, 100 kept, at 1280 x 720; a GPU and 400 GB of disk."""
         return cls(
             seed=seed, clips_per_city=68269 / 166, clips_per_video=30, clip_source_frames=850, kept_frames=100,
@@ -105,7 +108,7 @@ class MiniWorld:
         names = [list(self.taxonomy.names[level]) for level in LEVELS]
         what = json.dumps([VERSION, dataclasses.asdict(self.config), names], sort_keys=True)
         self.fingerprint = hashlib.sha256(what.encode()).hexdigest()[:12]
-        self._pages: dict[tuple[int, int, str], atlas.Atlas] = {}
+        self._atlases: dict[tuple[int, int, str], Atlas] = {}
         self._streets = threading.local()
         self._lock = threading.Lock()
 
@@ -191,36 +194,39 @@ class MiniWorld:
             frames: numbers of the frames wanted; all of them by default.
             samples: rays a pixel along each side; the config's by default. 2 or 3 suit a figure.
         """
-        style = self.effects.style(video.city)
         numbers = torch.arange(video.frames) if frames is None else torch.as_tensor(frames, dtype=torch.int64)
-        page = self._page(video.city, layout.page_size(height), str(device))
-        built = self._layout(video, style, str(device))
+        atlas = self._atlas(video.city, layout.tile_size(height), str(device))
+        street = self._street(video, str(device))
+        style, samples = self.effects.style(video.city), samples or self.config.samples
         with torch.inference_mode():
-            pictures = renderer.render(
-                video, style, built, page, numbers, height, width, samples or self.config.samples
-            )
+            pictures = renderer.render(video, style, street, atlas, numbers, height, width, samples)
         return pictures.cpu()
 
-    def _layout(self, video: VideoPlan, style: style.Style, device: str) -> layout.Layout:
-        # A long video is rendered piece by piece: keep the street of the last one each worker had.
+    def camera(self, video: VideoPlan, frame: int) -> Camera[float]:
+        """Where the camera is in a frame of a video, and where it looks."""
+        return Camera(*(float(value) for value in place_camera(video, torch.tensor([frame]))))
+
+    def _street(self, video: VideoPlan, device: str) -> layout.Layout:
+        # A long video is rendered piece by piece: keep the last street of each worker.
         kept = self._streets
         if getattr(kept, "key", None) != (video, device):
-            kept.key, kept.value = (video, device), layout.build(video, style).to(device)
+            street = layout.build(video, self.effects.style(video.city))
+            kept.key, kept.value = (video, device), street.to(device)
         return kept.value
 
-    def _page(self, city: int, size: int, device: str) -> atlas.Atlas:
-        # The textures of the few cities in work; a page of 64-texel tiles takes 20 MB, of 256-texel tiles 330 MB.
+    def _atlas(self, city: int, size: int, device: str) -> Atlas:
+        # The textures of the few cities in work; an atlas of 64-texel tiles takes 20 MB, of 256-texel tiles 330 MB.
         key = (city, size, device)
         with self._lock:
-            if key in self._pages:
-                return self._pages[key]
+            if key in self._atlases:
+                return self._atlases[key]
         with threads.limited(1):  # tiles are thousands of small arrays
-            page = atlas.bake(self.effects.style(city), size, device)
+            atlas = bake(self.effects.style(city), size, device)
         with self._lock:
-            while len(self._pages) >= 2:
-                self._pages.pop(next(iter(self._pages)))
-            self._pages[key] = page
-        return page
+            while len(self._atlases) >= 2:
+                self._atlases.pop(next(iter(self._atlases)))
+            self._atlases[key] = atlas
+        return atlas
 
     def contact_sheet(
         self,

@@ -260,10 +260,10 @@ def test_the_contact_sheet_shows_other_cities_and_is_drawn_by_the_seed(full: Min
 
 def test_tiles_are_drawn_at_any_size_and_differ_between_cities(full: MiniWorld) -> None:
     pages = [atlas.bake(full.effects.style(city), 16) for city in (0, 1)]
-    assert pages[0].page.shape == (1, 5, 256, 256)
-    assert torch.isfinite(pages[0].page).all()
-    assert pages[0].page.min() >= 0
-    assert (pages[0].page - pages[1].page).abs().mean() > 0.01
+    assert pages[0].image.shape == (1, 5, 256, 256)
+    assert torch.isfinite(pages[0].image).all()
+    assert pages[0].image.min() >= 0
+    assert (pages[0].image - pages[1].image).abs().mean() > 0.01
 
 
 # ---- on disk

@@ -19,9 +19,7 @@ from torch import Tensor
 
 from cityguessr import scenes
 from cityguessr.miniworld.plan import VideoPlan
-from cityguessr.miniworld.render import layout
 from cityguessr.miniworld.style import Style
-from cityguessr.miniworld.tiles import grounds
 
 TABLE: tuple[tuple[tuple[str, ...], Any], ...] = (
     # Indoors: the width of the hall (narrow, middling, wide), then its walls, from dark to light.
@@ -138,7 +136,7 @@ def _seen(plan: VideoPlan, style: Style) -> dict[str, int | list[int]]:
         """On how many of the two sides something holds, by plot."""
         return draw.long().sum(0).tolist()
 
-    half = grounds.road_half(style)
+    half = style.road_half
     lush = -1.0 if style.arid else traits["green"]
     return {
         "width": int(half > 4.3) + int(half > 5.4),
@@ -153,11 +151,11 @@ def _seen(plan: VideoPlan, style: Style) -> dict[str, int | list[int]]:
         "soil": int(traits["soil_hue"] > 0),
         "sea": int(traits["water"] > 0),
         "steep": int(traits["gable"] > 0),
-        "snow": int(layout.snowy(plan, style)),
-        "both": [int(count == 2) for count in sides(layout.open_sides(plan))],
-        "fronts": sides(layout.by_run(plan, "m") >= 0.5),
-        "naves": sides(layout.by_run(plan, "nave") > 0.5),
-        "fence": [int(count > 0) for count in sides(layout.by_run(plan, "f") > 0.5)],
-        "sheds": sides(layout.by_run(plan, "w") >= 0.5),
-        "crane": [int(layout.has_mast(plan, plot)) for plot in range(len(plan.plots))],
+        "snow": int(plan.is_snowy(style)),
+        "both": [int(count == 2) for count in sides(plan.open_sides)],
+        "fronts": sides(plan.draw_by_run("m") >= 0.5),
+        "naves": sides(plan.draw_by_run("nave") > 0.5),
+        "fence": [int(count > 0) for count in sides(plan.draw_by_run("f") > 0.5)],
+        "sheds": sides(plan.draw_by_run("w") >= 0.5),
+        "crane": [int(plan.has_mast(plot)) for plot in range(len(plan.plots))],
     }
