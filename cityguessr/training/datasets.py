@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import torch
 from filelock import FileLock
 
-from cityguessr.base import paths
+from cityguessr.base import paths, weights
 from cityguessr.base.errors import InputError, MissingWeights
 from cityguessr.base.files import make_folder
 from cityguessr.config import ModelConfig
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.mapillary import MIN_FRAMES, MapillarySource
+from cityguessr.data.places365 import Places365Labeller
 from cityguessr.data.prepare import prepare
-from cityguessr.scenes import SCENES, Places365Labeller
+from cityguessr.scenes import SCENES
 from cityguessr.training.profiles import Profile
 
 if TYPE_CHECKING:
@@ -177,9 +178,9 @@ def _source(
 
 def _labeller(scenes: int) -> Places365Labeller:
     """The classifier of scenes, with the sheet of its authors where that stands beside the weights."""
-    sheet = paths.data() / "weights" / "scene_hierarchy_places365.csv"
+    sheet = weights.place("scene_hierarchy_places365.csv")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Places365Labeller(hierarchy_csv=sheet if sheet.is_file() else None, device=device, level=scenes)
+    return Places365Labeller(hierarchy_csv=sheet if sheet.is_file() else None, device=device, scene_classes=scenes)
 
 
 def _checked(clips: PreparedClips) -> PreparedClips:

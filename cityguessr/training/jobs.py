@@ -11,13 +11,16 @@ What is there already is not trained again, however it came about: a notebook th
 import argparse
 import contextlib
 import dataclasses
+import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun, InputError
+from cityguessr.base.files import make_folder
 from cityguessr.base.progress import duration
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import PreparedClips
@@ -87,22 +90,30 @@ def ensure_all(
     wanted = {e.name: e for e in (get_experiment(e) if isinstance(e, str) else e for e in experiments)}
     plans, missing = _plans(trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, cluster)
     folders = {key: plan.folder for key, plan in plans.items() if plan.done}
-    todo = executors.jobs_for([plan for plan in plans.values() if not plan.done], allow_downloads, device)
-    count = 0
+    undone = [plan for plan in plans.values() if not plan.done]
+    todo = {str(job): (plan, job) for plan, job in jobs_for(undone, allow_downloads, device)}
+    count, log = 0, ""
     if not cluster and todo:
         count = min(processes or executors.at_a_time(profile, device), len(todo))
     if todo:
         where = f"on {cluster}" if cluster else f"{count} at a time"
-        place = f"{os.path.relpath(paths.runs(), paths.root())}/{profile.name}/<experiment>/seed<k>-<hash>.log"
-        report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {place}")
+        log = f"{os.path.relpath(paths.runs(), paths.root())}/{profile.name}/<experiment>/seed<k>-<hash>.log"
+        report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {log}")
+    kept = f"finished runs are kept, and this one goes on after its last epoch ({log})"
+    tasks = (  # drawn one by one: an experiment whose weights turn out to be missing is left out from then on
+        executors.Task(name, functools.partial(train, job, None if cluster or count > 1 else plan.clips), job.log)
+        for name, (plan, job) in todo.items()
+        if plan.experiment.name not in missing
+    )
     if cluster and todo:
-        trainer = executors.on_cluster(todo, cluster)
+        trainer = executors.on_cluster(tasks, cluster, kept)
     elif count > 1:
-        trainer = executors.in_processes(todo, count, missing, device)
+        trainer = executors.in_processes(tasks, count, device, kept)
     else:
-        trainer = executors.here(todo, missing)
+        trainer = executors.in_this_process(tasks)
     with contextlib.closing(trainer):
-        for number, (plan, outcome) in enumerate(trainer, start=1):
+        for number, (task, outcome) in enumerate(trainer, start=1):
+            plan = todo[task][0]
             name = plan.experiment.name
             if isinstance(outcome, CannotRun):
                 if name not in missing:
@@ -159,6 +170,67 @@ def _check_labels(clips: PreparedClips, config: ModelConfig) -> None:
             f"the clips of {clips.name} have no scene labels: put resnet50_places365.pth.tar (see the README) into "
             f"data/weights/, delete {clips.folder}, and run again"
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One training, as it is handed to a worker: small, and the same on every machine that sees the same folders."""
+
+    experiment: Experiment
+    profile: Profile
+    seed: int
+    clips: str  # folder of the prepared clips
+    log: str  # file that gets one line per epoch
+    allow_downloads: bool
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.experiment.name}, seed {self.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What a worker says of a training: the run's folder, and how long it took; 0 where it was there by then."""
+
+    folder: str
+    seconds: float
+
+
+def jobs_for(plans: Iterable[Plan], allow_downloads: bool, device: str) -> Iterator[tuple[Plan, Job]]:
+    """Each plan with the job that carries it out."""
+    for plan in plans:
+        log = plan.folder.with_name(f"{plan.folder.name}.log")
+        make_folder(log.parent)
+        clips = str(plan.clips.folder)
+        yield plan, Job(plan.experiment, plan.profile, plan.seed, clips, str(log), allow_downloads, device)
+
+
+def train(job: Job, clips: PreparedClips | None = None) -> Done | CannotRun:
+    """Train in this process, the lines of the epochs going to the log, which is removed when all is well."""
+    start, lines = time.perf_counter(), 0
+
+    def write(line: str) -> None:
+        nonlocal lines
+        lines += 1
+        with open(job.log, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    outcome: Done | CannotRun
+    try:
+        run = runs.ensure(
+            job.experiment,
+            job.profile,
+            job.seed,
+            allow_downloads=job.allow_downloads,
+            device=job.device,
+            clips=clips or PreparedClips.load(job.clips),
+            report=write,
+        )
+        outcome = Done(str(run.folder), time.perf_counter() - start if lines else 0.0)
+    except CannotRun as error:
+        outcome = error
+    Path(job.log).unlink(missing_ok=True)
+    return outcome
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

@@ -16,8 +16,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from cityguessr.backbones import weights_version
-from cityguessr.base import paths, threads
+from cityguessr.base import paths, threads, weights
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
 from cityguessr.config import ModelConfig
@@ -134,7 +133,7 @@ class Plan:
             "model": dataclasses.asdict(self.config),
             "training": self.profile.training(),
             "code": code_version(("hierarchy.py",) if self.config.selection == "best_on_validation" else ()),
-            "weights": weights_version(self.config.pretrained),
+            "weights": weights.version(self.config.pretrained),
             "data": self.clips.fingerprint,
             "text": None if self.text is None else hashlib.sha256(self.text.numpy().tobytes()).hexdigest(),
         }
