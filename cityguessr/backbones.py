@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import pickle
-from collections.abc import Iterator
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cityguessr.base.errors import InputError, MissingWeights
-from cityguessr.base.paths import data
+from cityguessr.base import weights
 from cityguessr.config import ModelConfig
 
 
@@ -89,7 +82,7 @@ class TimeSformer(Encoder):
         wanted = TimesformerConfig(num_frames=config.frames, **shapes)
         if config.pretrained is None:
             return TimesformerModel(wanted)
-        with _reading(config.pretrained, allow_downloads) as source:
+        with weights.reading(config.pretrained, allow_downloads) as source:
             saved = TimesformerConfig.from_pretrained(source, local_files_only=not allow_downloads)
         wanted.num_frames = saved.num_frames
         encoder = _network(TimesformerModel, wanted, config.pretrained, allow_downloads)
@@ -129,94 +122,11 @@ class MAE(Encoder):
 
 BACKBONES: dict[str, type[Encoder]] = {"videomae": VideoMAE, "timesformer": TimeSformer, "mae": MAE}
 
-# Size of the checkpoints that the paper's systems start from, in MB (MAE's holds the decoder too)
-_MEGABYTES = {
-    "MCG-NJU/videomae-small-finetuned-kinetics": 90,
-    "facebook/timesformer-base-finetuned-k400": 490,
-    "facebook/vit-mae-base": 450,
-}
-_FILES = ("model.safetensors", "pytorch_model.bin")  # a checkpoint has one or the other; the first one counts
-
-
-def local_weights(name: str) -> Path:
-    """Where a checkpoint of that hub name is looked for first: `data/weights/<last part of the name>`."""
-    return data() / "weights" / Path(name).name
-
-
-def weights_version(name: str | None) -> str | None:
-    """A digest of the checkpoint file in `local_weights`; the bare name for one that the hub keeps, None for none."""
-    if name is None:
-        return None
-    for file in (local_weights(name) / file for file in _FILES):
-        if file.is_file():
-            with open(file, "rb") as opened:
-                return hashlib.file_digest(opened, "sha256").hexdigest()
-    return name
-
-
-@contextlib.contextmanager
-def _reading(name: str, allow_downloads: bool) -> Iterator[str]:
-    """Says where a checkpoint is, quietly, and turns what goes wrong in reading it into one clear message."""
-    from safetensors import SafetensorError
-    from transformers.utils import logging
-
-    local = local_weights(name)
-    source = str(local) if local.is_dir() else name
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # a few seconds' work, and it would go to stderr
-    logging.set_verbosity_error()  # the classifier head that the encoder does not need is no news to the reader
-    try:
-        yield source
-    except (SafetensorError, EOFError, pickle.UnpicklingError, RuntimeError) as error:
-        if type(error) is RuntimeError and "PytorchStreamReader" not in str(error):
-            raise  # no word about the file
-        reason = str(error).split(". ")[0]
-        raise InputError(f"{source}: the weights are damaged ({reason}); fetch the file again") from None
-    except OSError:
-        size = f" (about {_MEGABYTES[name]} MB)" if name in _MEGABYTES else ""
-        raise MissingWeights(
-            f"the weights {name!r} are not on this machine; put the checkpoint's config.json and model.safetensors "
-            f"(or pytorch_model.bin) into {local}{size}, or "
-            + (
-                "try again with a network"
-                if allow_downloads
-                else "allow downloads (allow_downloads=True) where there is a network"
-            )
-        ) from None
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
 
 def _network(model_class: type, wanted: object, pretrained: str | None, allow_downloads: bool) -> nn.Module:
-    """A network of transformers with random weights, or with those of a checkpoint."""
-    return (
-        model_class(wanted)
-        if pretrained is None
-        else _load_pretrained(model_class, wanted, pretrained, allow_downloads)
-    )
-
-
-def _load_pretrained(model_class: type, config: object, name: str, allow_downloads: bool) -> nn.Module:
-    """Load a transformers encoder and insist that every one of its weights came from the checkpoint.
-
-    Some releases of transformers (5.6 to 5.16) load VideoMAE with the query and value biases left at zero and say
-    nothing; a partial load must never pass for a pretrained model.
-    """
-    with _reading(name, allow_downloads) as source:
-        model, report = model_class.from_pretrained(
-            source,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=not allow_downloads,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    lost = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
-    if lost:
-        raise InputError(
-            f"{source}: {len(lost)} encoder weights are not in the checkpoint or have another shape, the first being "
-            f"{lost[0]}; use the checkpoint and the transformers version that env/ pins"
-        )
-    return model
+    """A network of transformers with random weights, or with those of a checkpoint, every one of them."""
+    if pretrained is None:
+        return model_class(wanted)
+    options = {"config": wanted, "dtype": torch.float32, "local_files_only": not allow_downloads}
+    with weights.reading(pretrained, allow_downloads) as source:
+        return weights.load(model_class, source, pretrained, **options)

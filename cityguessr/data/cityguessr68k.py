@@ -27,7 +27,7 @@ import numpy as np
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import open_text, read_json, read_rows
 from cityguessr.data.sources import SPLITS, ClipRef
-from cityguessr.scenes import CATEGORIES, SCENES, check_level
+from cityguessr.scenes import CATEGORIES, SCENES, check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 LABELS_LIST = "labels_list.csv"
@@ -45,7 +45,7 @@ class ReleaseSource:
         labels: the folder of `labels_list.csv` and the label files, where they are not in `root` (the release packs
             them in an archive of their own).
         scenes: 16, or 365 for the finer labels of the supplement's Table S1. With 365 the scenes of frames come from
-            the column `category` of `frame_scenes.csv`, and where there is no such file a labeller of level 365 can
+            the column `category` of `frame_scenes.csv`, and where there is no such file a labeller of 365 classes can
             give them in the preparation; the 16 scene columns of label files are not used.
 
     A split with several label files (`train_labels.txt`, `train_labels_text.txt`) is read from the one with the most
@@ -71,7 +71,7 @@ class ReleaseSource:
         labels: str | os.PathLike[str] | None = None,
         scenes: int = len(SCENES),
     ) -> None:
-        check_level(scenes)
+        check_scene_classes(scenes)
         self.scenes = scenes
         root = Path(root).resolve()
         if not root.is_dir():

@@ -33,7 +33,7 @@ from cityguessr.base.progress import track
 from cityguessr.data.cityguessr68k import check_place
 from cityguessr.data.sources import ClipRef
 from cityguessr.measures.inequality import gini, hoover
-from cityguessr.scenes import check_level
+from cityguessr.scenes import check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class MapillarySource:
             raise InputError(f"val_share is {val_share}; it is a share between 0 and 1, 0.2 in the paper")
         if min_frames < 1:
             raise InputError(f"min_frames is {min_frames}; it must be at least 1, and is 15 in the paper")
-        check_level(scenes)
+        check_scene_classes(scenes)
         self.scenes = scenes
         about = read_json(self.root / "world.json") if (self.root / "world.json").is_file() else {}
         self.name = str(about.get("name") or self.root.name)

@@ -2,33 +2,31 @@
 
 import contextlib
 import csv
+import functools
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cityguessr.base.errors import InputError
+from cityguessr.base import pools
+from cityguessr.base.errors import InputError, one_of
 from cityguessr.base.files import PARTIAL, make_folder, write_atomically, write_bytes
 from cityguessr.base.progress import track
 from cityguessr.data import video
 from cityguessr.data.clips import FORMAT, INDEX, META, REJECTED, TAXONOMY, TEXT, PreparedClips
 from cityguessr.data.shards import JPEG_QUALITY, SceneLabeller, Shard, ShardJob, read_shard, write_shard
 from cityguessr.data.sources import SPLITS, ClipRef, Source
-from cityguessr.scenes import SCENES, check_level
+from cityguessr.scenes import SCENES, check_scene_classes
 from cityguessr.taxonomy import LEVELS
 
 PLAN = "plan.json"
-SHARD_CLIPS = 256  # clips a shard: about 100 MB at 16 frames of 224 pixels
+SHARD_CLIPS = 256  # clips per shard: about 100 MB at 16 frames of 224 pixels
 
 
 def prepare(
@@ -62,8 +60,9 @@ def prepare(
             the source and `out` under the same paths and have this package.
         text: text features of the cities (number of cities, d) to keep with the set; the source's own by default.
         scene_labeller: gives the scenes of frames where the source gives none, such as a `Places365Labeller`. The
-            number of scene classes is the source's `scenes`, else the labeller's `level`, else 16.
-        shard_clips: clips a shard.
+            number of scene classes is the source's `scenes`, else the labeller's `scene_classes`, else
+            16.
+        shard_clips: clips per shard.
         overwrite: throw away what an earlier preparation, whole or not, left in `out`.
 
     Raises InputError where `out` holds something else, cannot be written or the disk is full, where no clip at all can
@@ -73,7 +72,7 @@ def prepare(
         if value < 1:
             raise InputError(f"prepare: {name} is {value}; it must be at least 1")
     if sampling not in video.SAMPLINGS:
-        raise InputError(f"prepare: unknown sampling {sampling!r}; it is one of {', '.join(video.SAMPLINGS)}")
+        raise one_of("sampling", sampling, video.SAMPLINGS)
     if text is None:
         text = getattr(source, "text_features", None)
     text = None if text is None else _check_text(np.asarray(text, dtype=np.float32), source)
@@ -130,46 +129,16 @@ def _run(jobs: list[ShardJob], description: str, workers: int, cluster: str | No
     todo = [job for job in jobs if job.path not in done]
     if done:
         print(f"{description}: {len(done):,} of {len(jobs):,} are there already", flush=True)
-    if workers == 1 and cluster is None:
-        done |= {job.path: write_shard(job) for job in track(todo, description)}
-    elif todo:
-        with _executor(min(workers, len(todo)), cluster) as executor:
-            futures: dict[Future[Shard], str] = {executor.submit(write_shard, job): job.path for job in todo}
-            try:
-                for future in track(as_completed(futures), description, total=len(todo)):
-                    done[futures[future]] = future.result()
-            except BrokenProcessPool:
-                raise InputError(
-                    "a worker of the preparation ended by force, as it does where memory runs out, or where a script "
-                    'has no `if __name__ == "__main__":`; run again with fewer workers, finished shards are kept'
-                ) from None
-            finally:
-                for future in futures:
-                    future.cancel()
+    tasks, kept = [(job.path, functools.partial(write_shard, job)) for job in todo], "finished shards are kept"
+    if cluster:
+        finished = pools.on_cluster(tasks, cluster, kept)
+    elif workers > 1:
+        finished = pools.in_processes(tasks, min(workers, len(todo)), kept, preload=write_shard.__module__)
+    else:
+        finished = ((path, write()) for path, write in tasks)
+    if todo:
+        done |= track(finished, description, len(todo))
     return [done[job.path] for job in jobs]
-
-
-@contextlib.contextmanager
-def _executor(workers: int, cluster: str | None) -> Iterator[Executor]:
-    if cluster is None:
-        # forked workers would inherit the threads' locks of torch and decord; these start clean
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        context: Any = multiprocessing.get_context(method)
-        if method == "forkserver":
-            context.set_forkserver_preload([write_shard.__module__])
-        with ProcessPoolExecutor(workers, mp_context=context) as executor:
-            yield executor
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError("a cluster needs the package distributed; install it, or leave `cluster` out") from None
-    try:
-        client = Client(cluster)  # waits as long as Dask's own configuration says
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler at {cluster!r} ({error}); give its address, tcp://host:port") from None
-    with client, client.get_executor(pure=False) as executor:
-        yield executor
 
 
 def _hash_clips(clips: list[ClipRef], text: np.ndarray | None) -> str:
@@ -286,11 +255,13 @@ def _counts(index: Any, split: str, source: Source) -> dict[str, Any]:
 
 def _scene_classes(source: Source, labeller: SceneLabeller | None) -> int:
     """How many scene classes the prepared frames are labelled with: the source says, else the labeller, else 16."""
-    level = getattr(labeller, "level", None)
-    scenes = getattr(source, "scenes", None) or level or len(SCENES)
-    check_level(scenes)
-    if level and level != scenes:
-        raise InputError(f"the labeller sees {level} scenes and {source.name} is read with {scenes}; make them agree")
+    labelled = getattr(labeller, "scene_classes", None)
+    scenes = getattr(source, "scenes", None) or labelled or len(SCENES)
+    check_scene_classes(scenes)
+    if labelled and labelled != scenes:
+        raise InputError(
+            f"the labeller gives {labelled} scenes and {source.name} is read with {scenes}; make them agree"
+        )
     return scenes
 
 

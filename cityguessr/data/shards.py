@@ -17,7 +17,6 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_atomically
 from cityguessr.data import video
 from cityguessr.data.sources import ClipRef
-from cityguessr.scenes import SCENES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +44,7 @@ class ShardJob:
     size: int
     sampling: video.Sampling
     scene_labeller: SceneLabeller | None = None
-    scenes: int = len(SCENES)
+    scenes: int = 16
 
 
 @dataclasses.dataclass(frozen=True)

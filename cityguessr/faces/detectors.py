@@ -4,24 +4,22 @@
 blurs it.
 """
 
-import hashlib
 import threading
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cityguessr.base import paths
-from cityguessr.base.errors import CannotRun, InputError, MissingWeights
+from cityguessr.base import weights
+from cityguessr.base.errors import CannotRun, InputError, one_of
 
 THRESHOLD, NMS = 0.5, 0.3
 """The paper's confidence threshold, and its IoU threshold of non-maximum suppression (supplement, section 5)."""
 
 BOX = ("x", "y", "width", "height")
-_RETINA_MB = 56
+_RETINAFACE = "retinaface_r34.onnx"
 
 
 class Detector(Protocol):
@@ -149,25 +147,19 @@ class RetinaFace(_Network):
                 '`.venv/bin/uv pip install -e ".[retinaface]"`, or use detector="yunet", which is always there'
             ) from None
         self._weights = RetinaFaceWeights.RESNET34
-        file = paths.data() / "weights" / f"{self._weights.value}.onnx"
-        command = (
-            'python -c "from uniface.model_store import verify_model_weights as get; from uniface.constants import '
-            f"RetinaFaceWeights as W; get(W.RESNET34, root='{file.parent}')\""
-        )
-        there = file.is_file()
+        file = weights.place(_RETINAFACE)
+        if not file.is_file() and not allow_downloads:
+            raise weights.missing(_RETINAFACE, "RetinaFace", allow_downloads)
         # uniface itself would remove a file that it does not know, and fetch it, whoever asks.
-        if there and _sha256(file) != MODEL_REGISTRY[self._weights].sha256 and not allow_downloads:
-            raise InputError(f"{file}: not the weights that uniface expects; remove it, and bring it with `{command}`")
+        if not allow_downloads and weights.sha256(file) != MODEL_REGISTRY[self._weights].sha256:
+            raise InputError(
+                f"{file}: not the weights that uniface expects; remove it, and bring it with "
+                f"`{weights.command(_RETINAFACE)}`"
+            )
         try:
-            if not there and not allow_downloads:
-                raise ConnectionError("is not on this machine")
             model_store.verify_model_weights(self._weights, root=str(file.parent))
-        except ConnectionError as error:
-            state = error if not there and not allow_downloads else "could not be fetched"
-            raise MissingWeights(
-                f"RetinaFace: {file.name} (about {_RETINA_MB} MB) {state}; where there is a network, `{command}` "
-                f"brings it: copy it to {file.parent}{'' if allow_downloads else ', or set allow_downloads=True'}"
-            ) from None
+        except ConnectionError:
+            raise weights.missing(_RETINAFACE, "RetinaFace", allow_downloads=True) from None
         model_store.set_cache_dir(str(file.parent))
 
     def _find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -198,7 +190,7 @@ def detector(
         return YuNet(threshold, nms, scales)
     if name == "retinaface":
         return RetinaFace(threshold, nms, scales, allow_downloads=allow_downloads)
-    raise InputError(f"no detector {name!r}; it is yunet or retinaface")
+    raise one_of("detector", name, ("yunet", "retinaface"))
 
 
 def iou(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -208,8 +200,3 @@ def iou(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np
     high = np.minimum(a[..., :2] + a[..., 2:4], b[..., :2] + b[..., 2:4])
     common = (high - low).clip(0).prod(-1)
     return common / np.maximum(a[..., 2:4].prod(-1) + b[..., 2:4].prod(-1) - common, 1e-9)
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -72,7 +72,7 @@ class ClipTensors(Dataset):
         if scenes is None or scenes.isnan().any():
             raise InputError(
                 f"clip {self.clips.clip_ids[index]}: no scene labels, which this system needs; prepare the data with a "
-                "scene labeller (see cityguessr.scenes), or train a system without scenes"
+                "scene labeller (see cityguessr.data.places365), or train a system without scenes"
             )
         if scenes.shape[1] != config.scene_classes:
             raise InputError(

@@ -10,16 +10,17 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from cityguessr.base import paths
+from cityguessr.base import paths, weights
 from cityguessr.base.errors import InputError, MissingWeights, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.format import ClipFormat
 from cityguessr.data.mapillary import MIN_FRAMES, MapillarySource
+from cityguessr.data.places365 import Places365Labeller
 from cityguessr.data.prepare import prepare
 from cityguessr.miniworld import MapillaryConfig, MiniWorld, MiniWorldConfig, write_cityguessr68k, write_mapillary
-from cityguessr.scenes import SCENES, Places365Labeller
+from cityguessr.scenes import SCENES
 from cityguessr.training import profiles
 from cityguessr.training.profiles import Profile
 
@@ -195,9 +196,11 @@ def _check(profile: Profile, dataset: str) -> DataSet:
 
 def _labeller(scene_classes: int) -> Places365Labeller:
     """The classifier of scenes, with the sheet of its authors where that stands beside the weights."""
-    sheet = paths.data() / "weights" / "scene_hierarchy_places365.csv"
+    sheet = weights.place("scene_hierarchy_places365.csv")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Places365Labeller(hierarchy_csv=sheet if sheet.is_file() else None, device=device, level=scene_classes)
+    return Places365Labeller(
+        hierarchy_csv=sheet if sheet.is_file() else None, device=device, scene_classes=scene_classes
+    )
 
 
 def _checked(clips: PreparedClips) -> PreparedClips:

@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun, InputError, one_of
+from cityguessr.base.files import make_folder
 from cityguessr.base.progress import duration
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import PreparedClips
@@ -68,54 +72,86 @@ def ensure_all(
             they must see data, runs and weights under the same paths and have this package.
         processes: trainings at a time on this machine; 1: in this process. By default one a GPU, or as many as the
             processors that this process may use give the profile's threads to.
-        report: gets a line a finished training, as they finish. The lines of its epochs go to
+        report: gets one line per training as they finish. The lines of its epochs go to
             `runs/<profile>/<experiment>/seed<k>-<hash>.log` until then.
 
-    Returns:
-        name -> its runs in the order of `seeds`, or why it cannot be trained here.
-
-    Raises:
-        InputError: for bad input of any kind but missing weights, and where a worker was killed. Other trainings are
-            stopped; they go on after their last whole epoch when called again, and finished runs are kept.
+    Returns name -> its runs in the order of `seeds`, or why it cannot be trained here.
+    Raises InputError for bad input of any kind but missing weights, and where a worker was killed. Other trainings are
+    stopped; they go on after their last whole epoch when called again, and finished runs are kept.
     """
     profile = profiles.get(profile)
     if processes is not None and processes < 1:
         raise InputError(f"processes is {processes}; it must be at least 1")
     wanted = {experiment.name: experiment for experiment in map(experiments.get, names)}
-    todo = trainings(wanted.values(), profile, seeds)
-    plans, missing = _plans(todo, profile, data_root, allow_downloads, device, cluster)
+    plans, missing = _plans(
+        trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, device, cluster
+    )
     folders = {key: plan.folder for key, plan in plans.items() if plan.done}
-    todo = [plan for plan in plans.values() if not plan.done]
-    count = 0
-    if not cluster and todo:
-        count = min(processes or executors.at_a_time(profile, device), len(todo))
+    todo = {str(plan): plan for plan in plans.values() if not plan.done}
+    count = 0 if cluster else min(processes or executors.at_a_time(profile, device), len(todo))
+    for plan in todo.values():
+        make_folder(plan.log.parent)
+    log = f"{os.path.relpath(paths.runs(), paths.root())}/{profile.name}/<experiment>/seed<k>-<hash>.log"
     if todo:
         where = f"on {cluster}" if cluster else f"{count} at a time"
-        place = f"{os.path.relpath(paths.runs(), paths.root())}/{profile.name}/<experiment>/seed<k>-<hash>.log"
-        report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {place}")
+        report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {log}")
+    kept = f"finished runs are kept, and this one goes on after its last epoch ({log})"
+    tasks = (  # drawn one by one: an experiment whose weights turn out to be missing is left out from then on
+        executors.Task(name, functools.partial(train, plan), str(plan.log))
+        for name, plan in todo.items()
+        if plan.experiment.name not in missing
+    )
     if cluster and todo:
-        trainer = executors.on_cluster(todo, cluster)
+        results = executors.on_cluster(tasks, cluster, kept)
     elif count > 1:
-        trainer = executors.in_processes(todo, count, missing, device)
+        results = executors.in_processes(tasks, count, device, kept)
     else:
-        trainer = executors.here(todo, missing)
-    with contextlib.closing(trainer):
-        for number, (plan, outcome) in enumerate(trainer, start=1):
-            name = plan.experiment.name
+        results = executors.in_this_process(tasks)
+    with contextlib.closing(results):
+        for number, (task, outcome) in enumerate(results, start=1):
+            name, seed = todo[task].experiment.name, todo[task].seed
             if isinstance(outcome, CannotRun):
                 if name not in missing:
                     report(f"{name} cannot be trained here: {outcome}")
                 missing[name] = outcome
                 continue
-            folders[name, plan.seed] = Path(outcome.folder)
-            said = f"trained {name} seed {plan.seed} in {duration(outcome.seconds)}"
-            said = said if outcome.seconds else f"{name} seed {plan.seed} was trained by another process"
-            report(f"{said} ({number} of {len(todo)})")
-    found: dict[str, tuple[Run, ...] | CannotRun] = {}
+            folders[name, seed] = outcome.folder
+            how = f"trained {name} seed {seed} in {duration(outcome.seconds)}"
+            how = how if outcome.seconds else f"{name} seed {seed} was trained by another process"
+            report(f"{how} ({number} of {len(todo)})")
+    answers: dict[str, tuple[Run, ...] | CannotRun] = {}
     for name, experiment in wanted.items():
-        known = experiments.canonical(experiment, profile).name
-        found[name] = missing.get(known) or tuple(Run(folders[known, seed]) for seed in seeds)
-    return found
+        trained = experiments.canonical(experiment, profile).name
+        answers[name] = missing.get(trained) or tuple(Run(folders[trained, seed]) for seed in seeds)
+    return answers
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What a worker answers to a training: the run's folder, and how long it took; 0 where it was there by then."""
+
+    folder: Path
+    seconds: float
+
+
+def train(plan: Plan) -> Done | CannotRun:
+    """Train in this process, the lines of the epochs going to the log, which is removed when all is well."""
+    start, lines = time.perf_counter(), 0
+
+    def write(line: str) -> None:
+        nonlocal lines
+        lines += 1
+        with open(plan.log, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    outcome: Done | CannotRun
+    try:
+        run = runs.carry_out(plan, report=write)
+        outcome = Done(run.folder, time.perf_counter() - start if lines else 0.0)
+    except CannotRun as error:
+        outcome = error
+    plan.log.unlink(missing_ok=True)
+    return outcome
 
 
 def _plans(

@@ -20,8 +20,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from cityguessr.backbones import weights_version
-from cityguessr.base import paths, threads
+from cityguessr.base import paths, threads, weights
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
 from cityguessr.config import ModelConfig
@@ -184,7 +183,7 @@ def plan(
         "model": dataclasses.asdict(config),
         "training": profile.training(),
         "code": _code(config),
-        "weights": weights_version(config.pretrained),
+        "weights": weights.version(config.pretrained),
         "data": clips.fingerprint,
         "text": None if text is None else hashlib.sha256(text.numpy().tobytes()).hexdigest(),
     }

@@ -17,7 +17,8 @@ from transformers import (
     ViTMAEModel,
 )
 
-from cityguessr.backbones import MAE, Encoder, TimeSformer, VideoMAE, local_weights, weights_version
+from cityguessr.backbones import MAE, Encoder, TimeSformer, VideoMAE
+from cityguessr.base import weights
 from cityguessr.base.errors import InputError, MissingWeights
 from cityguessr.config import ModelConfig
 
@@ -100,13 +101,13 @@ def test_another_checkpoint_under_the_same_name_is_another_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
-    assert weights_version("MCG-NJU/videomae") == "MCG-NJU/videomae"
-    folder = local_weights("MCG-NJU/videomae")
+    assert weights.version("MCG-NJU/videomae") == "MCG-NJU/videomae"
+    folder = weights.place("MCG-NJU/videomae")
     folder.mkdir(parents=True)
     versions = []
     for content in (b"one", b"two"):
         (folder / "model.safetensors").write_bytes(content)
-        versions.append(weights_version("MCG-NJU/videomae"))
+        versions.append(weights.version("MCG-NJU/videomae"))
     assert len({"MCG-NJU/videomae", *versions}) == 3
 
 
@@ -254,10 +255,10 @@ def test_a_checkpoint_in_the_older_format_has_a_version_and_can_be_damaged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
-    folder = local_weights("facebook/timesformer")
+    folder = weights.place("facebook/timesformer")
     folder.parent.mkdir(parents=True)
     timesformer(folder)
-    assert len(weights_version("facebook/timesformer")) == 64
+    assert len(weights.version("facebook/timesformer")) == 64
     file = folder / "pytorch_model.bin"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"timesformer: the weights are damaged .*fetch .*again"):

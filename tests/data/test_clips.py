@@ -234,7 +234,7 @@ def test_a_dask_cluster_named_by_its_address_does_the_same_work(
 def test_arguments_that_make_no_sense_are_named(source: ReleaseSource, prepared: PreparedClips, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="frames is 0; it must be at least 1"):
         prepare(source, tmp_path / "out", **(SMALL | {"frames": 0}))
-    with pytest.raises(InputError, match="unknown sampling 'random'; it is one of uniform, released"):
+    with pytest.raises(InputError, match="no sampling 'random'; it is one of uniform, released"):
         prepare(source, tmp_path / "out", sampling="random", **SMALL)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"text features are \(number of cities = 3, d\), not \(2, 5\)"):
         prepare(source, tmp_path / "out", text=np.zeros((2, 5)), **SMALL)

@@ -185,7 +185,7 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> No
         detectors.YuNet(**wrong)
     with pytest.raises(InputError, match="uint8"):
         detectors.YuNet()(np.zeros((4, 4, 3)))
-    with pytest.raises(InputError, match="yunet or retinaface"):
+    with pytest.raises(InputError, match="it is one of yunet, retinaface"):
         detectors.detector("mtcnn")
 
 

@@ -81,7 +81,8 @@ def test_a_table_is_trained_side_by_side_to_the_last_bit_as_one_by_one(
     assert_equal(found, one_by_one)
     assert lines[0].startswith("4 of 4 trainings to do, 2 at a time")
     assert len(lines) == 5  # and one a training, in the order in which they finish
-    assert all(re.fullmatch(r"trained \w+ seed [01] in [\d.]+ s \([1-4] of 4\)", line) for line in lines[1:])
+    took = r"trained \w+ seed [01] in [\d.]+ (s|min \d\d s) \([1-4] of 4\)"
+    assert all(re.fullmatch(took, line) for line in lines[1:])
     said = capfd.readouterr()
     assert "epoch" not in said.out  # two trainings would write over each other
     assert said.err == ""  # an error, on a notebook's page
@@ -200,7 +201,7 @@ def test_tables_and_experiments_by_name() -> None:
 
 PROGRAM = """
 import sys
-from cityguessr import jobs, profiles
+from cityguessr.training import jobs, profiles
 from test_jobs import TINY
 
 profiles.PROFILES["tiny"] = TINY

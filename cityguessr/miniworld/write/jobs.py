@@ -1,24 +1,22 @@
-"""What every writer of MiniWorld shares: work in several processes, one mark a finished video, clear messages.
+"""What every writer of MiniWorld shares: work in several processes, one mark per finished video, clear messages.
 
-A writer claims a folder for its world, lets `work` call one function a video, and writes a marker (`world.json`) last.
+A writer claims a folder for its world, lets `work` write video after video, and writes a marker (`world.json`) last.
 Every file appears under its name only when it is whole, so that an interrupted writer goes on where it stopped.
 """
 
 import csv
 import errno
+import functools
 import io
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from cityguessr.base import paths, threads
+from cityguessr.base import paths, pools, threads
 from cityguessr.base.errors import InputError
 from cityguessr.base.progress import track
 from cityguessr.miniworld.plan import VideoPlan
@@ -40,6 +38,10 @@ class World(Protocol):
 
 WriteVideo = Callable[[Any, VideoPlan, Path, str], None]
 """Writes one video of a world into a folder, on a device. A function of a module, so that processes can share it."""
+
+
+Start = tuple[Callable[..., World], tuple[Any, ...]]
+"""A function and its arguments, from which a worker makes the world: cheaper than to send it."""
 
 
 def is_complete(world: World, marker: Path) -> bool:
@@ -77,13 +79,12 @@ def work(
     label: str,
     workers: int,
     device: str | torch.device,
-    start: tuple[Callable[..., World], tuple[Any, ...]],
+    start: Start,
 ) -> None:
     """Call `write_video` for every video without a mark, in `workers` processes; the first failure stops the rest.
 
     Args:
         label: what a progress bar says.
-        start: a function and its arguments, from which a worker makes the world anew: cheaper than to send it.
     """
     todo = [video for video in world.videos if not (root / PROGRESS / video.video_id).is_file()]
     if not todo:
@@ -121,37 +122,25 @@ def _in_parallel(
     groups: Sequence[list[str]],
     workers: int,
     device: str,
-    start: tuple[Callable[..., World], tuple[Any, ...]],
+    start: Start,
 ) -> Iterator[str]:
     """Write groups in several processes; the first failure stops the rest and is raised."""
-    # Forked workers would inherit the locks of torch's threads; these start clean.
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload([write_video.__module__])
-    with ProcessPoolExecutor(min(workers, len(groups)), context, _start, start) as pool:
-        futures = [pool.submit(_work, root, write_video, group, device) for group in groups]
-        try:
-            for future in as_completed(futures):
-                yield from future.result()
-        except BrokenProcessPool:
-            raise InputError(
-                "a worker that renders MiniWorld ended by force, as it does where memory runs out, or where a script "
-                'has no `if __name__ == "__main__":`; run again with workers=1, finished videos are kept'
-            ) from None
-        finally:
-            for future in futures:
-                future.cancel()
+    tasks = [
+        (f"{group[0]} to {group[-1]}", functools.partial(_work, start, root, write_video, group, device))
+        for group in groups
+    ]
+    kept = "finished videos are kept"
+    for _, finished in pools.in_processes(tasks, min(workers, len(groups)), kept, preload=write_video.__module__):
+        yield from finished
 
 
 _worker: dict[str, World] = {}  # in a worker process: the world it works on
 
 
-def _start(make: Callable[..., World], arguments: tuple[Any, ...]) -> None:
-    _worker["world"] = make(*arguments)
-
-
-def _work(root: Path, write_video: WriteVideo, group: list[str], device: str) -> list[str]:
+def _work(start: Start, root: Path, write_video: WriteVideo, group: list[str], device: str) -> list[str]:
+    make, arguments = start
+    if "world" not in _worker:
+        _worker["world"] = make(*arguments)
     try:
         return list(_in_turn(_worker["world"], root, write_video, [group], device))
     except OSError as error:
@@ -182,7 +171,7 @@ def explain(error: OSError, world: World, root: Path) -> InputError:
     """Turn a failure of the file system into one message: what happened, how far it got, what to do."""
     where = error.filename or root
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return InputError(f"{where}: no permission to write; give a folder of your own, or change its rights")
+        return InputError(f"{where}: no permission to write; give another folder, or change its rights")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         done, size = so_far(root)
         need = size / done * len(world.videos) if done else world.estimate()
