@@ -6,6 +6,7 @@ Each takes the same list of planned trainings and yields (plan, outcome) as they
 import collections
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -21,7 +22,7 @@ from typing import Any
 from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.base.files import make_folder
-from cityguessr.data.clips import PreparedClips
+from cityguessr.data.clips import META, PreparedClips
 from cityguessr.training import runs
 from cityguessr.training.experiments import Experiment
 from cityguessr.training.profiles import Profile
@@ -75,7 +76,13 @@ def jobs_for(plans: Sequence[Plan], allow_downloads: bool, device: str) -> list[
     return pairs
 
 
-def train(job: Job, clips: PreparedClips | None = None) -> Outcome:
+@functools.lru_cache(maxsize=1)
+def _clips(folder: str, written: int) -> PreparedClips:
+    """The set that this process trained on last, with its decoded frames: those of one set are kept at a time."""
+    return PreparedClips.load(folder)
+
+
+def train(job: Job) -> Outcome:
     """Train in this process, its epochs' lines going to the log, which is removed when all is well."""
     start, lines = time.perf_counter(), 0
 
@@ -86,6 +93,7 @@ def train(job: Job, clips: PreparedClips | None = None) -> Outcome:
             file.write(line + "\n")
 
     outcome: Outcome
+    meta = Path(job.clips) / META
     try:
         run = runs.ensure(
             job.experiment,
@@ -93,7 +101,7 @@ def train(job: Job, clips: PreparedClips | None = None) -> Outcome:
             job.seed,
             allow_downloads=job.allow_downloads,
             device=job.device,
-            clips=clips or PreparedClips.load(job.clips),
+            clips=_clips(job.clips, meta.stat().st_mtime_ns if meta.is_file() else 0),
             report=write,
         )
         outcome = Done(str(run.folder), time.perf_counter() - start if lines else 0.0)
@@ -107,7 +115,7 @@ def here(pairs: Sequence[tuple[Plan, Job]], skip: Container[str]) -> Iterator[tu
     """One after another, in this process. `skip` may grow meanwhile: experiments whose weights are missing."""
     for plan, job in pairs:
         if plan.experiment.name not in skip:
-            yield plan, train(job, plan.clips)
+            yield plan, train(job)
 
 
 # --- processes of this machine ----------------------------------------------------------------------------------------

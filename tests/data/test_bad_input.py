@@ -75,7 +75,7 @@ def test_a_file_without_pictures_is_refused(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "birds.wav"), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(16000))
-    with pytest.raises(InputError, match=r"birds\.wav: holds no video stream"):
+    with pytest.raises(InputError, match=r"birds\.wav: has no video stream"):
         read_frames(tmp_path / "birds.wav")
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,17 @@ def test_all_frames_at_once_are_the_frames_one_by_one(prepared: PreparedClips) -
     frames = train.frames_tensor()
     assert frames.shape == (9, 4, 3, 16, 16)
     assert all(torch.equal(frames[i], train[i]["frames"]) for i in range(len(train)))
+
+
+def test_frames_are_decoded_once_for_a_set_and_given_up_with_it(prepared: PreparedClips) -> None:
+    mine = PreparedClips.load(prepared.folder)
+    frames = mine.split("train").frames_tensor()
+    assert mine.split("train").frames_tensor() is frames
+    assert mine.split("val").frames_tensor().shape[0] == 3
+    assert prepared.split("train").frames_tensor() is not frames
+    gone = weakref.ref(frames)
+    del mine, frames
+    assert gone() is None
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
@@ -234,11 +246,11 @@ def test_a_dask_cluster_named_by_its_address_does_the_same_work(
 def test_arguments_that_make_no_sense_are_named(source: ReleaseSource, prepared: PreparedClips, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="frames is 0; it must be at least 1"):
         prepare(source, tmp_path / "out", **(SMALL | {"frames": 0}))
-    with pytest.raises(InputError, match="unknown sampling 'random'; it is one of uniform, released"):
+    with pytest.raises(InputError, match="no sampling 'random'; it is one of uniform, released"):
         prepare(source, tmp_path / "out", sampling="random", **SMALL)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"text features are \(number of cities = 3, d\), not \(2, 5\)"):
         prepare(source, tmp_path / "out", text=np.zeros((2, 5)), **SMALL)
-    with pytest.raises(InputError, match="unknown split 'test'; it is one of train, val"):
+    with pytest.raises(InputError, match="no split 'test'; it is one of train, val"):
         prepared.split("test")
     with pytest.raises(InputError, match="nowhere: no such folder"):
         PreparedClips.load(tmp_path / "nowhere")

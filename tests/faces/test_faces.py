@@ -68,7 +68,7 @@ def test_the_blur_changes_the_inside_and_not_one_pixel_outside() -> None:
     boxes = np.array([[40.4, 50.2, 30, 40], [200, 100, 90, 100], [230, 120, 90, 100]])  # the last two overlap
     blurred = Blur()(NOISE, boxes)
     inside = np.zeros(NOISE.shape[:2], bool)
-    for left, top, right, bottom in blur.inside(boxes, NOISE.shape):
+    for left, top, right, bottom in blur.corners(boxes, NOISE.shape):
         inside[top:bottom, left:right] = True
     assert np.array_equal(blurred[~inside], NOISE[~inside])
     assert (blurred[inside] != NOISE[inside]).mean() > 0.95
@@ -94,7 +94,7 @@ def test_the_blur_is_the_papers_gaussian_by_its_definition() -> None:
 )
 def test_boxes_at_the_edge_and_smaller_or_larger_than_the_kernel(box: tuple[int, ...]) -> None:
     blurred = Blur()(NOISE, np.array([box]))
-    (left, top, right, bottom), *_ = blur.inside(np.array([box]), NOISE.shape)
+    (left, top, right, bottom), *_ = blur.corners(np.array([box]), NOISE.shape)
     outside = np.ones(NOISE.shape[:2], bool)
     outside[top:bottom, left:right] = False
     assert np.array_equal(blurred[outside], NOISE[outside])
@@ -185,15 +185,15 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> No
         detectors.YuNet(**wrong)
     with pytest.raises(InputError, match="uint8"):
         detectors.YuNet()(np.zeros((4, 4, 3)))
-    with pytest.raises(InputError, match="yunet or retinaface"):
-        detectors.detector("mtcnn")
+    with pytest.raises(InputError, match="yunet, retinaface"):
+        detectors.get("mtcnn")
 
 
 def test_retinaface_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uniface", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(CannotRun, match=r"uniface.*\[retinaface\].*yunet"):
-        detectors.detector("retinaface")
+        detectors.get("retinaface")
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_retinaface_gets_the_papers_numbers_and_the_whole_frame(uniface: dict[st
     (tmp_path / "data" / "weights" / "retinaface_r34.onnx").write_bytes(b"weights")
     frame = np.zeros((90, 120, 3), np.uint8)
     frame[..., 0] = 255  # red
-    found = detectors.detector("retinaface")(frame)
+    found = detectors.get("retinaface")(frame)
     assert found.tolist() == [[10, 20, 30, 40, pytest.approx(0.9)]]
     given = uniface["network"]
     assert (given["confidence_threshold"], given["nms_threshold"], given["dynamic_size"]) == (0.5, 0.3, True)
@@ -277,7 +277,7 @@ def test_retinaface_fetches_nothing_unless_it_is_allowed_to(uniface: dict[str, o
 
 
 def test_every_frame_of_every_clip_is_looked_at(release: Path, tmp_path: Path) -> None:
-    found = scan.scan(release, detectors.YuNet(), tmp_path / "scan")
+    found = scan.find_faces(release, detectors.YuNet(), tmp_path / "scan")
     assert {clip: scanned.frames for clip, scanned in found.clips.items()} == {
         "train/Lyon/Lyon_0000": ("1.jpg", "2.jpg", "3.jpg"),
         "val/Lyon/Lyon_0001": ("1.jpg", "2.jpg"),
@@ -293,12 +293,12 @@ def test_every_frame_of_every_clip_is_looked_at(release: Path, tmp_path: Path) -
 
 
 def test_a_resumed_scan_equals_an_uninterrupted_one(release: Path, tmp_path: Path) -> None:
-    whole = scan.scan(release, detectors.YuNet(), tmp_path / "whole")
+    whole = scan.find_faces(release, detectors.YuNet(), tmp_path / "whole")
     lines = (tmp_path / "whole" / scan.LOG).read_bytes().splitlines(keepends=True)
     torn = tmp_path / "torn"
     torn.mkdir()
     (torn / scan.LOG).write_bytes(b"".join(lines[:2]) + lines[2][:40])  # cut off in the middle of the second clip
-    resumed = scan.scan(release, detectors.YuNet(), torn, workers=2)
+    resumed = scan.find_faces(release, detectors.YuNet(), torn, workers=2)
     assert resumed.table().equals(whole.table())
     assert contents(torn) == contents(tmp_path / "whole")
 
@@ -311,9 +311,9 @@ def test_a_clip_that_changed_is_looked_at_again_and_others_are_not(release: Path
             Counting.looks += 1
             return super().__call__(frame)
 
-    scan.scan(release, Counting(), tmp_path / "scan")
+    scan.find_faces(release, Counting(), tmp_path / "scan")
     Image.fromarray(street((50, 50, 60))).save(release / "val/Oslo/Oslo_0000/2.jpg")
-    found = scan.scan(release, Counting(), tmp_path / "scan")
+    found = scan.find_faces(release, Counting(), tmp_path / "scan")
     assert Counting.looks == 7 + 2
     assert list(found.clips["val/Oslo/Oslo_0000"].boxes) == ["2.jpg"]
 
@@ -321,7 +321,7 @@ def test_a_clip_that_changed_is_looked_at_again_and_others_are_not(release: Path
 def test_a_damaged_jpeg_is_recorded_and_stops_nothing(release: Path, tmp_path: Path) -> None:
     bad = release / "val/Lyon/Lyon_0001/1.jpg"
     bad.write_bytes(bad.read_bytes()[:500])
-    found = scan.scan(release, detectors.YuNet(), tmp_path / "scan")
+    found = scan.find_faces(release, detectors.YuNet(), tmp_path / "scan")
     assert found.failed()[["clip", "frame"]].to_numpy().tolist() == [["val/Lyon/Lyon_0001", "1.jpg"]]
     assert "not a whole image (500 bytes)" in (tmp_path / "scan" / scan.FAILED).read_text()
     assert found.clips["val/Lyon/Lyon_0001"].frames == ("2.jpg",)
@@ -332,35 +332,35 @@ def test_a_damaged_jpeg_is_recorded_and_stops_nothing(release: Path, tmp_path: P
 
 def test_a_link_that_leads_nowhere_is_recorded_and_stops_nothing(release: Path, tmp_path: Path) -> None:
     (release / "val/Oslo/Oslo_0000/3.jpg").symlink_to(tmp_path / "gone.jpg")
-    found = scan.scan(release, detectors.YuNet(), tmp_path / "scan")
+    found = scan.find_faces(release, detectors.YuNet(), tmp_path / "scan")
     assert found.failed()[["clip", "frame"]].to_numpy().tolist() == [["val/Oslo/Oslo_0000", "3.jpg"]]
     assert blur.anonymise(found, tmp_path / "out")["frames_left_out"] == 1
 
 
 def test_a_full_disk_stops_a_scan_with_a_message_and_keeps_what_was_found(release: Path, tmp_path: Path) -> None:
     log = tmp_path / "scan" / scan.LOG
-    scan.scan(release, detectors.YuNet(), log.parent, limit=1)
+    scan.find_faces(release, detectors.YuNet(), log.parent, limit=1)
     kept = log.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) + 10, limits[1]))
         with pytest.raises(InputError, match=r"cannot be written .*finished clips are kept"):
-            scan.scan(release, detectors.YuNet(), log.parent)
+            scan.find_faces(release, detectors.YuNet(), log.parent)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert log.read_bytes().startswith(kept)
-    resumed = scan.scan(release, detectors.YuNet(), log.parent)
-    assert resumed.table().equals(scan.scan(release, detectors.YuNet(), tmp_path / "whole").table())
+    resumed = scan.find_faces(release, detectors.YuNet(), log.parent)
+    assert resumed.table().equals(scan.find_faces(release, detectors.YuNet(), tmp_path / "whole").table())
 
 
 def test_what_cannot_be_scanned_is_said_clearly(release: Path, tmp_path: Path) -> None:
-    scan.scan(release, detectors.YuNet(), tmp_path / "scan", limit=1)
+    scan.find_faces(release, detectors.YuNet(), tmp_path / "scan", limit=1)
     with pytest.raises(InputError, match="other settings"):
-        scan.scan(release, detectors.YuNet(threshold=0.6), tmp_path / "scan")
+        scan.find_faces(release, detectors.YuNet(threshold=0.6), tmp_path / "scan")
     with pytest.raises(InputError, match="no such folder"):
-        scan.scan(tmp_path / "nowhere", detectors.YuNet(), tmp_path / "scan")
+        scan.find_faces(tmp_path / "nowhere", detectors.YuNet(), tmp_path / "scan")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no frames"):
         scan.find_clips(tmp_path / "empty")
@@ -369,11 +369,11 @@ def test_what_cannot_be_scanned_is_said_clearly(release: Path, tmp_path: Path) -
     (tmp_path / "bad" / "a_0").mkdir(parents=True)
     (tmp_path / "bad" / "a_0" / "1.jpg").write_bytes(b"no picture")
     with pytest.raises(InputError, match="not one frame"):
-        scan.scan(tmp_path / "bad", detectors.YuNet(), tmp_path / "scan2")
+        scan.find_faces(tmp_path / "bad", detectors.YuNet(), tmp_path / "scan2")
     log = tmp_path / "scan" / scan.LOG
     log.write_bytes(log.read_bytes() + b"{}\n")
     with pytest.raises(InputError, match=r"scan\.jsonl, line 3: damaged"):
-        scan.scan(release, detectors.YuNet(), tmp_path / "scan")
+        scan.find_faces(release, detectors.YuNet(), tmp_path / "scan")
 
 
 def test_a_limit_spreads_over_the_data_set(release: Path) -> None:
@@ -386,7 +386,7 @@ def test_a_limit_spreads_over_the_data_set(release: Path) -> None:
 
 @pytest.fixture
 def inspected(release: Path, tmp_path: Path) -> tuple[scan.Scan, Path]:
-    found = scan.scan(release, detectors.YuNet(), tmp_path / "scan")
+    found = scan.find_faces(release, detectors.YuNet(), tmp_path / "scan")
     return found, inspection.write_inspection(found, tmp_path / "scan")[-1]
 
 
@@ -418,8 +418,8 @@ def test_marks_are_read_back_and_a_persons_table_is_not_written_over(inspected: 
         (",yes", ",maybe", r"line 2: keep is 'maybe'; write yes .* or no"),
         (",yes", ",", r"line 2: keep is ''"),
         ("keep", "kept", r"line 1: no column keep"),
-        ("Lyon_0000,2.jpg,1", "Lyon_0000,2.jpg,7", r"line 2: face 7 of .* is not one that this scan found"),
-        ("Lyon_0000,2.jpg", "Lyon_0000,3.jpg", r"line 2: .* is not one that this scan found"),
+        ("Lyon_0000,2.jpg,1", "Lyon_0000,2.jpg,7", r"line 2: face 7 of .* is not one of this scan"),
+        ("Lyon_0000,2.jpg", "Lyon_0000,3.jpg", r"line 2: .* is not one of this scan"),
         (",yes", ",yes,", r"line 2: 13 fields"),
     ],
 )
@@ -460,7 +460,7 @@ def test_the_originals_are_never_written_and_frames_without_faces_are_copied_bit
     }
     assert set(after) - {blur.MARKER} == set(before)
     assert (counts["frames_blurred"], counts["faces_blurred"], counts["faces_spared"]) == (3, 4, 0)
-    again = scan.scan(tmp_path / "out", detectors.YuNet(), tmp_path / "scan_out")
+    again = scan.find_faces(tmp_path / "out", detectors.YuNet(), tmp_path / "scan_out")
     assert len(again.table()) == 0
     assert blur.anonymise(found, tmp_path / "out") == counts  # nothing left to do
 
@@ -539,7 +539,7 @@ def test_a_clip_appears_whole_or_not_at_all(
     inspected: tuple[scan.Scan, Path], release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, _ = inspected
-    right, calls = blur.encoded, []
+    right, calls = blur.encode, []
 
     def failing(*given: object) -> bytes:
         calls.append(given)
@@ -547,12 +547,12 @@ def test_a_clip_appears_whole_or_not_at_all(
             raise OSError(28, "No space left on device")
         return right(*given)
 
-    monkeypatch.setattr(blur, "encoded", failing)
+    monkeypatch.setattr(blur, "encode", failing)
     with pytest.raises(InputError, match="No space left"):
         blur.anonymise(found, tmp_path / "out")
     assert not (tmp_path / "out/train/Lyon/Lyon_0000").exists()
     assert not list((tmp_path / "out").rglob("*.partial"))
-    monkeypatch.setattr(blur, "encoded", right)
+    monkeypatch.setattr(blur, "encode", right)
     blur.anonymise(found, tmp_path / "out")
     blur.anonymise(found, tmp_path / "straight")
     assert contents(tmp_path / "out") == contents(tmp_path / "straight")
@@ -580,7 +580,7 @@ def test_a_small_picture_of_the_faces_inside_the_file_does_not_survive(tmp_path:
     exif = Image.Exif()
     exif[0x010E] = "a secret description"
     Image.fromarray(street((50, 50, 60))).save(folder / "1.jpg", exif=exif)
-    found = scan.scan(tmp_path / "source", detectors.YuNet(), tmp_path / "scan")
+    found = scan.find_faces(tmp_path / "source", detectors.YuNet(), tmp_path / "scan")
     blur.anonymise(found, tmp_path / "out")
     assert b"secret" in (folder / "1.jpg").read_bytes()
     assert b"secret" not in (tmp_path / "out/a_0/1.jpg").read_bytes()
