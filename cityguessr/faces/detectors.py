@@ -120,7 +120,7 @@ class RetinaFace(_Network):
     """RetinaFace (Deng et al., 2020), the paper's detector, with a ResNet-34 trained on WIDER FACE, through uniface.
 
     The paper does not say which backbone it used. uniface by itself shrinks every frame to 640 pixels, where a far face
-    of a street is lost: here it looks at the frame as it is.
+    of a street is lost; this class looks at the frame as it is.
 
     Args:
         threshold, nms, scales: as of `YuNet`.

@@ -15,7 +15,7 @@ from cityguessr.faces.scan import Scan, read_frame
 from cityguessr.miniworld.world import MiniWorld
 
 FOUND = 0.3
-"""IoU with the true box from which a face counts as found: boxes of faces a few pixels wide are coarse."""
+"""IoU with the true box from which a face counts as found: the boxes of very small faces are coarse."""
 
 
 def recall(

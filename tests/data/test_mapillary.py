@@ -2,10 +2,8 @@
 
 import csv
 import dataclasses
-import errno
 import importlib
 import json
-import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import picture, write_csv
+from support import full_after, picture, write_csv
 
 from cityguessr.base.errors import InputError, MissingWeights
 from cityguessr.config import ModelConfig
@@ -447,15 +445,7 @@ def test_an_interrupted_tree_goes_on_and_workers_change_no_byte(
 
 def test_a_full_disk_says_how_far_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writing = importlib.import_module("cityguessr.miniworld.write.mapillary")
-    real, calls = writing._write_sequence, []
-
-    def full(*arguments: object) -> None:
-        calls.append(arguments)
-        if len(calls) > 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(*arguments)
-
-    monkeypatch.setattr(writing, "_write_sequence", full)
+    monkeypatch.setattr(writing, "_write_sequence", full_after(2, writing._write_sequence))
     with pytest.raises(InputError, match=r"disk is full after 2 of 120 videos .* free some space"):
         write_mapillary(TINY, tmp_path, workers=1)
 
