@@ -1,14 +1,16 @@
 """Faces in street frames: two detectors behind one call (supplement, section 5, step 1).
 
-`scanning.py` runs one of them over a data set, `inspection.py` lets a person judge what it found, and `anonymise.py`
-blurs it.
+`scan` runs one of them over a data set, `inspection` lets a person judge what it found, and `blur` blurs it.
 """
+
+from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, ClassVar, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,21 +25,25 @@ _RETINAFACE = "retinaface_r34.onnx"
 
 
 class Detector(Protocol):
-    """Anything that finds faces: call it with a frame, uint8 (H, W, 3) RGB, for float32 (n, 5).
+    """Anything that finds faces in a frame.
 
-    A row is x, y (the upper left corner), width, height in pixels of the frame, inside it, and the score in [0, 1]; the
-    surest face comes first. `settings` is everything that decides the result, for the record of a scan.
+    Attributes:
+        settings: everything that decides the result, for the record of a scan.
     """
 
     settings: dict[str, Any]
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The faces of a frame."""
+        """The faces of a frame, uint8 (H, W, 3) RGB, as float32 (n, 5).
+
+        A row is x, y (the upper left corner), width, height in pixels of the frame, inside it, and the score in [0, 1];
+        the surest face comes first.
+        """
         ...
 
 
 class _Network:
-    """What both detectors share: thresholds, and one look at each scale, merged."""
+    """The part that both detectors share: thresholds, and the faces of all scales merged."""
 
     name: ClassVar[str]
 
@@ -50,29 +56,27 @@ class _Network:
             raise InputError(f"scales={list(scales)}: give at least one, each from 0.1 to 4; (1.0,) looks at full size")
         self.threshold, self.nms, self.scales = threshold, nms, tuple(float(scale) for scale in scales)
         self.settings = {"detector": self.name, "threshold": threshold, "nms": nms, "scales": list(self.scales)}
-        self._own = threading.local()  # a network each thread: none of them may be used by two at once
+        self._local = threading.local()  # one network per thread: none of them may be used by two at once
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The faces of a frame; see `Detector`. Raises InputError for anything but uint8 (H, W, 3)."""
-        import cv2
-
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
             raise InputError(f"a frame is uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
         height, width = frame.shape[:2]
         bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)  # as both networks were trained
-        found = []
+        at_scales = []
         for scale in self.scales:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            look = bgr if scale == 1 else cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
-            found.append(self._find(look) / np.array([scale, scale, scale, scale, 1], np.float32))
-        rows = np.concatenate(found)
+            resized = bgr if scale == 1 else cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
+            at_scales.append(self._find(resized) / np.array([scale, scale, scale, scale, 1], np.float32))
+        rows = np.concatenate(at_scales)
         if len(self.scales) > 1 and len(rows):  # the networks suppress within a scale, not between them
             kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 4].tolist(), self.threshold, self.nms)
             rows = rows[np.asarray(kept, dtype=int).reshape(-1)]
-        right, bottom = rows[:, 0] + rows[:, 2], rows[:, 1] + rows[:, 3]
-        rows[:, 0], rows[:, 1] = rows[:, 0].clip(0, width), rows[:, 1].clip(0, height)
-        rows[:, 2], rows[:, 3] = right.clip(0, width) - rows[:, 0], bottom.clip(0, height) - rows[:, 1]
-        rows = rows[(rows[:, 2] >= 1) & (rows[:, 3] >= 1)]
+        edges = np.array([width, height], np.float32)
+        low, high = rows[:, :2].clip(0, edges), (rows[:, :2] + rows[:, 2:4]).clip(0, edges)
+        rows = np.concatenate([low, high - low, rows[:, 4:]], axis=1)
+        rows = rows[(rows[:, 2:4] >= 1).all(1)]
         return rows[np.argsort(-rows[:, 4], kind="stable")].astype(np.float32)
 
     def _find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -95,9 +99,7 @@ class YuNet(_Network):
     name = "YuNet 2023mar (OpenCV)"
 
     def _find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        import cv2
-
-        if not hasattr(self._own, "network"):
+        if not hasattr(self._local, "network"):
             place = resources.files("cityguessr.faces") / "yunet.onnx"
             level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
             try:  # OpenCV 5 warns, on standard error, about a setting that its own detector makes
@@ -105,10 +107,10 @@ class YuNet(_Network):
                     network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.threshold, self.nms, 5000)
             finally:
                 cv2.utils.logging.setLogLevel(level)
-            self._own.network = network
+            self._local.network = network
         height, width = bgr.shape[:2]
-        self._own.network.setInputSize((width, height))
-        faces = self._own.network.detect(bgr)[1]
+        self._local.network.setInputSize((width, height))
+        faces = self._local.network.detect(bgr)[1]
         return np.zeros((0, 5), np.float32) if faces is None else faces[:, [0, 1, 2, 3, 14]].astype(np.float32)
 
 
@@ -116,7 +118,7 @@ class RetinaFace(_Network):
     """RetinaFace (Deng et al., 2020), the paper's detector, with a ResNet-34 trained on WIDER FACE, through uniface.
 
     The paper does not say which backbone it used. uniface by itself shrinks every frame to 640 pixels, where a far face
-    of a street is lost: here it looks at the frame as it is.
+    of a street is lost; this class looks at the frame as it is.
 
     Args:
         threshold, nms, scales: as of `YuNet`.
@@ -163,21 +165,21 @@ class RetinaFace(_Network):
         model_store.set_cache_dir(str(file.parent))
 
     def _find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if not hasattr(self._own, "network"):
+        if not hasattr(self._local, "network"):
             from uniface.detection import RetinaFace as Network
 
-            self._own.network = Network(
+            self._local.network = Network(
                 model_name=self._weights, confidence_threshold=self.threshold, nms_threshold=self.nms, dynamic_size=True
             )
         rows = [
             (left, top, right - left, bottom - top, face.confidence)
-            for face in self._own.network.detect(bgr)
+            for face in self._local.network.detect(bgr)
             for left, top, right, bottom in [face.bbox[:4]]
         ]
         return np.array(rows, np.float32).reshape(-1, 5)
 
 
-def detector(
+def get(
     name: str,
     threshold: float = THRESHOLD,
     nms: float = NMS,
@@ -185,7 +187,7 @@ def detector(
     *,
     allow_downloads: bool = False,
 ) -> Detector:
-    """The detector of that name, "yunet" or "retinaface". Raises InputError for another."""
+    """The detector of a name, "yunet" or "retinaface". Raises InputError for another."""
     if name == "yunet":
         return YuNet(threshold, nms, scales)
     if name == "retinaface":
@@ -194,7 +196,7 @@ def detector(
 
 
 def iou(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Intersection over union of each of n boxes with each of m others, (n, m), in [0, 1]; columns x, y, w, h first."""
+    """Intersection over union of each of n boxes with each of m others, (n, m), in [0, 1]; rows begin x, y, w, h."""
     a, b = np.asarray(boxes, np.float64)[:, None], np.asarray(others, np.float64)[None]
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., :2] + a[..., 2:4], b[..., :2] + b[..., 2:4])

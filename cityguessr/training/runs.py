@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -24,7 +25,7 @@ from cityguessr.base import paths, threads, weights
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
 from cityguessr.config import ModelConfig
-from cityguessr.data.clips import ClipDataset, PreparedClips
+from cityguessr.data.clips import META, ClipDataset, PreparedClips
 from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.text.features import text_features
@@ -241,13 +242,20 @@ def carry_out(plan: Plan, report: Callable[[str], None] = print) -> Run:
     make_folder(plan.folder.parent)
     with FileLock(plan.folder.with_name(plan.folder.name + ".lock")):
         if not plan.done:
-            clips = PreparedClips.load(plan.clips)
+            meta = plan.clips / META
+            clips = _clips(plan.clips, meta.stat().st_mtime_ns if meta.is_file() else 0)
             if (_code(plan.config), clips.fingerprint) != (plan.identity["code"], plan.identity["data"]):
                 raise InputError(f"{plan}: the code or {plan.clips} changed since this was planned; plan it again")
             epochs = plan.config.epochs
             report(f"training {plan.experiment.name}, profile {plan.profile.name}, seed {plan.seed}: {epochs} epochs")
             _train(plan, clips, report)
     return Run(plan.folder)
+
+
+@functools.lru_cache(maxsize=1)
+def _clips(folder: Path, written: int) -> PreparedClips:
+    """The set that this process trained on last, with its decoded frames: those of one set are kept at a time."""
+    return PreparedClips.load(folder)
 
 
 def _code(config: ModelConfig) -> str:

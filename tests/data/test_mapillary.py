@@ -2,10 +2,8 @@
 
 import csv
 import dataclasses
-import errno
 import importlib
 import json
-import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import picture, write_csv
+from support import full_after, picture, write_csv
 
 from cityguessr.base.errors import InputError, MissingWeights
 from cityguessr.data.clips import PreparedClips
@@ -290,7 +288,7 @@ def test_parts_of_a_city_that_are_missing_are_named(copy: Path) -> None:
         ("seq_info.csv", ",frame_number", ",frame", r"line 1: no column frame_number"),
         ("seq_info.csv", "-0,13", "-0,x", r"line \d+: the frame number 'x' is not a whole number"),
         ("seq_info.csv", "londonquery-0,13", ",13", r"line \d+: the field sequence_key is empty"),
-        ("seq_info.csv", "0,004_", "0,../004_", r"line 2: '../004_londonquery\d' is no image's key"),
+        ("seq_info.csv", "0,004_", "0,../004_", r"line 2: '../004_londonquery\d' is no key of an image"),
         ("raw.csv", ",10.0,", ",ten,", r"line 2: latitude '50.0' and longitude 'ten' are no degrees"),
         ("raw.csv", ",10.0,", ",", r"line 2: 6 fields, where the header has 7"),
         ("raw.csv", ",lon,", ",longitude,", r"line 1: no column lon"),
@@ -447,15 +445,7 @@ def test_an_interrupted_tree_goes_on_and_workers_change_no_byte(
 
 def test_a_full_disk_says_how_far_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writing = importlib.import_module("cityguessr.miniworld.write.mapillary")
-    real, calls = writing._write_sequence, []
-
-    def full(*arguments: object) -> None:
-        calls.append(arguments)
-        if len(calls) > 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(*arguments)
-
-    monkeypatch.setattr(writing, "_write_sequence", full)
+    monkeypatch.setattr(writing, "_write_sequence", full_after(2, writing._write_sequence))
     with pytest.raises(InputError, match=r"disk is full after 2 of 120 videos .* free some space"):
         write_mapillary(TINY, tmp_path, workers=1)
 
