@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cityguessr.base.errors import InputError
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
+KM_PER_DEGREE = 111.32  # along the equator (WGS 84), and nearly so along a meridian
 
 
 class Density(NamedTuple):

@@ -1,4 +1,4 @@
-"""What happens in one long video: who films, when and in what weather, which scenes follow one another, where."""
+"""What happens in one long video: who films, where, when and in what weather, and which scenes follow one another."""
 
 import dataclasses
 import enum
@@ -9,14 +9,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from cityguessr.measures.sphere import KM_PER_DEGREE
 from cityguessr.miniworld import noise
 from cityguessr.miniworld.style import Style
 
 BEHIND, BEYOND = 40.0, 280.0  # metres of street built behind the first and beyond the last position of the camera
 AHEAD = 9.0  # the scene of a frame is the one this many metres ahead, in the middle of the picture
-# How often each of the 16 scene kinds follows, before a city's own taste. Street videos are mostly of streets.
+# How often each of the 16 scene kinds follows, before a city's taste. Street videos are mostly of streets.
 _SCENE_WEIGHTS = (2, 1, 1, 3, 1, 1.5, 7, 6, 8, 5, 12, 12, 9, 8, 17, 26)
-_KM_PER_DEGREE = 111.32
 
 
 class Scene(enum.IntEnum):
@@ -48,7 +48,7 @@ class VideoPlan:
         frames, fps: length and rate of the video.
         clips: the clips that the release cuts from it, in order.
         walk: on foot (else from a car).
-        speed: mean metres a second.
+        speed: mean metres per second.
         eye: height of the camera in metres; `lateral`: its distance right of the middle of the road in metres.
         fov: horizontal field of view in degrees; `pitch`: of the camera in radians, positive upwards.
         hour: local time in [0, 24); weather: "clear", "clouds", "overcast", "rain" or "fog"; exposure: factor.
@@ -94,7 +94,7 @@ class VideoPlan:
 
     @cached_property
     def scenes(self) -> Tensor:
-        """Int64 (frames,): the scene kind, 0..15, of every frame; `categories.of_frames` gives finer labels."""
+        """Int64 (frames,): the scene kind, 0..15, of every frame; `categories.label_frames` gives finer labels."""
         return torch.tensor(self.plots)[self.plot]
 
     @cached_property
@@ -102,8 +102,8 @@ class VideoPlan:
         """Float64 (frames, 2): latitude and longitude in degrees."""
         north, east = math.cos(math.radians(self.heading)), math.sin(math.radians(self.heading))
         km = self.positions / 1000
-        latitude = self.start[0] + km * north / _KM_PER_DEGREE
-        longitude = self.start[1] + km * east / (_KM_PER_DEGREE * math.cos(math.radians(self.start[0])))
+        latitude = self.start[0] + km * north / KM_PER_DEGREE
+        longitude = self.start[1] + km * east / (KM_PER_DEGREE * math.cos(math.radians(self.start[0])))
         return torch.stack([latitude, longitude], 1)
 
     def draw_by_run(self, what: str) -> Tensor:
@@ -138,7 +138,7 @@ def make(
     centre: tuple[float, float],
     seed: int,
 ) -> VideoPlan:
-    """Draw the plan of a video from the world's seed and the video's own name."""
+    """Draw the plan of a video from the world's seed and the video's name."""
     key = noise.key(seed, "video", video_id)
     rng = random.Random(key)
     walk = rng.random() < 0.4
@@ -184,9 +184,9 @@ def make(
 def _route(rng: random.Random, centre: tuple[float, float], length_km: float) -> tuple[float, float, float]:
     """A start near the centre and a heading, such that the whole way stays inside the city."""
     distance, bearing = rng.uniform(0.3, 5.5), rng.uniform(0, 360)
-    latitude = centre[0] + distance * math.cos(math.radians(bearing)) / _KM_PER_DEGREE
+    latitude = centre[0] + distance * math.cos(math.radians(bearing)) / KM_PER_DEGREE
     longitude = centre[1] + distance * math.sin(math.radians(bearing)) / (
-        _KM_PER_DEGREE * math.cos(math.radians(centre[0]))
+        KM_PER_DEGREE * math.cos(math.radians(centre[0]))
     )
     # A long way leads across the centre; a short one may go anywhere.
     swing = 180.0 if length_km < 4 else 25.0
@@ -194,7 +194,7 @@ def _route(rng: random.Random, centre: tuple[float, float], length_km: float) ->
 
 
 def _scene_sequence(rng: random.Random, style: Style, count: int, plots_per_clip: float) -> tuple[int, ...]:
-    """Scene kinds, one a plot: runs of one kind, drawn from the city's mixture; covered runs never touch."""
+    """Scene kinds, one per plot: runs of one kind, drawn from the city's mixture; covered runs never touch."""
     taste = noise.normal(noise.key(style.key, "scenes"), 16).tolist()
     weights = [w * math.exp(0.7 * t) for w, t in zip(_SCENE_WEIGHTS, taste, strict=True)]
     plots: list[int] = []

@@ -150,7 +150,7 @@ def test_scenes_follow_one_another_within_a_clip_and_all_sixteen_occur(full: Min
 def test_categories_are_a_finer_scene_that_the_hierarchy_takes_back_to_the_kind(full: MiniWorld) -> None:
     hierarchy, used = scenes.own_hierarchy(), set()
     for video in full.videos:
-        fine = categories.of_frames(video, full.effects.style(video.city))
+        fine = categories.label_frames(video, full.effects.style(video.city))
         assert fine.shape == (video.frames,)
         belongs = hierarchy[fine.numpy()]
         assert (belongs.sum(axis=1) == 1).all()  # to its kind alone
@@ -165,7 +165,7 @@ def test_what_a_category_follows_stands_in_the_picture(full: MiniWorld) -> None:
     style, ground, names = full.effects.style(helsinki), {}, scenes.categories()
     for key in range(20):  # of one street in the hills, in many winters
         plan = dataclasses.replace(video, key=key, plots=(7,) * len(video.plots), hour=12.0, weather="overcast")
-        (category,) = categories.of_frames(plan, style).unique().tolist()
+        (category,) = categories.label_frames(plan, style).unique().tolist()
         sides = full.render(plan, 48, 64, frames=[0])[0, 30:, [0, 1, 2, -3, -2, -1]].float().mean()
         ground.setdefault(names[category], []).append(float(sides))
     snow = ground.pop("/m/mountain" if style.traits["relief"] > 0 else "/t/tundra")
@@ -281,8 +281,8 @@ def test_the_release_is_compiled_from_real_h264_files(world: MiniWorld, written:
     folder = written / "release" / clip.split / world.taxonomy.folders[video.city] / clip.clip_id
     assert sorted(p.name for p in folder.iterdir()) == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
     kept = np.asarray(Image.open(folder / "2.jpg")).astype(float)
-    decoded = frames[clip.first_frame + writing.kept(TINY)[1]].astype(float)
-    rendered = world.render(video, 32, 48, frames=[clip.first_frame + writing.kept(TINY)[1]])[0].numpy()
+    decoded = frames[world.kept_frames(clip)[1]].astype(float)
+    rendered = world.render(video, 32, 48, frames=[world.kept_frames(clip)[1]])[0].numpy()
     assert np.abs(kept - decoded).mean() < 6
     assert np.abs(kept - rendered).mean() < 14
 
@@ -317,9 +317,9 @@ def test_the_extra_tables_say_what_only_a_synthetic_world_knows(world: MiniWorld
     assert clips[clip.clip_id]["video"] == video.video_id
     rows = [row for row in tables["frame_scenes"] if row["clip"] == clip.clip_id]
     assert [int(row["frame"]) for row in rows] == [1, 2, 3, 4]
-    numbers = [clip.first_frame + frame for frame in writing.kept(TINY)]
+    numbers = world.kept_frames(clip)
     assert [int(row["scene"]) for row in rows] == video.scenes[numbers].tolist()
-    fine = categories.of_frames(video, world.effects.style(video.city))
+    fine = categories.label_frames(video, world.effects.style(video.city))
     assert [int(row["category"]) for row in rows] == fine[numbers].tolist()
     fine = ReleaseSource(release, scenes=365)
     (listed,) = (ref for ref in fine.clips() if ref.clip_id == clip.clip_id)
