@@ -55,7 +55,7 @@ class VideoPlan:
         heading: direction of the street in degrees clockwise from north.
         start: (latitude, longitude) of the first frame in degrees (NaN where the city's coordinates are unknown).
         plots: scene kind (0..15) of every plot along the street, the first one `BEHIND` metres before the start.
-        plot_width: metres of street a plot takes.
+        plot_width: metres of street that a plot takes.
         key: a 32-bit number for further draws that belong to the video.
     """
 

@@ -1,8 +1,7 @@
 """What every writer of MiniWorld shares: work in several processes, one mark per finished video, clear messages.
 
 Within `writing`, which claims a folder for a world, a writer lets `work` call one function per video, and writes a
-marker (`world.json`) last.
-Every file appears under its name only when it is whole, so that an interrupted writer goes on where it stopped.
+marker (`world.json`) last. Every file appears under its name only when it is whole, so an interrupted writer goes on where it stopped.
 """
 
 import contextlib
@@ -77,7 +76,7 @@ def writing(world: World, root: Path, marker: Path) -> Iterator[bool]:
 
 
 def write_marker(world: World, marker: Path, name: str, version: int, **counts: int) -> None:
-    """Write what a world is to its marker, which says that all of it stands there."""
+    """Write what a world is to its marker, which says that the world is complete."""
     about = {"name": name, "synthetic": True, "version": version, "fingerprint": world.fingerprint}
     about |= {"seed": world.config.seed, "config": dataclasses.asdict(world.config), **counts}
     write_bytes(marker, (json.dumps(about, indent=2) + "\n").encode())
@@ -98,7 +97,7 @@ def as_jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
 
 
 def _is_complete(world: World, marker: Path) -> bool:
-    """Whether the marker says that all of this world stands there. Raises InputError where it is another world's."""
+    """Whether the marker says that the world is complete. Raises InputError where it is another world's."""
     if not marker.is_file():
         return False
     try:
@@ -118,7 +117,7 @@ def _claim(world: World, root: Path) -> None:
     owner = make_folder(root / PROGRESS) / _OWNER
     if owner.is_file() and owner.read_text().strip() not in ("", world.fingerprint):
         raise InputError(
-            f"{root}: an unfinished MiniWorld of another configuration is in this folder; give another folder, or remove it"
+            f"{root}: the folder holds an unfinished MiniWorld of another configuration; give another, or remove it"
         )
     write_bytes(owner, world.fingerprint.encode())
 
