@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import errno
-import importlib
 import itertools
 import json
 import math
@@ -25,9 +24,8 @@ from cityguessr.miniworld import MiniWorld, MiniWorldConfig, VideoPlan, country_
 from cityguessr.miniworld.render import light
 from cityguessr.miniworld.tiles import atlas
 from cityguessr.miniworld.write import categories
+from cityguessr.miniworld.write import cityguessr68k as writing
 from cityguessr.taxonomy import LEVELS, Taxonomy
-
-writing = importlib.import_module("cityguessr.miniworld.write.cityguessr68k")
 
 CITIES = ("London", "Manchester", "Tokyo", "Osaka", "Lyon", "Marseille")
 TINY = MiniWorldConfig(clips_per_city=6, clips_min=5, clip_source_frames=6, kept_frames=4, height=32, width=48)
@@ -86,6 +84,23 @@ def test_a_frame_does_not_depend_on_which_others_are_rendered_with_it(world: Min
 def test_a_city_looks_the_same_in_a_world_of_fewer_cities(world: MiniWorld, full: MiniWorld) -> None:
     here, there = world.taxonomy.city_id("Lyon"), full.taxonomy.city_id("Lyon")
     assert world.effects.style(here).traits == full.effects.style(there).traits
+
+
+def test_the_world_knows_the_frame_of_the_video_that_a_clip_shows(world: MiniWorld) -> None:
+    video = world.videos[0]
+    clip = video.clips[1]
+    assert world.kept_frames(clip) == [6, 7, 9, 10]  # 4 of 6, evenly spread
+    for at, frame in ((0.0, 6), (0.5, 9), (1.0, 10)):
+        assert world.frame_of(clip.clip_id, at) == (video, frame)
+    assert world.frame_of("London_9999", 0.5) is None
+
+
+def test_the_camera_moves_along_the_street_at_its_height(world: MiniWorld) -> None:
+    for video in world.videos:
+        camera = world.camera(video, 3)
+        assert camera.s == pytest.approx(float(video.positions[3]), rel=1e-6)
+        assert camera.y == pytest.approx(video.eye, abs=0.04)
+        assert camera.x == pytest.approx(video.lateral, abs=0.4)
 
 
 def test_near_places_look_more_alike_than_far_ones(full: MiniWorld) -> None:

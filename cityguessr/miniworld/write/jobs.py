@@ -1,7 +1,8 @@
 """What every writer of MiniWorld shares: work in several processes, one mark per finished video, clear messages.
 
 Within `writing`, which claims a folder for a world, a writer lets `work` call one function per video, and writes a
-marker (`world.json`) last. Every file appears under its name only when it is whole, so an interrupted writer goes on where it stopped.
+marker (`world.json`) last. Every file appears under its name only when it is whole, so an interrupted writer goes on
+where it stopped.
 """
 
 import contextlib
