@@ -75,7 +75,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise InputError(_explain(path, error)) from None
+            raise InputError(explain(path, error)) from None
         raise
 
 
@@ -93,11 +93,12 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise InputError(_explain(path, error)) from None
+        raise InputError(explain(path, error)) from None
     return path
 
 
-def _explain(path: Path, error: OSError) -> str:
+def explain(path: str | os.PathLike[str], error: OSError) -> str:
+    """What a failure of the file system means for a path, and what to do about it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"{path}: the disk is full; free some space, or choose a folder on another disk, and run the same again: "

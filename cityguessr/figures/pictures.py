@@ -113,21 +113,17 @@ def _rendered(
     world: "MiniWorld", clips: ClipDataset, which: Sequence[int], at: float, width: int
 ) -> dict[int, NDArray]:
     """The pictures of those clips that are this world's; its Mapillary sequences, say, are not among its clips."""
-    from cityguessr.miniworld.write.cityguessr68k import kept
-
     height = round(width * world.config.height / world.config.width)
-    within = torch.tensor(kept(world.config))
     wanted = []  # (city, video, frame, clip): a city's textures are drawn once, and so is the street of a video
     for i in which:
         place = world.find(clips.clip_ids[i])
         if place is None:
             continue
         plan, clip = place
-        numbers = clip.first_frame + within
-        track = clips.gps(i)
+        track, whole = clips.gps(i), plan.gps[world.kept_frames(clip)]
         # A world of another seed has clips of the same names, and other places.
-        if clips.video_ids[i] == plan.video_id and (track is None or _lies_on(track, plan.gps[numbers])):
-            wanted.append((plan.city, plan.video_id, int(numbers[_nearest(at, len(numbers))]), i, plan))
+        if clips.video_ids[i] == plan.video_id and (track is None or _lies_on(track, whole)):
+            wanted.append((plan.city, plan.video_id, world.frame_of(clip.clip_id, at)[1], i, plan))
     found = {}
     with threads.limited(1):
         for _, _, frame, i, plan in sorted(wanted, key=lambda line: line[:4]):

@@ -1,4 +1,4 @@
-"""Counter-based noise: every random number is a hash of what it is for, so no order of drawing can change it."""
+"""Counter-based noise: every random number is a hash of what it is for, so the order of drawing changes nothing."""
 
 import functools
 import hashlib

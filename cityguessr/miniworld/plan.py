@@ -1,4 +1,4 @@
-"""What happens in one long video: who films, when and in what weather, which scenes follow one another, where."""
+"""What happens in one long video: who films, where, when and in what weather, and which scenes follow one another."""
 
 import dataclasses
 import enum
@@ -15,7 +15,7 @@ from cityguessr.miniworld.style import Style
 
 BEHIND, BEYOND = 40.0, 280.0  # metres of street built behind the first and beyond the last position of the camera
 AHEAD = 9.0  # the scene of a frame is the one this many metres ahead, in the middle of the picture
-# How often each of the 16 scene kinds follows, before a city's own taste. Street videos are mostly of streets.
+# How often each of the 16 scene kinds follows, before a city's taste. Street videos are mostly of streets.
 _SCENE_WEIGHTS = (2, 1, 1, 3, 1, 1.5, 7, 6, 8, 5, 12, 12, 9, 8, 17, 26)
 
 
@@ -48,14 +48,14 @@ class VideoPlan:
         frames, fps: length and rate of the video.
         clips: the clips that the release cuts from it, in order.
         walk: on foot (else from a car).
-        speed: mean metres a second.
+        speed: mean metres per second.
         eye: height of the camera in metres; `lateral`: its distance right of the middle of the road in metres.
         fov: horizontal field of view in degrees; `pitch`: of the camera in radians, positive upwards.
         hour: local time in [0, 24); weather: "clear", "clouds", "overcast", "rain" or "fog"; exposure: factor.
         heading: direction of the street in degrees clockwise from north.
         start: (latitude, longitude) of the first frame in degrees (NaN where the city's coordinates are unknown).
         plots: scene kind (0..15) of every plot along the street, the first one `BEHIND` metres before the start.
-        plot_width: metres of street a plot takes.
+        plot_width: metres of street that a plot takes.
         key: a 32-bit number for further draws that belong to the video.
     """
 
@@ -94,7 +94,7 @@ class VideoPlan:
 
     @cached_property
     def scenes(self) -> Tensor:
-        """Int64 (frames,): the scene kind, 0..15, of every frame; `categories.of_frames` gives finer labels."""
+        """Int64 (frames,): the scene kind, 0..15, of every frame; `categories.label_frames` gives finer labels."""
         return torch.tensor(self.plots)[self.plot]
 
     @cached_property
@@ -138,7 +138,7 @@ def make(
     centre: tuple[float, float],
     seed: int,
 ) -> VideoPlan:
-    """Draw the plan of a video from the world's seed and the video's own name."""
+    """Draw the plan of a video from the world's seed and the video's name."""
     key = noise.key(seed, "video", video_id)
     rng = random.Random(key)
     walk = rng.random() < 0.4
@@ -194,7 +194,7 @@ def _route(rng: random.Random, centre: tuple[float, float], length_km: float) ->
 
 
 def _scene_sequence(rng: random.Random, style: Style, count: int, plots_per_clip: float) -> tuple[int, ...]:
-    """Scene kinds, one a plot: runs of one kind, drawn from the city's mixture; covered runs never touch."""
+    """Scene kinds, one per plot: runs of one kind, drawn from the city's mixture; covered runs never touch."""
     taste = noise.normal(noise.key(style.key, "scenes"), 16).tolist()
     weights = [w * math.exp(0.7 * t) for w, t in zip(_SCENE_WEIGHTS, taste, strict=True)]
     plots: list[int] = []

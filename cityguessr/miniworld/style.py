@@ -1,10 +1,10 @@
-"""Appearance as random effects down the tree: every trait of a city is a sum of draws for its four ancestors.
+"""The look of cities as random effects down the tree: every trait of a city is a sum of draws for its four ancestors.
 
-    trait(city) = sum over levels of  sqrt(share[level]) * N(0, 1; keyed by seed, level and the class's own name)
+    trait(city) = sum over levels of  sqrt(share[level]) * N(0, 1; keyed by seed, level and the class's name)
 
 The shares of a trait add up to one, so a trait is standard normal over cities, two cities of one country agree on
 the continent's and the country's part of it, and near places look alike. What is a plain fact about a country (the
-side it drives on, its script, a dry climate) is taken as it is, from `places`.
+side it drives on, its script, a dry climate) is taken as it is, from `country_facts`.
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ class Style:
         city: the city's id in the taxonomy.
         traits: trait name -> standard normal value.
         key: a 32-bit number for further draws that belong to the city.
-        drives_left, yellow_centre, arid, script, warmth: facts of its country and latitude, see `places`.
+        drives_left, yellow_centre, arid, script, warmth: facts of its country and latitude, see `country_facts`.
     """
 
     city: int

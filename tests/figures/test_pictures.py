@@ -110,7 +110,7 @@ def test_a_world_finds_its_clips(world: MiniWorld) -> None:
 
 def test_the_profiles_world_is_the_one_that_preparation_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = []
-    monkeypatch.setattr("cityguessr.miniworld.write.cityguessr68k", lambda world, *_, **__: asked.append(world.config))
+    monkeypatch.setattr("cityguessr.miniworld.write_cityguessr68k", lambda world, *_, **__: asked.append(world.config))
     for name in ("mini", "world68k"):
         small = MiniWorldConfig.mini(seed=9) if name == "world68k" else MiniWorldConfig.mini()
         monkeypatch.setattr(MiniWorldConfig, "paper_scale", classmethod(lambda cls, seed=0: MiniWorldConfig.mini(9)))

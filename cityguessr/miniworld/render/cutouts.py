@@ -31,7 +31,7 @@ def draw_things(
         for ahead in range(farthest, 0, -1):
             cell = first + ahead
             t = cell * CELL - (BEHIND + camera.s)
-            left = cell.clamp(0, layout.cells - 1).to(torch.int32)  # (frames, 1), like t: one cell a side and frame
+            left = cell.clamp(0, layout.cells - 1).to(torch.int32)  # (frames, 1), like t: one cell per side and frame
             half, high, off = (
                 torch.lerp(view.take(table, left), view.take(table, left + layout.cells), inner.right)
                 for table in (layout.thing_width * 0.5, layout.thing_height, layout.thing_offset)

@@ -33,7 +33,7 @@ class Light:
 
 
 def make(plan: VideoPlan, style: Style) -> Light:
-    """The light of a plan."""
+    """The light of a video."""
     day = math.sin(math.pi * (plan.hour - 6) / 12)  # of the sun's height: 1 at noon, 0 at six
     noon = 0.55 + 0.40 * style.warmth
     height = max(day, 0.0) * noon

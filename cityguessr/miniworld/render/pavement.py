@@ -12,14 +12,9 @@ from cityguessr.miniworld.tiles.atlas import Tile
 
 CELL = 4.5  # metres of pavement
 # How likely a tree is in a cell, where the city does not decide.
-_WOODED = {
-    Scene.FOREST: 0.85,
-    Scene.ELEMENTS: 0.5,
-    Scene.PARKS: 0.6,
-    Scene.ROADS: 0.05,
-    Scene.WORKS: 0.04,
-    Scene.HILLS: 0.08,
-} | dict.fromkeys(INDOOR, 0.0)
+_WOODED = dict.fromkeys(INDOOR, 0.0) | {
+    Scene.FOREST: 0.85, Scene.ELEMENTS: 0.5, Scene.PARKS: 0.6, Scene.ROADS: 0.05, Scene.WORKS: 0.04, Scene.HILLS: 0.08,
+}  # fmt: skip
 
 
 def furnish(plan: VideoPlan, style: Style) -> dict[str, Tensor]:
@@ -59,12 +54,8 @@ def furnish(plan: VideoPlan, style: Style) -> dict[str, Tensor]:
     put(urban & between(0.62, 0.68), Tile.SIGN, 0.9, 2.7)
     put((kind == Scene.ROADS) & between(0.8), Tile.SIGN + 1, 2.1, 3.6, 0.5)
     put((kind == Scene.TRADE) & between(0.70, 0.78), Tile.STALL, 2.6, 2.7, 0.2)
-    put(
-        ((kind == Scene.MONUMENTS) | (kind == Scene.HOTEL) | (kind == Scene.ELEMENTS)) & between(0.50, 0.56),
-        Tile.PLANTER,
-        1.3,
-        1.3,
-    )
+    tubs = (kind == Scene.MONUMENTS) | (kind == Scene.HOTEL) | (kind == Scene.ELEMENTS)
+    put(tubs & between(0.50, 0.56), Tile.PLANTER, 1.3, 1.3)
     every = int(style.pick("poles", (4, 5, 7, 9)))
     put(((cell + side * (every // 2)) % every == 0) & (kind >= Scene.WATER), Tile.LAMP, 2.6, 6.4)
     # A cut-out must not reach across the line of sight: what stands beside the camera's way is trimmed to the gap.

@@ -69,10 +69,6 @@ class _Site:
         """A draw in [0, 1) for each side of each plot, (2, plots)."""
         return noise.uniform(noise.key(self.plan.key, *what), self.side, self.plot)
 
-    def draw_by_run(self, what: str) -> Tensor:
-        """The same, with one draw for each side of each run of plots of one scene."""
-        return self.plan.draw_by_run(what)
-
     def put(self, where: Tensor, **values: Tensor | float) -> None:
         """Fill in tables where a mask (2, plots) holds."""
         for name, value in values.items():
@@ -132,8 +128,8 @@ def _build_roads(site: _Site, where: Tensor) -> None:
 
 def _build_monuments(site: _Site, where: Tensor) -> None:
     site.put(
-        where, front=12 + 6 * site.draw_by_run("nave").round(), street=Tile.PLAZA, depth=12.0,
-        front_tile=Tile.HISTORIC + (site.draw_by_run("m") * 2).floor(),
+        where, front=12 + 6 * site.plan.draw_by_run("nave").round(), street=Tile.PLAZA, depth=12.0,
+        front_tile=Tile.HISTORIC + (site.plan.draw_by_run("m") * 2).floor(),
         front_rise=torch.where(site.draw("dome") < 0.3, 6.0, 0.0),
     )  # fmt: skip
     gap = where & (site.draw("gap") < 0.2)
@@ -154,7 +150,7 @@ def _build_parks(site: _Site, where: Tensor) -> None:
 
 
 def _build_works(site: _Site, where: Tensor) -> None:
-    sheds = Tile.WORKS + (site.draw_by_run("w") * 2).floor()
+    sheds = Tile.WORKS + (site.plan.draw_by_run("w") * 2).floor()
     site.put(where, front=7 + 4 * site.draw("shed").round(), front_tile=sheds, depth=14.0)
     yard = where & (site.draw("yard") < 0.35)
     site.put(yard, front=2.0, front_tile=Tile.FENCE, land=Tile.YARD, back_height=9.0, back_tile=Tile.WORKS)
@@ -162,7 +158,7 @@ def _build_works(site: _Site, where: Tensor) -> None:
 
 def _build_houses(site: _Site, where: Tensor) -> None:
     site.put(
-        where, front=0.7 + 0.5 * site.draw_by_run("f").round(), land=Tile.GARDEN,
+        where, front=0.7 + 0.5 * site.plan.draw_by_run("f").round(), land=Tile.GARDEN,
         front_tile=Tile.HEDGE if site.style.traits["green"] > 0 else Tile.FENCE,
         back_height=3.3 + 3.0 * (site.draw("floors") < 0.55), back_tile=Tile.HOUSE + (site.draw("house") * 3).floor(),
         back_rise=2.0 + site.style.u("gable", 0.3, 2.2),

@@ -4,7 +4,7 @@ Street coordinates in metres: x to the right of the middle of the road, y up, s 
 scaled to advance one metre of s per unit of t, so t is depth. Whatever a ray can meet lies in a plane of constant x,
 y or s, hence every surface is one division away; tables by plot say what stands there, and the texture atlas of the
 city gives its colours, filtered by the footprint of the pixel (see `canvas.ripmap`). Masks are float tensors and
-choices are sums, because a select costs an order of magnitude more than a multiply-add here.
+choices are sums, because a select costs an order of magnitude more than a multiply-add.
 """
 
 import math
@@ -41,7 +41,7 @@ def render(
     Args:
         layout, atlas: of this plan and its city, on the device that renders.
         frames: LongTensor of frame numbers of the video.
-        samples: rays a pixel along each side (2 gives four rays a pixel).
+        samples: rays per pixel along each side (2 gives four rays per pixel).
     """
     view = View(plan, style, layout, atlas, frames, width * samples)
     high, wide = height * samples, width * samples

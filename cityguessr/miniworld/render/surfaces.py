@@ -17,9 +17,8 @@ Letters: s metres along the street, y metres up, t the depth in metres of s, u a
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from typing import NamedTuple
+from collections import namedtuple
 
 import torch
 from torch import Tensor
@@ -33,18 +32,13 @@ from cityguessr.miniworld.tiles.atlas import Tile
 Spans = list[tuple[Tensor, Tensor]]
 
 
-class _Row(NamedTuple):
-    """Where rays cross the plane of a row of buildings: depth, height, plot, place within it, height of the eaves.
-
-    `solid` is 1 below the roof and 0 above it.
-    """
-
-    t: Tensor
-    y: Tensor
-    plot: Tensor
-    u: Tensor
-    eave: Tensor
-    solid: Tensor
+# Where rays cross the plane of a row of buildings: depth, height, plot and place within it, height of the eaves, and 1
+# below the roof, 0 above it.
+_Row = namedtuple("_Row", "t y plot u eave solid")
+# The point that every ray meets: depth, position, height, metres sideways from the middle, plot and place within it.
+_Place = namedtuple("_Place", "t s y lateral plot u")
+# How much light of the sun, the sky and the lamps arrives, how much windows glow, how much the ground mirrors.
+_Lighting = namedtuple("_Lighting", "sun sky lamps glow gloss")
 
 
 @dataclasses.dataclass
@@ -54,6 +48,9 @@ class _Hits:
     Attributes:
         wall: metres sideways from the camera to the fronts.
         inward: how far behind the front a ray meets a flank, in metres.
+        walls, ground, floors, upright: masks of both rows, of road and land, of road and ceiling, and of what stands
+            across the street.
+        gables: the part of the rows above their eaves.
     """
 
     road: Tensor
@@ -73,52 +70,11 @@ class _Hits:
     wall: Tensor
     inward: Tensor
 
-    @functools.cached_property
-    def walls(self) -> Tensor:
-        """Both rows of buildings."""
-        return self.front + self.back
-
-    @functools.cached_property
-    def floors(self) -> Tensor:
-        """What is textured like a road: the road and the ceiling."""
-        return self.road + self.roof
-
-    @functools.cached_property
-    def ground(self) -> Tensor:
-        """Road and open land."""
-        return self.road + self.land
-
-    @functools.cached_property
-    def upright(self) -> Tensor:
-        """What stands across the street and faces the camera."""
-        return self.flank + self.mouth
-
-    @functools.cached_property
-    def gables(self) -> Tensor:
-        """The part of the rows that lies above the eaves."""
+    def __post_init__(self) -> None:
+        self.walls, self.ground = self.front + self.back, self.road + self.land
+        self.floors, self.upright = self.road + self.roof, self.flank + self.mouth
         first, second = self.first, self.second
-        return self.front * (first.y > first.eave).float() + self.back * (second.y > second.eave).float()
-
-
-class _Place(NamedTuple):
-    """The point that every ray meets: depth, position, height, metres sideways from the middle; plot, place in it."""
-
-    t: Tensor
-    s: Tensor
-    y: Tensor
-    lateral: Tensor
-    plot: Tensor
-    u: Tensor
-
-
-class _Lighting(NamedTuple):
-    """Shares of the sun's light, the sky's light and the lamps' light; of the glow of windows; of the mirrored sky."""
-
-    sun: Tensor
-    sky: Tensor
-    lamps: Tensor
-    glow: Tensor
-    gloss: Tensor
+        self.gables = self.front * (first.y > first.eave).float() + self.back * (second.y > second.eave).float()
 
 
 def draw_surfaces(view: View, ray: Rays, camera: Camera[Tensor], part: slice) -> tuple[Tensor, Tensor, Tensor]:

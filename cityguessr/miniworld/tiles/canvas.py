@@ -1,7 +1,7 @@
-"""A small drawing board for texture tiles: anti-aliased boxes, pulses and discs in metres, and their rip-maps.
+"""A small drawing board for texture tiles: anti-aliased boxes, stripes and discs in metres, and their rip-maps.
 
 Tiles hold five channels: linear red, green, blue (albedo), coverage (alpha) and glow (how much of the light after
-dark comes from here: lit windows, shop signs, lamps).
+dark comes from there: lit windows, shop signs, lamps).
 """
 
 import torch

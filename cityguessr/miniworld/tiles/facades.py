@@ -206,7 +206,7 @@ def paint_historic(style: Style, size: int, variant: int) -> Tensor:
 
 
 def paint_house(style: Style, size: int, variant: int) -> Tensor:
-    """A house front for one or two floors (its roof is a tile of its own)."""
+    """A house front for one or two floors (its roof is another tile)."""
     seed = noise.key(style.key, "house", variant)
     wall, trim = wall_color(style, seed), trim_color(style)
     c = Canvas(size, width := style.plot_width, TOP, wall)

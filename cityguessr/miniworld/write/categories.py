@@ -91,30 +91,25 @@ TABLE: tuple[tuple[tuple[str, ...], Any], ...] = (
         ("office_building", "hotel/outdoor", "skyscraper"),
     )),
 )  # fmt: skip
-"""By scene kind: the things seen that decide, in order, and the category by their values (a name ends the descent)."""
+"""By scene kind: the visible traits that decide, in order, and the category by their values; a name ends the search."""
 
 
-def of_frames(plan: VideoPlan, style: Style) -> Tensor:
+def label_frames(plan: VideoPlan, style: Style) -> Tensor:
     """The category of every frame of a video: int64 (frames,), 0..364, as numbered by `scenes.categories()`."""
-    return _of_plots(plan, style)[plan.plot]
-
-
-def _of_plots(plan: VideoPlan, style: Style) -> Tensor:
-    """The category of every plot, one for each run of a kind."""
-    seen = _seen(plan, style)
-    found: list[int] = []
+    traits = _visible(plan, style)
+    categories: list[int] = []  # by plot, one for each run of a kind
     for plot, kind in enumerate(plan.plots):
         starts = not plot or plan.plots[plot - 1] != kind
-        found.append(_category(kind, seen, plot) if starts else found[-1])
-    return torch.tensor(found)
+        categories.append(_category(kind, traits, plot) if starts else categories[-1])
+    return torch.tensor(categories)[plan.plot]
 
 
-def _category(kind: int, seen: dict[str, int | list[int]], plot: int) -> int:
+def _category(kind: int, traits: dict[str, int | list[int]], plot: int) -> int:
     names, choice = TABLE[kind]
     for name in names:
         if isinstance(choice, str):
             break
-        value = seen[name]
+        value = traits[name]
         choice = choice[value[plot] if isinstance(value, list) else value]
     return _ids()[choice]
 
@@ -125,7 +120,7 @@ def _ids() -> dict[str, int]:
     return {name[3:]: number for number, name in enumerate(scenes.categories())}
 
 
-def _seen(plan: VideoPlan, style: Style) -> dict[str, int | list[int]]:
+def _visible(plan: VideoPlan, style: Style) -> dict[str, int | list[int]]:
     """What a viewer sees, as small numbers: of the whole video, or of each plot."""
     traits = style.traits
 
