@@ -17,6 +17,7 @@ import torch
 
 from cityguessr.base import paths, pools
 from cityguessr.base.errors import InputError
+from cityguessr.base.files import make_folder
 from cityguessr.training.profiles import Profile
 
 _ONE_AT_A_TIME = threading.Lock()  # torch's random numbers belong to a whole process
@@ -79,6 +80,7 @@ def on_cluster(tasks: Iterable[Task], address: str, kept: str) -> Iterator[tuple
 
 def _logged(task: Task, root: str) -> Any:
     """The result of a task whose prints go to its log: a notebook would show those of several tasks intermingled."""
+    make_folder(os.path.dirname(task.log))
     with open(task.log, "a", encoding="utf-8") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)

@@ -137,7 +137,7 @@ def test_with_365_scenes_the_category_of_a_frame_is_its_scene(root: Path, tmp_pa
 
 def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, tmp_path: Path) -> None:
     class Labeller:
-        level = 365
+        scene_classes = 365
 
         def __call__(self, frames: np.ndarray) -> np.ndarray:
             return np.full((len(frames), 365), 1 / 365, dtype=np.float32)
@@ -148,7 +148,7 @@ def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, 
     assert plain[0]["frame_scenes"].isnan().all()
     seen = prepare(ReleaseSource(root, scenes=365), tmp_path / "seen", scene_labeller=Labeller(), **SMALL)
     assert seen.split("train").frame_scenes(0).numpy() == pytest.approx(np.full((4, 365), 1 / 365))
-    with pytest.raises(InputError, match="the labeller sees 365 scenes and world is read with 16"):
+    with pytest.raises(InputError, match="the labeller gives 365 scenes and world is read with 16"):
         prepare(ReleaseSource(root), tmp_path / "mixed", scene_labeller=Labeller(), **SMALL)
     write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [("Paris_0000", 1, 3)])
     with pytest.raises(InputError, match=r"frame_scenes\.csv, line 1: no column category"):
@@ -156,7 +156,7 @@ def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, 
     write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene", "category"), [("Paris_0000", 1, 3, 365)])
     with pytest.raises(InputError, match=r"frame_scenes\.csv, line 2: category '365' is not one of 0\.\.364"):
         ReleaseSource(root, scenes=365)
-    with pytest.raises(InputError, match="scenes=64: there are 16 scenes"):
+    with pytest.raises(InputError, match="scene_classes=64: there are 16 scenes"):
         ReleaseSource(root, scenes=64)
 
 

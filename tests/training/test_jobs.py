@@ -210,10 +210,11 @@ sys.exit(jobs.main(sys.argv[1:]))
 
 
 def start(root: Path, release: Path, *arguments: str) -> subprocess.Popen[str]:
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     common = ["table_s1", "cityguessr", "--profile", "tiny", "--seeds", "0,1", "--device", "cpu"]
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *common, "--data-root", str(release), *arguments],
-        env=os.environ | {"CITYGUESSR_ROOT": str(root), "PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"CITYGUESSR_ROOT": str(root), "PYTHONPATH": os.pathsep.join(folders)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
