@@ -1,29 +1,33 @@
 """How many samples each class of a data set has: counted in labels and lists, without opening a frame."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cityguessr.base.errors import InputError
 from cityguessr.data import mapillary
-from cityguessr.data.sources import SPLITS
+from cityguessr.data.clips import PreparedClips
+from cityguessr.data.mapillary import MapillarySource
+from cityguessr.data.sources import SPLITS, ClipRef
+from cityguessr.measures.inequality import gini, hoover
 from cityguessr.taxonomy import LEVELS, Taxonomy
-
-if TYPE_CHECKING:
-    from cityguessr.data.clips import PreparedClips
-    from cityguessr.data.mapillary import MapillarySource
-    from cityguessr.data.sources import ClipRef
-
 
 CITYGUESSR68K, MAPILLARY = "CityGuessr68k", "Mapillary (MSLS)"
 """What the two data sets are called in a title."""
 
 STAND_INS = {CITYGUESSR68K: "MiniWorld for CityGuessr68k", MAPILLARY: "MiniWorld for Mapillary"}
 """What stands in their place in a synthetic world: no title says that it shows the real ones."""
+
+NO_SEQUENCES = "not run, because the folder of Mapillary's sequences was not given (msls_root)"
+"""What stands in Mapillary's place where a real CityGuessr68k is explored alone."""
+
+PLURALS = dict(zip(LEVELS, ("cities", "states", "countries", "continents"), strict=True))
+"""Level -> its plural, which is also the name of its number of classes in `paper.dataset`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +64,7 @@ class Spread:
     def counts(self) -> dict[str, NDArray]:
         """Level -> int64 (number of classes,): samples by class id. Every level adds up to `total`."""
         ancestors = self.taxonomy.ancestors
-        sums = {lv: np.bincount(ancestors[lv].numpy(), self.cities, self.taxonomy.size(lv)) for lv in LEVELS}
+        sums = {x: np.bincount(ancestors[x].numpy(), self.cities, self.taxonomy.size(x)) for x in LEVELS}
         return {level: values.astype(np.int64) for level, values in sums.items()}
 
     def present(self, level: str) -> int:
@@ -68,18 +72,23 @@ class Spread:
         return int((self.counts[level] > 0).sum())
 
 
-def of_clips(clips: "PreparedClips") -> Spread:
+def samples(clips: PreparedClips, sequences: MapillarySource | None) -> dict[str, Spread | None]:
+    """The samples of each city of the two data sets, by the names that `paper.dataset` gives these."""
+    return {"cityguessr68k": of_clips(clips), "msls": sequences and of_sequences(sequences)}
+
+
+def of_clips(clips: PreparedClips) -> Spread:
     """The prepared clips of both splits, counted in their index."""
     cities = np.concatenate([clips.split(split).labels["city"].numpy() for split in SPLITS])
     return _of_cities(cities, clips.taxonomy, clips.synthetic)
 
 
-def of_listed(clips: "Iterable[ClipRef]", taxonomy: Taxonomy, synthetic: bool) -> Spread:
+def of_listed(clips: Iterable[ClipRef], taxonomy: Taxonomy, synthetic: bool) -> Spread:
     """The clips that a source lists, such as a release's label files; their frames need not be there."""
     return _of_cities([clip.labels[0] for clip in clips], taxonomy, synthetic)
 
 
-def of_sequences(sequences: "MapillarySource") -> Spread:
+def of_sequences(sequences: MapillarySource) -> Spread:
     """Mapillary's sequences of 15 frames or more in all of its cities, CityGuessr68k's or not (paper, Table 1)."""
     rows, tree = mapillary.cities(), mapillary.tree()
     long = {rows[folder]["city"]: n for folder, n in sequences.counts.long.items() if n and folder in rows}
@@ -90,8 +99,32 @@ def of_sequences(sequences: "MapillarySource") -> Spread:
     return Spread(_named(MAPILLARY, sequences.synthetic), "sequences", part, counts, sequences.synthetic)
 
 
+def count_mapillary(sequences: MapillarySource) -> dict[tuple[str, str], float]:
+    """What `paper.dataset` says of Mapillary, counted in a tree on disk: (data set, quantity) -> number.
+
+    `msls` is the whole tree (Table 1, where sequences of 15 frames or more are samples; Fig. S4), `msls_filtered` the
+    sequences of the 21 shared cities (section 6).
+    """
+    counts, rows = sequences.counts, mapillary.cities()
+    known = [rows[folder] for folder, count in counts.long.items() if count and folder in rows]
+    long = [count for count in counts.long.values() if count]
+    return {
+        ("msls", "samples"): sum(long),
+        ("msls", "cities"): len(long),
+        ("msls", "states"): len({(row["state"], row["country"]) for row in known}),
+        ("msls", "countries"): len({row["country"] for row in known}),
+        ("msls", "continents"): len({row["continent"] for row in known}),
+        ("msls", "gini"): round(gini(long), 2),
+        ("msls", "hoover"): round(hoover(long), 2),
+        ("msls_filtered", "samples"): counts.kept,
+        ("msls_filtered", "train"): counts.train,
+        ("msls_filtered", "val"): counts.val,
+        **{("msls_filtered", PLURALS[level]): sequences.taxonomy.size(level) for level in LEVELS},
+    }
+
+
 def _of_cities(cities: ArrayLike, taxonomy: Taxonomy, synthetic: bool) -> Spread:
-    """Clips by the ids of their cities, one a clip."""
+    """The samples of clips that are given by the ids of their cities."""
     counts = np.bincount(np.asarray(cities, dtype=np.int64), minlength=taxonomy.size("city"))
     return Spread(_named(CITYGUESSR68K, synthetic), "clips", taxonomy, counts, synthetic)
 

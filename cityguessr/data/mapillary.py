@@ -25,7 +25,6 @@ import random
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,6 @@ from cityguessr.base.files import read_json, read_rows
 from cityguessr.base.progress import track
 from cityguessr.data.cityguessr68k import check_place
 from cityguessr.data.sources import ClipRef
-from cityguessr.measures.inequality import gini, hoover
 from cityguessr.scenes import check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -248,52 +246,6 @@ class MapillarySource:
                 raise InputError(f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scenes - 1}")
             scenes[row["key"]] = int(row[column])
         return scenes
-
-    def against_paper(self) -> Any:
-        """The paper's counts in MSLS beside those of this tree, a pandas DataFrame.
-
-        Columns: quantity, paper, here (floats), agrees. `msls` is the whole tree (Table 1, where sequences of 15 frames
-        or more are samples; Fig. S4), `msls_filtered` the sequences of the 21 shared cities (section 6).
-        """
-        import pandas as pd
-
-        from cityguessr import paper
-
-        known = [cities()[folder] for folder, count in self.counts.long.items() if count and folder in cities()]
-        long = [count for count in self.counts.long.values() if count]
-        counted: dict[tuple[str, str], float] = {
-            ("msls", "samples"): sum(long),
-            ("msls", "cities"): len(long),
-            ("msls", "states"): len({(row["state"], row["country"]) for row in known}),
-            ("msls", "countries"): len({row["country"] for row in known}),
-            ("msls", "continents"): len({row["continent"] for row in known}),
-            ("msls", "gini"): round(gini(long), 2),
-            ("msls", "hoover"): round(hoover(long), 2),
-            ("msls_filtered", "samples"): self.counts.kept,
-            ("msls_filtered", "train"): self.counts.train,
-            ("msls_filtered", "val"): self.counts.val,
-        }
-        plural = ("cities", "states", "countries", "continents")
-        sizes = zip(plural, self.taxonomy.sizes.values(), strict=True)
-        counted |= {("msls_filtered", name): size for name, size in sizes}
-        rows = [
-            {"quantity": f"{row.dataset} {row.quantity}", "paper": row.value, "here": float(counted[key])}
-            for row in paper.dataset().itertuples()
-            if (key := (row.dataset, row.quantity)) in counted
-        ]
-        frame = pd.DataFrame(rows)
-        return frame.assign(agrees=frame["paper"] == frame["here"])
-
-    def agreement(self) -> str:
-        """`against_paper` in words: that all counts agree, or each one that does not."""
-        frame = self.against_paper()
-        counts = self.counts
-        head = f"{self.name}: {counts.kept:,} = {counts.train:,} + {counts.val:,} sequences of {self.taxonomy}"
-        if frame["agrees"].all():
-            return f"{head}: all {len(frame)} counts as in the paper"
-        wrong = frame[~frame["agrees"]]
-        differences = [f"{row.quantity} {row.here:,g}, in the paper {row.paper:,g}" for row in wrong.itertuples()]
-        return f"{head}: {len(wrong)} of {len(frame)} counts differ from the paper's ({'; '.join(differences)})"
 
 
 def _read_side(folder: str, side: str, place: Path) -> list[_Sequence]:

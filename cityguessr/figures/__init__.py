@@ -3,29 +3,29 @@
 from cityguessr.figures.frames import frames_grid
 from cityguessr.figures.saving import save, show
 from cityguessr.figures.style import (
-    BESIDE,
     CONTINENT_COLOURS,
-    FAINT,
-    INK,
+    GUIDE,
     LAND,
     LEVEL_COLOURS,
     MUTED,
-    PAPER,
+    PAPERS_OWN,
+    REFERENCE,
     SERIES,
+    TEXT,
     sequential,
     use_style,
 )
 
 __all__ = [
-    "BESIDE",
     "CONTINENT_COLOURS",
-    "FAINT",
-    "INK",
+    "GUIDE",
     "LAND",
     "LEVEL_COLOURS",
     "MUTED",
-    "PAPER",
+    "PAPERS_OWN",
+    "REFERENCE",
     "SERIES",
+    "TEXT",
     "frames_grid",
     "save",
     "sequential",

@@ -4,38 +4,38 @@ The figures of the page on world maps: each takes a data frame of `evaluation.co
 just what is in it.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from cityguessr.base.errors import InputError
 from cityguessr.figures import map_labels, maps
-from cityguessr.figures.style import BESIDE, CONTINENT_COLOURS, INK, LEVEL_COLOURS, MUTED
+from cityguessr.figures.style import CONTINENT_COLOURS, LEVEL_COLOURS, MUTED, REFERENCE, TEXT
 from cityguessr.measures.metrics import THRESHOLDS_KM
+from cityguessr.measures.sphere import great_circle_km
 from cityguessr.taxonomy import LEVELS, Taxonomy
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 FEW = 5  # clips; below, a city's accuracy says next to nothing
 BEND, OTHERS = 0.06, 400  # how far arcs bulge; how many pale ones are drawn at most
 FINEST = {**{level: f"{level} right" for level in LEVELS}, "nowhere": "continent wrong"}
 
 
-def correct_predictions(cities: "pd.DataFrame", radius_km: float = 400) -> "Figure":
+def correct_predictions(cities: pd.DataFrame, radius_km: float = 400) -> Figure:
     """Fig. S5: the density of the clips, and of those that are right at each level, on one colour scale.
 
     Args:
         cities: from `confusions.by_city`; cities without coordinates are left out of the maps, not of the shares.
         radius_km: of a blob on the ground.
     """
-    import matplotlib.pyplot as plt
-
     placed = _placed(cities)
     latlon = placed[["latitude", "longitude"]].to_numpy()
     fig = plt.figure(figsize=(7.2, 6.9), layout="constrained")
@@ -55,7 +55,7 @@ def correct_predictions(cities: "pd.DataFrame", radius_km: float = 400) -> "Figu
     return fig
 
 
-def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str = "city", named: int = 14) -> "Figure":
+def city_accuracy(cities: pd.DataFrame, continents: pd.DataFrame, level: str = "city", named: int = 14) -> Figure:
     """Accuracy in each city on a map, and below it that of each continent, where clips are many enough to compare.
 
     A dot's area is the city's clips; its colour the accuracy drawn towards the overall one (`confusions.shrink`).
@@ -67,8 +67,6 @@ def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str
         level: whose accuracy the map shows.
         named: so many of the cities with most clips are named; of cities with as many, the ones that stand out most.
     """
-    import matplotlib.pyplot as plt
-
     overall = 100 * cities[f"right_{level}"].sum() / cities["clips"].sum()
     placed = _placed(cities).sort_values("clips", ascending=False, kind="stable")  # small dots stay on top
     clips, latlon = placed["clips"].to_numpy(), placed[["latitude", "longitude"]].to_numpy()
@@ -77,7 +75,7 @@ def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str
     fig = plt.figure(figsize=(7.2, 6.4), layout="constrained")
     grid = fig.add_gridspec(2, 1, height_ratios=[1.8, 1])
     upper = maps.world(fig.add_subplot(grid[0], projection=maps.projection()))
-    rims = [INK if count >= FEW else "white" for count in clips]
+    rims = [TEXT if count >= FEW else "white" for count in clips]
     dots = maps.points(
         upper, latlon, shares, size * clips + 6, edgecolors=rims, linewidths=0.8,
         vmin=0, vmax=min(100, 20 * np.ceil(shares.max() / 20)),
@@ -87,8 +85,8 @@ def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str
     upper.set_title(f"Accuracy city by city{rough}")
     maps.colour_bar(dots, upper, f"{level} accuracy (%), drawn towards the overall {overall:.1f} % where clips are few")
     steps = sorted({1, max(1, round(clips.max() / 4)), int(clips.max())})
-    key = [_dot(size * step + 6, INK if step >= FEW else "white", _count(step)) for step in steps]
-    key.append(_dot(40, INK, f"dark rim: {FEW} clips or more"))
+    key = [_dot(size * step + 6, TEXT if step >= FEW else "white", _count(step)) for step in steps]
+    key.append(_dot(40, TEXT, f"dark rim: {FEW} clips or more"))
     upper.legend(handles=key, loc="lower left", labelspacing=0.8, fontsize=7, handletextpad=0.4, borderaxespad=0)
     _pooled(fig.add_subplot(grid[1]), continents)
     points = maps.project(latlon)
@@ -97,7 +95,7 @@ def city_accuracy(cities: "pd.DataFrame", continents: "pd.DataFrame", level: str
     return fig
 
 
-def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, named: int = 12) -> "Figure":
+def confusion_arcs(pairs: pd.DataFrame, taxonomy: Taxonomy, count: int = 30, named: int = 12) -> Figure:
     """Where wrong answers go: confusions of cities as arcs from the truth to the answer, as wide as their clips.
 
     The commonest have the colour of the true city's continent and an arrowhead at the answer; the others are thin and
@@ -110,9 +108,6 @@ def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, n
         count: how many are coloured at most; of one clip none is, unless there are no others.
         named: both ends of so many confusions are named, and half as many of the cities that draw most wrong answers.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.lines import Line2D
-
     pairs = pairs[pairs["km"].notna()]
     common = coloured(pairs, count)
     rest = pairs.drop(common.index).head(OTHERS)
@@ -131,7 +126,7 @@ def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, n
     drawn = np.bincount(pairs["answer"], pairs["clips"], taxonomy.size("city"))
     order = [i for i in np.argsort(-drawn, kind="stable") if drawn[i] > 0]
     size = 110 / max(drawn.max(), 1)
-    maps.points(ax, places[order], sizes=size * drawn[order] + 2, colours=INK, alpha=0.8, linewidths=0.5, zorder=3.5)
+    maps.points(ax, places[order], sizes=size * drawn[order] + 2, colours=TEXT, alpha=0.8, linewidths=0.5, zorder=3.5)
     maps.points(ax, places[common["truth"]], sizes=13, colours=colours, zorder=4.5)  # where the coloured arcs begin
     total = int(pairs["clips"].sum())
     several = f"the {len(common)} commonest confusions" if len(common) > 1 else "the commonest confusion"
@@ -141,7 +136,7 @@ def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, n
     key = [Line2D([], [], color=tone, lw=2, label=f"from {names[i]}") for i, tone in tones.items()]
     key.append(Line2D([], [], color=MUTED, lw=0.6, alpha=0.6, label="any other"))
     if len(order):
-        key.append(_dot(size * drawn.max() + 2, "white", f"draws {int(drawn.max()):,} wrong answers", INK))
+        key.append(_dot(size * drawn.max() + 2, "white", f"draws {int(drawn.max()):,} wrong answers", TEXT))
     ax.legend(handles=key, loc="lower left", fontsize=7, borderaxespad=0, handlelength=1.6, labelspacing=0.4)
     ends = [*order[: named // 2], *common[["truth", "answer"]].head(named).to_numpy().ravel()]
     ends = list(dict.fromkeys(int(i) for i in ends))
@@ -152,13 +147,13 @@ def confusion_arcs(pairs: "pd.DataFrame", taxonomy: Taxonomy, count: int = 30, n
     return fig
 
 
-def coloured(pairs: "pd.DataFrame", count: int = 30) -> "pd.DataFrame":
+def coloured(pairs: pd.DataFrame, count: int = 30) -> pd.DataFrame:
     """The commonest of some confusions, `count` at most: those of two clips and more, or, if there are none, of one."""
     several = pairs[pairs["clips"] > 1]
     return (pairs if several.empty else several).head(count)
 
 
-def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDArray]) -> "Figure":
+def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDArray]) -> Figure:
     """How far the answers are from where the clips were taken: a histogram by what is right, and the running share.
 
     Args:
@@ -169,9 +164,6 @@ def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDA
 
     Raises InputError where no distance is known, or the two do not match.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.ticker import FuncFormatter
-
     km, finest = np.asarray(km, float), np.asarray(finest)
     if km.shape != finest.shape or not np.isfinite(km).any():
         raise InputError(f"distances need a level each and one known at least; got {km.shape} and {finest.shape}")
@@ -180,7 +172,7 @@ def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDA
     edges = np.append(table["from_km"], table["to_km"].iloc[-1])
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.3), layout="constrained", width_ratios=[1.15, 1])
     below = np.zeros(len(table))
-    for (name, words), colour in zip(FINEST.items(), [*LEVEL_COLOURS.values(), BESIDE], strict=True):
+    for (name, words), colour in zip(FINEST.items(), [*LEVEL_COLOURS.values(), REFERENCE], strict=True):
         style = {"color": colour, "label": f"{words}: {table[name].sum():,}", "ec": "white", "lw": 0.4}
         left.bar(edges[:-1], table[name], np.diff(edges), below, align="edge", **style)
         below += table[name].to_numpy()
@@ -188,7 +180,7 @@ def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDA
     left.legend(title="finest level that is right: clips", loc="upper left", fontsize=7, alignment="left")
     left.set_ylim(0, 1.08 * below.max())
     values = np.sort(np.clip(km[known], edges[0], edges[-1]))
-    right.step(values, 100 * np.arange(1, len(values) + 1) / len(values), where="post", color=INK, label="the answers")
+    right.step(values, 100 * np.arange(1, len(values) + 1) / len(values), where="post", color=TEXT, label="the answers")
     dashed = {"color": MUTED, "ls": (0, (4, 2)), "lw": 1.2, "label": "dealt out at random"}
     right.plot(shuffled["km"], 100 * shuffled["share"], **dashed)
     for (name, limit), colour in zip(THRESHOLDS_KM.items(), LEVEL_COLOURS.values(), strict=True):
@@ -203,13 +195,11 @@ def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDA
     return fig
 
 
-def distance_table(km: ArrayLike, finest: ArrayLike) -> "pd.DataFrame":
+def distance_table(km: ArrayLike, finest: ArrayLike) -> pd.DataFrame:
     """The histogram of `error_distances`: a row a bin of `from_km` to `to_km`, the clips of each finest right level.
 
     Bins are equal on a logarithmic scale from 1 km to half the Earth's circumference; what is nearer is in the first.
     """
-    import pandas as pd
-
     km, finest = np.asarray(km, float), np.asarray(finest)
     edges = np.append(np.geomspace(1, 20_000, 26)[:-1], 20_038.0)
     placed = np.clip(km, edges[0], edges[-1])
@@ -226,8 +216,6 @@ def dealt_out(answers: NDArray, places: NDArray, taxonomy: Taxonomy, steps: int 
 
     Returns `km` (steps,), from 1 km to half the Earth's circumference, and `share` (steps,) in [0, 1] within it.
     """
-    from cityguessr.measures.sphere import great_circle_km
-
     cities, counts = np.unique(answers, return_counts=True)
     limits = np.geomspace(1, 20_038, steps)
     hist, total = np.zeros(steps), 0.0
@@ -239,10 +227,8 @@ def dealt_out(answers: NDArray, places: NDArray, taxonomy: Taxonomy, steps: int 
     return {"km": limits, "share": hist / max(total, 1)}
 
 
-def _pooled(ax: "Axes", frame: "pd.DataFrame") -> None:
+def _pooled(ax: Axes, frame: pd.DataFrame) -> None:
     """Accuracy of classes at the four levels, with intervals; a line a class."""
-    from matplotlib.lines import Line2D
-
     of = frame.columns[0]
     names = list(dict.fromkeys(frame[of]))
     counts = frame.drop_duplicates(of).set_index(of)["clips"]
@@ -262,7 +248,7 @@ def _pooled(ax: "Axes", frame: "pd.DataFrame") -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def _placed(cities: "pd.DataFrame") -> "pd.DataFrame":
+def _placed(cities: pd.DataFrame) -> pd.DataFrame:
     """The cities that have clips and coordinates. Raises InputError where there is none."""
     placed = cities[(cities["clips"] > 0) & cities["latitude"].notna() & cities["longitude"].notna()]
     if placed.empty:
@@ -270,9 +256,7 @@ def _placed(cities: "pd.DataFrame") -> "pd.DataFrame":
     return placed
 
 
-def _dot(area: float, edge: str, label: str, face: str = BESIDE) -> "Line2D":
-    from matplotlib.lines import Line2D
-
+def _dot(area: float, edge: str, label: str, face: str = REFERENCE) -> Line2D:
     return Line2D([], [], ls="", marker="o", ms=area**0.5, mfc=face, mec=edge, mew=0.8, label=label)
 
 

@@ -4,60 +4,32 @@ Fig. 2 (`density_maps`), Fig. 3 (`bars`), Fig. 4 (`histograms`) and the suppleme
 `Spread`, the samples of each city. Each returns the figure and a frame of what it plots. The pictures are in `sheets`.
 """
 
+from __future__ import annotations
+
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from cityguessr import paper
 from cityguessr.base.errors import InputError
-from cityguessr.data.cityguessr68k import ReleaseSource
-from cityguessr.data.counts import MAPILLARY, Spread, of_clips, of_sequences
-from cityguessr.data.mapillary import MapillarySource
+from cityguessr.data.counts import MAPILLARY, NO_SEQUENCES, PLURALS, Spread
 from cityguessr.figures import maps
-from cityguessr.figures.style import BESIDE, CONTINENT_COLOURS, INK, LEVEL_COLOURS, MUTED
+from cityguessr.figures.style import CONTINENT_COLOURS, LEVEL_COLOURS, MUTED, REFERENCE, TEXT
 from cityguessr.measures import inequality
 from cityguessr.measures.sphere import EARTH_RADIUS_KM, great_circle_km, kernel_density
 from cityguessr.taxonomy import LEVELS
-from cityguessr.training import datasets, profiles
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from cityguessr.data.clips import PreparedClips
-
-NO_SEQUENCES = "not run, because the folder of Mapillary's sequences was not given (msls_root)"
-"""What stands in Mapillary's place where a real CityGuessr68k is explored alone."""
 
 _MOST_BINS = 60
 _LONGEST_GROUP = 64  # cities of one continent in a column of the bar chart
 _FEW = 8  # continents that a histogram can name
-
-
-def sources(
-    profile: str, data_root: str | Path | None = None, msls_root: str | Path | None = None, workers: int = 2
-) -> tuple[ReleaseSource | None, MapillarySource | None]:
-    """The release and Mapillary's sequences of a profile as they stand on disk, None for one that was not given.
-
-    A synthetic profile has both, rendered where they are not there yet; of a real one's, `data_root` is the release and
-    `msls_root` the folder of MSLS.
-    """
-    scale = profiles.get(profile)
-    if not scale.synthetic:
-        given = ReleaseSource(data_root) if data_root else None
-        return given, MapillarySource(msls_root) if msls_root else None
-    release = ReleaseSource(datasets.root(scale, data_root, workers))
-    return release, MapillarySource(datasets.root(scale, data_root, workers, "msls"))
-
-
-def samples(clips: "PreparedClips", sequences: MapillarySource | None) -> dict[str, Spread | None]:
-    """The samples of each city of the two data sets, by the names that the paper's numbers have here."""
-    return {"cityguessr68k": of_clips(clips), "msls": sequences and of_sequences(sequences)}
 
 
 # --- Fig. 2 -----------------------------------------------------------------------------------------------------------
@@ -77,7 +49,7 @@ def reach(latlon: ArrayLike, radius_km: float, step_deg: float = 0.5) -> float:
     return float((near * cell[:, None]).sum() / 1e6)
 
 
-def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -> tuple["Figure", "pd.DataFrame"]:
+def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -> tuple[Figure, pd.DataFrame]:
     """Where the samples of two data sets are (Fig. 2): soft blobs of one size in km, one colour scale for both.
 
     One scale in samples per 1000 km2 shows at once how far a data set reaches and how much it has there. Cities whose
@@ -85,16 +57,13 @@ def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -
 
     Returns the figure and a row a city: dataset, city, latitude, longitude, samples.
     """
-    import matplotlib.pyplot as plt
-    import pandas as pd
-
     fig = plt.figure(figsize=(7.2, 7.1), layout="constrained")
     axes = [maps.world(fig.add_subplot(2, 1, row, projection=maps.projection())) for row in (1, 2)]
     lines, drawn = [], []
     for ax, spread in zip(axes, spreads.values(), strict=True):
         if spread is None:
             ax.set_title(MAPILLARY)
-            _say(ax, NO_SEQUENCES)
+            _explain(ax, NO_SEQUENCES)
             continue
         latlon = spread.taxonomy.latlon.numpy()
         known = np.isfinite(latlon).all(axis=1) & (spread.cities > 0)
@@ -113,7 +82,7 @@ def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -
     top = max(kernel_density(where, number, radius_km).values.max() for _, where, number in drawn)
     for ax, where, number in drawn:
         scale = maps.density(ax, where, number, radius_km, vmax=float(top), label=None)
-        maps.points(ax, where, sizes=1.5, colours=INK, alpha=0.55, linewidths=0)
+        maps.points(ax, where, sizes=1.5, colours=TEXT, alpha=0.55, linewidths=0)
     maps.colour_bar(scale, axes, "samples per 1000 km² (square-root scale, the same for both maps); dots are cities")
     return fig, pd.concat(lines, ignore_index=True)
 
@@ -121,17 +90,14 @@ def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -
 # --- Fig. 3 -----------------------------------------------------------------------------------------------------------
 
 
-def bars(spread: Spread, columns: int = 3) -> tuple["Figure", "pd.DataFrame"]:
+def bars(spread: Spread, columns: int = 3) -> tuple[Figure, pd.DataFrame]:
     """Samples of every city as horizontal bars, by continent and from the most to the fewest (Fig. 3).
 
-    A full page; all bars have one scale, and the line behind them is the mean over all cities. A continent stays in
-    one column unless it has more than 64 cities.
+    A full page of print; all bars have one scale, and the line behind them is the mean over all cities. A continent
+    stays in one column unless it has more than 64 cities.
 
     Returns the figure and a row a bar, in the order of the drawing: continent, city, samples.
     """
-    import matplotlib.pyplot as plt
-    import pandas as pd
-
     names, tree = spread.taxonomy.names, spread.taxonomy.ancestors["continent"].numpy()
     order = sorted(range(len(spread.cities)), key=lambda city: (-spread.cities[city], names["city"][city]))
     groups = []
@@ -161,7 +127,7 @@ def bars(spread: Spread, columns: int = 3) -> tuple["Figure", "pd.DataFrame"]:
                 number = ax.text(*place, f"{spread.cities[city]:,}", va="center", fontsize=7)
                 number.set_bbox({"facecolor": "white", "linewidth": 0, "pad": 0.6})  # clear of the mean's line
                 ticks[float(y)] = textwrap.shorten(names["city"][city], 24, placeholder=" …")
-            ax.plot([mean, mean], [at[0] - 0.5, at[-1] + 0.5], color=BESIDE, lw=1, zorder=0)
+            ax.plot([mean, mean], [at[0] - 0.5, at[-1] + 0.5], color=REFERENCE, lw=1, zorder=0)
             line = at[-1] + 2
         ax.set_yticks(list(ticks), list(ticks.values()), fontsize=7)
         ax.set(ylim=(height - 1, -1), xlim=(0, 1.2 * most))
@@ -202,11 +168,9 @@ def bin_edges(counts: ArrayLike) -> NDArray:
     return np.arange(counts.max() // width + 2) * width
 
 
-def summary(spread: Spread) -> "pd.DataFrame":
+def summary(spread: Spread) -> pd.DataFrame:
     """A row a level: classes, fewest, most, mean, median, and the bounds of the fullest bin of Fig. 4 (`mode_from`,
     `mode_below`; the first of several that are equally full), in samples a class."""
-    import pandas as pd
-
     rows = []
     for level in LEVELS:
         counts = spread.counts[level]
@@ -220,34 +184,28 @@ def summary(spread: Spread) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def histograms(spread: Spread) -> tuple["Figure", "pd.DataFrame"]:
+def histograms(spread: Spread) -> tuple[Figure, pd.DataFrame]:
     """How many classes of each level have how many samples, with their mean and median (Fig. 4).
 
     Returns the figure and a row a bin: level, low, high (samples a class, low <= n < high), classes.
     """
-    import matplotlib.pyplot as plt
-    import pandas as pd
-    from matplotlib.patheffects import withStroke
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-
     fig, axes = plt.subplots(2, 2, figsize=(7.2, 5.0), layout="constrained")
     rows = []
-    plural = {"city": "cities", "state": "states", "country": "countries", "continent": "continents"}
     for ax, level in zip(axes.flat, LEVELS, strict=True):
         counts = spread.counts[level]
         edges = bin_edges(counts)
         classes = np.histogram(counts, edges)[0]
         ax.bar(edges[:-1], classes, np.diff(edges), align="edge", color=LEVEL_COLOURS[level], ec="white", lw=0.4)
         for style, name, value in (("-", "mean", counts.mean()), ("--", "median", np.median(counts))):
-            ax.axvline(value, color=INK, lw=1.1, ls=style, label=f"{name} {_figure(value)}")
+            ax.axvline(value, color=TEXT, lw=1.1, ls=style, label=f"{name} {_figure(value)}")
         for low, height, i in _blocks(counts, edges) if level == LEVELS[-1] and len(counts) <= _FEW else ():
             name = spread.taxonomy.names[level][i]
             text = ax.text(low + edges[1] / 2, height + 0.5, name if len(edges) < 5 else name.replace(" ", "\n"))
             text.set(ha="center", va="center", fontsize=7, color="white")
             text.set_path_effects([withStroke(linewidth=2.5, foreground=LEVEL_COLOURS[level])])
-        ax.set_title(f"{len(counts)} {plural[level]}")
+        ax.set_title(f"{len(counts)} {PLURALS[level]}")
         ax.set(xlabel=f"{spread.unit} of a {level} (bins of {edges[1]:,})", xlim=(0, edges[-1]))
-        ax.set_ylabel(f"number of {plural[level]}")
+        ax.set_ylabel(f"number of {PLURALS[level]}")
         ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -272,7 +230,7 @@ def _blocks(counts: NDArray, edges: NDArray) -> list[tuple[float, int, int]]:
 # --- Fig. S4 ----------------------------------------------------------------------------------------------------------
 
 
-def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple["Figure", "pd.DataFrame"]:
+def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple[Figure, pd.DataFrame]:
     """The Lorenz curves of two data sets with what Gini and Hoover measure on them (supplement, Fig. 4).
 
     In each panel the shaded area is half the Gini coefficient and the upright bar is as long as the Hoover index; the
@@ -280,11 +238,8 @@ def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple["Figure", "pd.D
 
     Returns the figure and a row a point: dataset, x, y (shares in [0, 1]).
     """
-    import matplotlib.pyplot as plt
-    import pandas as pd
-
     fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.9), sharey=True, layout="constrained")
-    colours = {"cityguessr68k": LEVEL_COLOURS["city"], "msls": INK}
+    colours = {"cityguessr68k": LEVEL_COLOURS["city"], "msls": TEXT}
     curves = {key: inequality.lorenz(spread.cities) for key, spread in spreads.items() if spread is not None}
     for ax, (key, spread) in zip(axes, spreads.items(), strict=True):
         ax.plot([0, 1], [0, 1], color=MUTED, lw=1, ls="--")
@@ -294,10 +249,10 @@ def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple["Figure", "pd.D
         ax.text(0.36, 0.385, "even", rotation=45, rotation_mode="anchor", color=MUTED, fontsize=8)
         if spread is None:
             ax.set_title(MAPILLARY)
-            _say(ax, NO_SEQUENCES)
+            _explain(ax, NO_SEQUENCES)
             continue
         for other in curves.keys() - {key}:
-            ax.plot(*curves[other], color=BESIDE, lw=1.2)
+            ax.plot(*curves[other], color=REFERENCE, lw=1.2)
             ax.text(0.98, 0.03, f"grey: {spreads[other].name}", ha="right", color=MUTED, fontsize=8)
         x, y = curves[key]
         ax.fill_between(x, y, x, color=colours[key], alpha=0.16, lw=0)
@@ -306,11 +261,11 @@ def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple["Figure", "pd.D
         ax.plot([x[widest]] * 2, [y[widest], x[widest]], color=colours[key], lw=3, solid_capstyle="butt", gid="hoover")
         gini, hoover = inequality.gini(spread.cities), inequality.hoover(spread.cities)
         given = "drawn to the paper's" if spread.synthetic else "paper"  # MiniWorld's counts are drawn from this index
-        said = (
+        indices = (
             f"Gini {gini:.2f} ({given} {_claim(key, 'gini'):.2f})\ntwice the shaded area\n\n"
             f"Hoover {hoover:.2f} (paper {_claim(key, 'hoover'):.2f})\nlength of the bar"
         )
-        ax.text(0.04, 0.96, said, va="top", fontsize=8.5, transform=ax.transAxes, linespacing=1.35)
+        ax.text(0.04, 0.96, indices, va="top", fontsize=8.5, transform=ax.transAxes, linespacing=1.35)
         ax.set_title(f"{spread.name}, {len(spread.cities)} cities")
     axes[0].set_ylabel("share of the samples that they hold")
     fig.suptitle("How evenly are the samples spread over cities?", x=0.01, ha="left")
@@ -318,10 +273,8 @@ def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple["Figure", "pd.D
     return fig, pd.concat(rows, ignore_index=True)
 
 
-def inequality_table(spreads: Mapping[str, Spread | None]) -> "pd.DataFrame":
+def inequality_table(spreads: Mapping[str, Spread | None]) -> pd.DataFrame:
     """Gini and Hoover beside the paper's: columns dataset, index, paper, measured (NaN without samples)."""
-    import pandas as pd
-
     rows = [
         (key, index, _claim(key, index), float("nan") if spread is None else getattr(inequality, index)(spread.cities))
         for index in ("gini", "hoover")
@@ -340,7 +293,7 @@ def _figure(value: float) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def _say(ax: "Axes", text: str) -> None:
+def _explain(ax: Axes, text: str) -> None:
     """Why a panel is empty."""
     words = ax.text(0.5, 0.5, textwrap.fill(text, 44), transform=ax.transAxes, ha="center", va="center", color=MUTED)
     words.set_bbox({"facecolor": "white", "linewidth": 0, "pad": 4})

@@ -8,12 +8,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from cityguessr.base.errors import InputError
+from cityguessr.figures.page import check_image
 
 
 def frames_grid(
-    images: Sequence[np.ndarray],
+    images: Sequence[ArrayLike] | NDArray | Tensor,
     titles: Sequence[str] | None = None,
     *,
     columns: int | None = None,
@@ -25,7 +28,7 @@ def frames_grid(
     """A contact sheet of frames.
 
     Args:
-        images: uint8 arrays (H, W, 3), or one array (N, H, W, 3).
+        images: uint8 (H, W, 3) each, or all in one array or tensor, (N, H, W, 3) or as a clip has them, (N, 3, H, W).
         titles: a short text above each frame.
         columns: frames in a row; chosen for a sheet of about 3:2 when left out.
         width: of the sheet, in inches.
@@ -35,12 +38,12 @@ def frames_grid(
 
     Raises InputError where there are no images, one is not uint8 (H, W, 3), or titles or colours do not match them.
     """
-    images = [np.asarray(image) for image in images]
+    shape = getattr(images, "shape", ())
+    if len(shape) == 4 and shape[1] == 3 != shape[3]:
+        images = np.asarray(images).transpose(0, 2, 3, 1)
+    images = [check_image(image, f"frame {i}") for i, image in enumerate(images)]
     if not images:
         raise InputError("a contact sheet needs at least one frame")
-    for i, image in enumerate(images):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise InputError(f"frame {i}: expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
     for what, values in (("titles", titles), ("colours", colours)):
         if values is not None and len(values) != len(images):
             raise InputError(f"{len(values)} {what} for {len(images)} frames")

@@ -5,6 +5,8 @@ other map, thumbnails are embedded, and its own rules forbid it to load anything
 its own, so that its style and script touch nothing else.
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import io
@@ -15,22 +17,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
+from PIL import Image
 
-from cityguessr import figures
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_bytes
 from cityguessr.data.clips import ClipDataset
 from cityguessr.figures import maps, pictures, saving
 from cityguessr.figures.accuracy_maps import FEW
+from cityguessr.figures.page import check_image
+from cityguessr.figures.style import LAND, MUTED, TEXT, sequential
 from cityguessr.taxonomy import LEVELS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WIDTH = 2000  # units of the drawing; coordinates are whole numbers of them
 THUMBNAIL = 120  # pixels, the longer side
@@ -43,17 +46,17 @@ class CityMap:
     """The finished page; as the last line of a notebook's cell it shows itself.
 
     Attributes:
-        page: the whole document.
+        document: the whole page, as HTML.
         summary: what it shows, in a line of plain text.
     """
 
-    page: str
+    document: str
     summary: str
 
     def save(self, profile: str = "mini", folder: Path | None = None) -> Path:
         """Write the page as `city_map.html` beside the figures of that profile. Returns its path."""
         path = (folder or paths.figures(profile)) / NAME
-        write_bytes(path, self.page.encode())
+        write_bytes(path, self.document.encode())
         return path
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
@@ -65,14 +68,14 @@ class CityMap:
         )
         frame = (
             f'<iframe title="Interactive map of cities" sandbox="allow-scripts" style="width: 100%; height: 660px; '
-            f'border: 0" srcdoc="{html.escape(self.page)}">{instead}</iframe>'
+            f'border: 0" srcdoc="{html.escape(self.document)}">{instead}</iframe>'
         )
         return {"text/html": frame, "text/plain": self.summary}
 
 
 def draw(
-    cities: "pd.DataFrame",
-    pairs: "pd.DataFrame",
+    cities: pd.DataFrame,
+    pairs: pd.DataFrame,
     frames: Mapping[int, NDArray] | None = None,
     *,
     synthetic: bool,
@@ -109,9 +112,9 @@ def draw(
         "hint": "Point at a city, tap it, or reach the map with Tab and move with the arrow keys. Numbered arrows lead "
         "to the commonest wrong answers.",
         "few": str(FEW),
-        "ink": figures.INK,
-        "muted": figures.MUTED,
-        "land": figures.LAND,
+        "text": TEXT,
+        "muted": MUTED,
+        "land": LAND,
         "gradient": ", ".join(_colours(np.linspace(0, 100, 11))),
         "viewbox": f"-4 -4 {WIDTH + 8} {math.ceil(WIDTH * (north - south) / (east - west)) + 8}",
         "globe": _globe(),
@@ -125,16 +128,16 @@ def draw(
         for city, picture in (frames or {}).items():
             if str(city) in records:
                 records[str(city)]["picture"] = _jpeg(picture, quality, city)
-        page = _filled(template, parts | {"data": _json({"levels": LEVELS, "cities": records})})
-        if len(page.encode()) <= MAX_BYTES or not frames:
+        document = _filled(template, parts | {"data": _json({"levels": LEVELS, "cities": records})})
+        if len(document.encode()) <= MAX_BYTES or not frames:
             break
-    return CityMap(page, f"{title}. {foot}".rstrip(". ") + ".")
+    return CityMap(document, f"{title}. {foot}".rstrip(". ") + ".")
 
 
 def thumbnails(
     clips: ClipDataset, which: Sequence[int], profile: str, data_root: str | Path | None = None
 ) -> dict[int, NDArray]:
-    """A picture of each of these cities for `draw`: city id -> uint8 (height, width, 3), the middle of a clip.
+    """A picture of each of these cities for the map: city id -> uint8 (height, width, 3), the middle of a clip.
 
     Args:
         clips: the split that the numbers refer to.
@@ -146,21 +149,19 @@ def thumbnails(
         return dict(zip(cities, pictures.of(clips, which, profile, data_root, width=THUMBNAIL), strict=True))
     # Rendered anew, as `pictures.of` would, 166 cities take minutes. The frames that the model saw are at hand: they
     # are squares, to be stretched back to the proportions of the videos.
-    from PIL import Image
-
-    found = {}
+    thumbnails = {}
     for city, i in zip(cities, which, strict=True):
         jpegs = clips.jpegs(i)
         with Image.open(io.BytesIO(jpegs[len(jpegs) // 2])) as frame:
             size = (round(1.5 * frame.height), frame.height)
-            found[city] = np.asarray(frame.convert("RGB").resize(size, Image.Resampling.BICUBIC))
-    return found
+            thumbnails[city] = np.asarray(frame.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+    return thumbnails
 
 
-def _records(shown: "pd.DataFrame", cities: "pd.DataFrame", pairs: "pd.DataFrame", answers: int) -> dict[str, Any]:
+def _records(shown: pd.DataFrame, cities: pd.DataFrame, pairs: pd.DataFrame, answers: int) -> dict[str, Any]:
     """What the page knows of each city, by its id as text."""
     colours = np.array([_colours(shown[f"shrunken_{level}"].to_numpy()) for level in LEVELS]).T.tolist()
-    where, names = cities[["latitude", "longitude"]].to_numpy(), cities["city"].tolist()
+    places, names = cities[["latitude", "longitude"]].to_numpy(), cities["city"].tolist()
     wrong = dict(iter(pairs.groupby("truth")))
     # An answer may be a city without clips of its own, which has no circle; its arrow would lead nowhere.
     circled = set(shown.loc[shown["latitude"].notna() & shown["longitude"].notna(), "city_id"])
@@ -170,7 +171,7 @@ def _records(shown: "pd.DataFrame", cities: "pd.DataFrame", pairs: "pd.DataFrame
         rows = wrong.get(city)
         for pair in [] if rows is None else rows.head(answers).itertuples():
             ends = {city, pair.answer} <= circled
-            arc = maps.arcs(where[[city]], where[[pair.answer]], 0.06, steps=41)[0] if ends else []
+            arc = maps.arcs(places[[city]], places[[pair.answer]], 0.06, steps=41)[0] if ends else []
             listed.append(
                 {
                     "city": str(pair.answer),
@@ -195,7 +196,7 @@ def _records(shown: "pd.DataFrame", cities: "pd.DataFrame", pairs: "pd.DataFrame
     return records
 
 
-def _circles(shown: "pd.DataFrame", records: Mapping[str, Any]) -> str:
+def _circles(shown: pd.DataFrame, records: Mapping[str, Any]) -> str:
     """A circle a city, the largest first so that small ones stay on top; the first of them can be reached with Tab."""
     placed = shown[shown["latitude"].notna() & shown["longitude"].notna()]
     places = _units(maps.project(placed[["latitude", "longitude"]].to_numpy())) if len(placed) else []
@@ -242,20 +243,11 @@ def _line(points: NDArray, closed: bool = True) -> str:
 
 
 def _colours(shares: NDArray) -> list[str]:
-    from matplotlib.colors import to_hex
-
-    return [to_hex(colour) for colour in figures.sequential()(np.asarray(shares, float) / 100)]
+    return [to_hex(colour) for colour in sequential()(np.asarray(shares, float) / 100)]
 
 
 def _jpeg(picture: NDArray, quality: int, city: int) -> str:
-    from PIL import Image
-
-    picture = np.asarray(picture)
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise InputError(
-            f"the picture of city {city}: expected uint8 (height, width, 3), got {picture.dtype} {picture.shape}"
-        )
-    buffer, image = io.BytesIO(), Image.fromarray(picture)
+    buffer, image = io.BytesIO(), Image.fromarray(check_image(picture, f"the picture of city {city}"))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     image.save(buffer, format="jpeg", quality=quality, optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()

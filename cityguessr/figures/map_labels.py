@@ -1,22 +1,21 @@
 """Labels of points that keep clear of one another."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from cityguessr import figures
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from cityguessr.figures.style import MUTED, TEXT
 
 _ANGLES = np.radians([0, 180, 30, -30, 150, -150, 60, -60, 120, -120, 90, -90])
 _DISTANCES = (9, 16, 26, 38, 52)  # points
 
 
 def place(
-    ax: "Axes",
+    ax: Axes,
     points: ArrayLike,
     texts: Sequence[str],
     bold: Sequence[bool] | None = None,
@@ -59,10 +58,10 @@ def place(
         taken.append(best)
         nearest = np.clip(at, best[:2], best[2:])
         if np.hypot(*(nearest - at)) > 11 * scale:  # too far to be read as the point's own: a leader line
-            ax.plot(*back.transform([at, nearest]).T, color=figures.MUTED, lw=0.6, zorder=5)
+            ax.plot(*back.transform([at, nearest]).T, color=MUTED, lw=0.6, zorder=5)
         ax.text(
             *back.transform((best[0], (best[1] + best[3]) / 2)), text, fontsize=size, fontweight=weight, va="center",
-            ha="left", zorder=8, color=figures.INK, gid="label", parse_math=False,
+            ha="left", zorder=8, color=TEXT, gid="label", parse_math=False,
             bbox={"facecolor": "white", "alpha": 0.65, "pad": 0.6, "linewidth": 0},
         )  # fmt: skip
 

@@ -5,19 +5,30 @@ projection's metres, so that a map takes a fraction of a second. Coordinates com
 degrees; `cityguessr.measures.sphere` holds the distances and densities.
 """
 
+from __future__ import annotations
+
 import json
 import textwrap
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
 
+import cartopy.crs as ccrs
+import matplotlib.pyplot as plt
 import numpy as np
+from cartopy.mpl.geoaxes import GeoAxes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import ListedColormap, PowerNorm
+from matplotlib.patches import FancyArrowPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from cityguessr import figures
 from cityguessr.base.errors import InputError
 from cityguessr.figures import map_labels
+from cityguessr.figures.style import LAND, LEVEL_COLOURS, TEXT, sequential
 from cityguessr.measures.sphere import (
     as_places,
     as_weights,
@@ -27,42 +38,28 @@ from cityguessr.measures.sphere import (
     kernel_density,
 )
 
-if TYPE_CHECKING:
-    from cartopy.mpl.geoaxes import GeoAxes
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.collections import LineCollection, PathCollection
-    from matplotlib.colorbar import Colorbar
-    from matplotlib.path import Path
-
 SOUTH, NORTH = -57.0, 84.0  # degrees shown: every inhabited place, and not Antarctica
 
 
-def world(ax: "GeoAxes | None" = None) -> "GeoAxes":
+def world(ax: GeoAxes | None = None) -> GeoAxes:
     """The empty world: land in one grey on white, in Robinson, without Antarctica.
 
     `ax` is a cartopy axes in `maps.projection()`; a new figure of a full text width when left out.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.collections import PathCollection
-
     if ax is None:
         ax = plt.figure(figsize=(7.2, 3.6)).add_subplot(projection=projection())
     if type(getattr(ax, "projection", None)) is not type(projection()):
         raise InputError("a world map needs an axes made with projection=maps.projection()")
-    ax.add_collection(
-        PathCollection(land(), facecolor=figures.LAND, edgecolor="white", linewidth=0.35, zorder=0, gid="land")
-    )
+    ax.add_collection(PathCollection(land(), facecolor=LAND, edgecolor="white", linewidth=0.35, zorder=0, gid="land"))
     west, east, south, north = extent()
     ax.set_xlim(west, east)
     ax.set_ylim(south, north)
-    ax.spines["geo"].set(edgecolor=figures.LAND, linewidth=0.6)  # the edge of the globe, where the date line is
+    ax.spines["geo"].set(edgecolor=LAND, linewidth=0.6)  # the edge of the globe, where the date line is
     return ax
 
 
-def projection() -> "object":
+def projection() -> ccrs.Projection:
     """The one projection of the project's maps: Robinson about Greenwich, for `subplot_kw={"projection": ...}`."""
-    import cartopy.crs as ccrs
-
     return ccrs.Robinson()
 
 
@@ -75,7 +72,7 @@ def extent() -> tuple[float, float, float, float]:
 
 
 def density(
-    ax: "GeoAxes",
+    ax: GeoAxes,
     latlon: ArrayLike,
     weights: ArrayLike | None = None,
     radius_km: float = 300,
@@ -83,7 +80,7 @@ def density(
     vmax: float | None = None,
     gamma: float = 0.5,
     label: str | None = "clips per 1000 km²",
-) -> "ScalarMappable":
+) -> ScalarMappable:
     """Draw `kernel_density` as a smooth translucent colour over the world, with a colour bar.
 
     Args:
@@ -95,16 +92,13 @@ def density(
 
     Returns the mappable (its norm gives the scale).
     """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, PowerNorm
-
     grid = kernel_density(latlon, weights, radius_km)
     west, east, south, north = extent()
     # Eight pixels a standard deviation: more would not be seen, and would weigh down the vector file.
     width = int(np.clip(8 * (east - west) / 1000 / radius_km, 480, 1400))
     values = interpolate(grid, _raster(width))  # (height, width), NaN off the globe
     norm = PowerNorm(gamma, 0, vmax or float(np.nanmax(values)) or 1.0)
-    colours = figures.sequential()(np.linspace(0, 1, 256))
+    colours = sequential()(np.linspace(0, 1, 256))
     colours[:, 3] = np.minimum(1, np.linspace(0, 1, 256) / 0.35) * 0.9  # nothing is clear, much is nearly opaque
     cmap = ListedColormap(colours)
     ax.imshow(
@@ -126,15 +120,11 @@ def density(
     return mappable
 
 
-def colour_bar(
-    mappable: "ScalarMappable", ax: "GeoAxes | Sequence[GeoAxes]", label: str, scale: float = 1.0
-) -> "Colorbar":
+def colour_bar(mappable: ScalarMappable, ax: GeoAxes | Sequence[GeoAxes], label: str, scale: float = 1.0) -> Colorbar:
     """A short horizontal colour bar below one map, or below several that share a scale.
 
     `scale` multiplies the numbers written on it, for a unit other than the mappable's own.
     """
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
     figure = np.ravel(np.asarray(ax, dtype=object))[0].figure
     bar = figure.colorbar(mappable, ax=ax, orientation="horizontal", shrink=0.4, aspect=36, pad=0.02)
     bar.outline.set_visible(False)
@@ -147,61 +137,58 @@ def colour_bar(
 
 
 def points(
-    ax: "GeoAxes",
+    ax: GeoAxes,
     latlon: ArrayLike,
     values: ArrayLike | None = None,
     sizes: ArrayLike | float = 14,
     colours: Sequence[str] | str | None = None,
     **scatter: object,
-) -> "PathCollection":
+) -> PathCollection:
     """Places as dots: `values` (n,) go through the sequential colour map, or give `colours`; `sizes` in points^2."""
     x, y = project(as_places(latlon)).T
     style = {"zorder": 4, "linewidths": 0.4, "edgecolors": "white"} | scatter
     if values is not None:
-        return ax.scatter(x, y, s=sizes, c=np.asarray(values, float), cmap=figures.sequential(), **style)
-    return ax.scatter(x, y, s=sizes, c=colours or figures.LEVEL_COLOURS["city"], **style)
+        return ax.scatter(x, y, s=sizes, c=np.asarray(values, float), cmap=sequential(), **style)
+    return ax.scatter(x, y, s=sizes, c=colours or LEVEL_COLOURS["city"], **style)
 
 
 def paths(
-    ax: "GeoAxes",
+    ax: GeoAxes,
     start: ArrayLike,
     end: ArrayLike,
     weights: ArrayLike | None = None,
-    colour: Sequence[str] | str = figures.LEVEL_COLOURS["city"],
+    colour: Sequence[str] | str = LEVEL_COLOURS["city"],
     max_width: float = 2.0,
     *,
     heads: bool = False,
     bend: float = 0.0,
     **lines: object,
-) -> "LineCollection":
+) -> LineCollection:
     """Great-circle arcs between (n, 2) and (n, 2) places, as wide as their weights; cut at the date line.
 
     Args:
-        colour: one for all, or one an arc.
+        colour: one for all, or one for each arc.
         heads: an arrowhead at the end of each.
         bend: how far an arc bulges to the right of its direction, as a share of its length (`great_circle_arcs`).
     """
-    from matplotlib.collections import LineCollection
-    from matplotlib.patches import FancyArrowPatch
-
     start, end = as_places(start), as_places(end)
     weights = as_weights(weights, start)
     colours = [colour] * len(start) if isinstance(colour, str) else list(colour)
     if len(colours) != len(start):
         raise InputError(f"{len(colours)} colours for {len(start)} paths")
     thick = max_width * np.maximum(0.15, weights / max(weights.max(initial=0), 1e-12))
-    arcs_ = arcs(start, end, bend)
+    drawn = arcs(start, end, bend)
     style = {"alpha": 0.55, "zorder": 3, "capstyle": "round"} | lines
     collection = LineCollection(
-        [piece for pieces in arcs_ for piece in pieces],
-        linewidths=[width for width, pieces in zip(thick, arcs_, strict=True) for _ in pieces],
-        colors=[own for own, pieces in zip(colours, arcs_, strict=True) for _ in pieces],
+        [piece for pieces in drawn for piece in pieces],
+        linewidths=[width for width, pieces in zip(thick, drawn, strict=True) for _ in pieces],
+        colors=[tone for tone, pieces in zip(colours, drawn, strict=True) for _ in pieces],
         **style,
     )
     ax.add_collection(collection, autolim=False)
-    for width, own, pieces in zip(thick, colours, arcs_, strict=True) if heads else ():
+    for width, tone, pieces in zip(thick, colours, drawn, strict=True) if heads else ():
         head = FancyArrowPatch(
-            *pieces[-1][-3:][[0, -1]], arrowstyle="-|>", mutation_scale=8 + 2.5 * width, color=own,
+            *pieces[-1][-3:][[0, -1]], arrowstyle="-|>", mutation_scale=8 + 2.5 * width, color=tone,
             shrinkA=0, shrinkB=0, linewidth=0, alpha=min(1.0, style["alpha"] + 0.3), zorder=style["zorder"] + 0.5,
             gid="head",
         )  # fmt: skip
@@ -234,14 +221,14 @@ def _cut(arc: NDArray) -> list[NDArray]:
 
 
 def guess_map(
-    ax: "GeoAxes",
+    ax: GeoAxes,
     latlon: ArrayLike,
     probabilities: ArrayLike,
     path: Sequence[str] | str | None = None,
     truth: ArrayLike | None = None,
     *,
     names: Sequence[str] | None = None,
-) -> "GeoAxes":
+) -> GeoAxes:
     """The most probable cities of one clip on the world: area is probability, and labels keep clear of one another.
 
     Args:
@@ -255,13 +242,13 @@ def guess_map(
     latlon, probabilities = as_places(latlon), np.asarray(probabilities, float)
     if len(probabilities) != len(latlon) or (names is not None and len(names) != len(latlon)):
         raise InputError("guess_map needs one probability and one name for each place")
-    colour = figures.LEVEL_COLOURS["city"]
+    colour = LEVEL_COLOURS["city"]
     order = np.argsort(-probabilities)  # a small mark stays visible on a large one
     points(ax, latlon[order], sizes=16 + 220 * probabilities[order], colours=colour, alpha=0.8, linewidths=0.8)
     if truth is not None:
         truth = as_places(np.reshape(np.asarray(truth, float), (-1, 2)))
-        paths(ax, latlon[:1], truth, colour=figures.INK, max_width=0.9, alpha=0.9)
-        points(ax, truth, sizes=60, colours="none", edgecolors=figures.INK, linewidths=1.4, zorder=6)
+        paths(ax, latlon[:1], truth, colour=TEXT, max_width=0.9, alpha=0.9)
+        points(ax, truth, sizes=60, colours="none", edgecolors=TEXT, linewidths=1.4, zorder=6)
     shares = [f"{p:.0%}" if p >= 0.005 else "<1%" for p in probabilities]
     texts = shares if names is None else [f"{name} {share}" for name, share in zip(names, shares, strict=True)]
     places, bold = latlon, [i == 0 for i in range(len(texts))]
@@ -273,23 +260,19 @@ def guess_map(
         line = path if isinstance(path, str) else "predicted path: " + " › ".join(reversed(path))
         ax.text(
             0.5, -0.02, textwrap.fill(line, 110), transform=ax.transAxes, ha="center", va="top", fontsize=8.5,
-            color=figures.INK, gid="path",
+            color=TEXT, gid="path",
         )  # fmt: skip
     return ax
 
 
 def project(latlon: ArrayLike) -> NDArray:
     """(n, 2) degrees -> (n, 2) metres of the map."""
-    import cartopy.crs as ccrs
-
     latlon = np.asarray(latlon, float)
     return projection().transform_points(ccrs.PlateCarree(), latlon[:, 1], latlon[:, 0])[:, :2]
 
 
 def _unproject(x: NDArray, y: NDArray) -> NDArray:
     """Metres of the map, any shape -> (..., 2) degrees, not finite off the globe."""
-    import cartopy.crs as ccrs
-
     lonlat = ccrs.PlateCarree().transform_points(projection(), x.ravel(), y.ravel())[:, :2]
     latlon = lonlat[:, ::-1].reshape(*x.shape, 2)
     # Beyond the globe's edge the inverse still answers, with the far side's longitudes: only a true inverse counts.
@@ -310,12 +293,10 @@ def _raster(width: int) -> NDArray:
 
 
 @cache
-def land() -> "list[Path]":
+def land() -> list[Path]:
     """One path a country but Antarctica, in metres of the map; the polygons are already cut at the date line."""
-    from matplotlib.path import Path
-
     text = (resources.files("cityguessr.figures") / "countries110m.geojson").read_text(encoding="utf-8")
-    paths_ = []
+    countries = []
     for feature in json.loads(text)["features"]:
         if feature["properties"]["continent"] == "Antarctica":
             continue
@@ -324,5 +305,5 @@ def land() -> "list[Path]":
             for polygon in feature["geometry"]["coordinates"]
             for ring in polygon
         ]
-        paths_.append(Path.make_compound_path(*rings))
-    return paths_
+        countries.append(Path.make_compound_path(*rings))
+    return countries

@@ -4,26 +4,26 @@ MiniWorld's renderer knows no resolution, so the very frame of a synthetic clip 
 its frames as files, which are only scaled down. Where neither is at hand the prepared frame stands in.
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from cityguessr.base import threads
 from cityguessr.base.errors import InputError
 from cityguessr.data import video
 from cityguessr.data.clips import ClipDataset
 from cityguessr.data.sources import SPLITS
+from cityguessr.miniworld import MiniWorld
 from cityguessr.training import profiles
 from cityguessr.training.datasets import WORLDS
-
-if TYPE_CHECKING:
-    from cityguessr.miniworld import MiniWorld
 
 _RAYS = 2  # a pixel along each side: a picture is looked at, and edges without steps cost little on a few
 _NEAR = 2e-6  # degrees; tracks are written with six decimals
@@ -62,12 +62,12 @@ def of(
         raise InputError(f"at={at}: a place in a clip runs from 0, its first frame, to 1, its last")
     if width < 16:
         raise InputError(f"width={width}: a picture is 16 pixels wide at least")
-    found: dict[int, NDArray] = {}
+    drawn: dict[int, NDArray] = {}
     if world and clips.synthetic:
-        found = _rendered(_world(profile), clips, sorted(set(which)), at, width)
+        drawn = _render(_world(profile), clips, sorted(set(which)), at, width)
     elif not world and data_root is not None and not clips.synthetic:
-        found = _filed(_frames_folder(data_root), clips, sorted(set(which)), at, width)
-    return [found[i] if i in found else _prepared(clips, i, at, width) for i in which]
+        drawn = _read_files(_frames_folder(data_root), clips, sorted(set(which)), at, width)
+    return [drawn[i] if i in drawn else _prepared(clips, i, at, width) for i in which]
 
 
 def _numbers(which: Sequence[int], count: int) -> list[int]:
@@ -91,9 +91,7 @@ def _prepared(clips: ClipDataset, i: int, at: float, width: int) -> NDArray:
     return _shrunk(video.decode_image(clips.clip_ids[i], frames[_nearest(at, len(frames))]), width)
 
 
-def _shrunk(image: "Image", width: int) -> NDArray:  # noqa: F821
-    from PIL import Image
-
+def _shrunk(image: Image.Image, width: int) -> NDArray:
     image = image.convert("RGB")
     if image.width > width:
         height = max(1, round(image.height * width / image.width))
@@ -102,16 +100,12 @@ def _shrunk(image: "Image", width: int) -> NDArray:  # noqa: F821
 
 
 @cache
-def _world(profile: str) -> "MiniWorld":
+def _world(profile: str) -> MiniWorld:
     """The world of a profile: its plans alone, nothing is read or written."""
-    from cityguessr.miniworld import MiniWorld
-
     return MiniWorld(WORLDS[profiles.get(profile).world][0])
 
 
-def _rendered(
-    world: "MiniWorld", clips: ClipDataset, which: Sequence[int], at: float, width: int
-) -> dict[int, NDArray]:
+def _render(world: MiniWorld, clips: ClipDataset, which: Sequence[int], at: float, width: int) -> dict[int, NDArray]:
     """The pictures of those clips that are this world's; its Mapillary sequences, say, are not among its clips."""
     height = round(width * world.config.height / world.config.width)
     wanted = []  # (city, video, frame, clip): a city's textures are drawn once, and so is the street of a video
@@ -144,16 +138,16 @@ def _frames_folder(data_root: str | Path) -> Path:
     return inner if not any((root / split).is_dir() for split in SPLITS) and inner.is_dir() else root
 
 
-def _filed(root: Path, clips: ClipDataset, which: Sequence[int], at: float, width: int) -> dict[int, NDArray]:
-    found, reasons = {}, []
+def _read_files(root: Path, clips: ClipDataset, which: Sequence[int], at: float, width: int) -> dict[int, NDArray]:
+    shown, reasons = {}, []
     for i in which:
         try:
-            found[i] = _shrunk(video.open_image(_frame_file(root, clips, i, at)), width)
+            shown[i] = _shrunk(video.open_image(_frame_file(root, clips, i, at)), width)
         except InputError as error:
             reasons.append(str(error))
     if reasons:
         print(f"pictures: {len(reasons)} of {len(which)} come from the prepared clips, the first because {reasons[0]}")
-    return found
+    return shown
 
 
 def _frame_file(root: Path, clips: ClipDataset, i: int, at: float) -> Path:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cityguessr import paper
 from cityguessr.base.errors import InputError
 from cityguessr.evaluation.columns import check_differences, common_words
-from cityguessr.figures.style import BESIDE, FAINT, INK, LEVEL_COLOURS, MUTED, PAPER, SERIES
+from cityguessr.figures.style import GUIDE, LEVEL_COLOURS, MUTED, PAPERS_OWN, REFERENCE, SERIES, TEXT
 from cityguessr.taxonomy import LEVELS
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def training_curves(logs: Mapping[str, "pd.DataFrame"]) -> "Figure":
 def scene_bars(ax: "Axes", names: Sequence[str], predicted: NDArray, target: NDArray) -> "Axes":
     """The soft scene label of a clip beside the scenes that the model predicts, both shares of 1 over `names`."""
     positions = np.arange(len(names))
-    ax.barh(positions - 0.2, 100 * np.asarray(target), height=0.4, color=BESIDE, label="soft label")
+    ax.barh(positions - 0.2, 100 * np.asarray(target), height=0.4, color=REFERENCE, label="soft label")
     ax.barh(positions + 0.2, 100 * np.asarray(predicted), height=0.4, color=SERIES[0], label="predicted")
     ax.set_yticks(positions, names)
     ax.invert_yaxis()
@@ -135,7 +135,7 @@ def differences(frame: "pd.DataFrame", table: str, reference: str = "cityguessr"
     fig, axes = level_panels(LEVELS, [labels[row] for row in rows], sharex=True)
     missing = ["no comparison" if row in set(frame["row"]) else "not run" for row in rows]
     for ax, level in zip(axes, LEVELS, strict=True):
-        ax.axvline(0, color=INK, lw=0.8, zorder=1)
+        ax.axvline(0, color=TEXT, lw=0.8, zorder=1)
         claimed = [values.get((row, level), math.nan) - values.get((reference, level), math.nan) for row in rows]
         found = cells.reindex([(row, level) for row in rows])
         paper_and_measured(ax, level, claimed, found["difference"], found["low"], found["high"], missing)
@@ -155,10 +155,10 @@ def claims(frame: "pd.DataFrame") -> "Figure":
     """
     labels = [f"{line.claim} ({line.section})" for line in frame.itertuples()]
     fig, (ax,) = level_panels(["claims"], labels, wrap=46)
-    ax.axvline(0, color=INK, lw=0.8, zorder=1)
+    ax.axvline(0, color=TEXT, lw=0.8, zorder=1)
     paper_and_measured(ax, "claims", frame["paper"], frame["measured"], frame["low"], frame["high"])
     decided = frame["verdict"].isin(["holds", "contradicted"]).to_numpy()
-    ax.plot(frame["measured"][~decided], np.flatnonzero(~decided), "o", mfc="white", mec=INK, ms=4.5, zorder=5)
+    ax.plot(frame["measured"][~decided], np.flatnonzero(~decided), "o", mfc="white", mec=TEXT, ms=4.5, zorder=5)
     ax.set_title("")
     ax.set_xlabel("top-1 accuracy gained, in percentage points")
     paper_legend(fig, "paper's difference", "measured, 95 % interval (hollow: it holds zero)", True)
@@ -207,11 +207,11 @@ def paper_and_measured(
     All are (lines,), NaN where there is none; `missing` says what stands where nothing was measured.
     """
     claimed, measured, low, high = (np.asarray(values, dtype=float) for values in (claimed, measured, low, high))
-    y, colour = np.arange(len(claimed)), LEVEL_COLOURS.get(level, INK)
-    ax.hlines(y, claimed, measured, color=FAINT, lw=1.0, ls=(0, (1, 1.5)), zorder=1)
+    y, colour = np.arange(len(claimed)), LEVEL_COLOURS.get(level, TEXT)
+    ax.hlines(y, claimed, measured, color=GUIDE, lw=1.0, ls=(0, (1, 1.5)), zorder=1)
     ax.hlines(y, low, high, color=colour, lw=1.6, zorder=3)
     ax.plot(measured, y, "o", color=colour, ms=4.5, zorder=4)
-    ax.scatter(claimed, y, marker="D", s=20, facecolor="none", edgecolor=PAPER, linewidth=1.1, zorder=5)
+    ax.scatter(claimed, y, marker="D", s=20, facecolor="none", edgecolor=PAPERS_OWN, linewidth=1.1, zorder=5)
     ax.margins(x=0.16)
     text = {"va": "center", "size": 7, "color": MUTED, "bbox": {"fc": "white", "ec": "none", "pad": 0.8}, "zorder": 2}
     middle = np.mean(ax.get_xlim())
@@ -228,8 +228,8 @@ def paper_legend(fig: "Figure", claimed: str, measured: str, bars: bool, below: 
     """The key of `paper_and_measured` above or below the panels, in no level's colour."""
     from matplotlib.lines import Line2D
 
-    diamond = Line2D([], [], marker="D", ms=4.5, ls="", mfc="none", mec=PAPER, mew=1.1)
-    dot = Line2D([], [], marker="o", ms=4.5, lw=1.6 if bars else 0, color=INK)
+    diamond = Line2D([], [], marker="D", ms=4.5, ls="", mfc="none", mec=PAPERS_OWN, mew=1.1)
+    dot = Line2D([], [], marker="o", ms=4.5, lw=1.6 if bars else 0, color=TEXT)
     # Its place is kept free by hand: in a file cut to its contents, a legend "outside" slides over the line below.
     height = 0.27 / fig.get_size_inches()[1]
     fig.get_layout_engine().set(rect=(0, height if below else 0, 1, 1 - height))

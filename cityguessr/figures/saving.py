@@ -1,4 +1,6 @@
-"""One way to write a figure: PNG, PDF and the plotted numbers; and one to show it on a page."""
+"""One way to write a figure: PNG, PDF and the plotted numbers; and one to show it in a notebook."""
+
+from __future__ import annotations
 
 import contextlib
 import io
@@ -7,9 +9,13 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
 
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
@@ -17,52 +23,46 @@ from cityguessr.base.files import write_bytes
 from cityguessr.figures.style import MUTED
 from cityguessr.training import profiles
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-    from PIL.Image import Image
-
 SYNTHETIC_LABEL = "MiniWorld: synthetic data"
-MAX_PNG_BYTES, MAX_PDF_BYTES = 1_000_000, 1_000_000
+MAX_BYTES = 400_000  # of a PNG or PDF, so that all figures of a run, about 80 files, can be kept in the repository
 
 
 def save(
-    fig: "Figure",
+    fig: Figure,
     name: str,
-    data: "pd.DataFrame | None",
+    data: pd.DataFrame | None,
     *,
     synthetic: bool,
     note: str = "",
     profile: str = "mini",
     folder: Path | None = None,
-    limit: int | None = None,
 ) -> list[Path]:
     """Write a figure as `<name>.png` (200 dpi), `<name>.pdf` and, with data, `<name>.csv` into the figures' folder.
 
-    Each file appears whole or not at all, and the same figure gives the same bytes. A PNG of more than 1 MB gets a
-    palette of 256 colours and then, if it must, fewer pixels; images inside a PDF likewise lose resolution.
+    Each file appears whole or not at all, and the same figure gives the same bytes. A PNG of more than
+    `MAX_BYTES` gets a palette of 256 colours and then, if it must, fewer pixels; images inside a PDF likewise lose
+    resolution.
 
     Args:
         fig: a matplotlib figure.
         name: the paper's figure number and what it shows, such as `fig2_data_distribution`.
-        data: the plotted numbers, a column a variable (the index is not written); None for pictures alone.
+        data: the plotted numbers, one column per variable (the index is not written); None for pictures alone.
         synthetic: whether it shows MiniWorld; a small label below the figure then says so.
         note: a short remark beside that label, such as the number of seeds.
         profile: the scale it was rendered at, which decides the folder (`paths.figures`).
         folder: where to write instead.
-        limit: bytes for each of the two drawings, less than the usual 1 MB for a sheet of pictures that is one of many.
 
     Returns the paths written. Raises InputError for a name that is no plain file name or a folder that cannot be
     written.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise InputError(f"figure name {name!r}: use letters, digits, '_', '-' and '.'")
-    _foot(fig, " · ".join(part for part in (SYNTHETIC_LABEL if synthetic else "", note) if part))
+    _add_foot(fig, " · ".join(part for part in (SYNTHETIC_LABEL if synthetic else "", note) if part))
     fig.set_gid("labelled")  # `show` need not guess what it shows
     target = (folder or paths.figures(profile)) / name
     written = [target.with_name(f"{name}.png"), target.with_name(f"{name}.pdf")]
-    write_bytes(written[0], _png(fig, limit or MAX_PNG_BYTES))
-    write_bytes(written[1], _pdf(fig, limit or MAX_PDF_BYTES))
+    write_bytes(written[0], _png(fig, MAX_BYTES))
+    write_bytes(written[1], _pdf(fig, MAX_BYTES))
     if data is not None:
         written.append(target.with_name(f"{name}.csv"))
         write_bytes(written[-1], data.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
@@ -71,18 +71,14 @@ def save(
 
 def show(profile: str) -> None:
     """Show the open figures in a notebook, labelled as `save` did; one not saved, as the profile's data is."""
-    import matplotlib.pyplot as plt
-
     for fig in map(plt.figure, plt.get_fignums()):  # a cell may draw several, or have closed them all
         if profiles.get(profile).synthetic and fig.get_gid() != "labelled":
-            _foot(fig, SYNTHETIC_LABEL)
+            _add_foot(fig, SYNTHETIC_LABEL)
     plt.show()
 
 
-def _foot(fig: "Figure", text: str) -> None:
+def _add_foot(fig: Figure, text: str) -> None:
     """Put one muted line below everything on the figure, replacing the one of an earlier call."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     for old in [t for t in fig.texts if t.get_gid() == "foot"]:
         old.remove()
     if not text:
@@ -98,7 +94,7 @@ def _foot(fig: "Figure", text: str) -> None:
     foot.set_in_layout(True)
 
 
-def _rendered(fig: "Figure", kind: str, dpi: int) -> bytes:
+def _render(fig: Figure, kind: str, dpi: int) -> bytes:
     # Neither file says when or by which version it was made: the same figure gives the same bytes.
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}[kind]
     buffer = io.BytesIO()
@@ -110,7 +106,7 @@ def _rendered(fig: "Figure", kind: str, dpi: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _frozen_layout(fig: "Figure") -> Iterator[None]:
+def _frozen_layout(fig: Figure) -> Iterator[None]:
     """Keep the axes where they are while the file is written: the line below the figure was placed by them."""
     engine = fig.get_layout_engine()
     fig.set_layout_engine("none")
@@ -120,13 +116,11 @@ def _frozen_layout(fig: "Figure") -> Iterator[None]:
         fig.set_layout_engine(engine)
 
 
-def _png(fig: "Figure", limit: int) -> bytes:
-    from PIL import Image
-
+def _png(fig: Figure, limit: int) -> bytes:
     if fig.get_layout_engine() is not None:
         fig.canvas.draw()
-    image = Image.open(io.BytesIO(_rendered(fig, "png", 200))).convert("RGB")
-    content = _encoded(image, 200)
+    image = Image.open(io.BytesIO(_render(fig, "png", 200))).convert("RGB")
+    content = _png_bytes(image, 200)
     dpi = 200.0
     while len(content) > limit:
         size = (round(image.width * dpi / 200), round(image.height * dpi / 200))
@@ -135,28 +129,29 @@ def _png(fig: "Figure", limit: int) -> bytes:
         # pixel; dithered to these, skies show no steps.
         sample = small.resize((max(1, size[0] // 4), max(1, size[1] // 4)), Image.Resampling.NEAREST)
         palette = sample.quantize(255, Image.Quantize.MAXCOVERAGE, kmeans=2)
-        paper = small.getpixel((0, 0))
-        palette.putpalette([*palette.getpalette()[: 3 * 255], *paper])
+        background = small.getpixel((0, 0))
+        palette.putpalette([*palette.getpalette()[: 3 * 255], *background])
         reduced = small.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-        is_paper = (np.asarray(small) == paper).all(axis=2)  # Pillow takes a near colour for it; it keeps its own
-        reduced.paste(255, mask=Image.fromarray(is_paper))
-        content = _encoded(reduced, dpi)
+        # Pillow would take a near colour for the background, which keeps its own.
+        is_background = (np.asarray(small) == background).all(axis=2)
+        reduced.paste(255, mask=Image.fromarray(is_background))
+        content = _png_bytes(reduced, dpi)
         dpi *= min(0.9, (limit / len(content)) ** 0.5)  # what it takes if bytes go with pixels, or a little more
     return content
 
 
-def _encoded(image: "Image", dpi: float) -> bytes:
+def _png_bytes(image: Image.Image, dpi: float) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="png", optimize=True, dpi=(dpi, dpi))
     return buffer.getvalue()
 
 
-def _pdf(fig: "Figure", limit: int) -> bytes:
+def _pdf(fig: Figure, limit: int) -> bytes:
     content, before = b"", 0
     for dpi in (200, 150, 110, 80):  # of the images in it; lines and type stay vectors
         if dpi > 80 and len(content) * dpi**2 > limit * before**2:
             continue  # bytes fall no faster than pixels: it would be too large as well
-        content, before = _rendered(fig, "pdf", dpi), dpi
+        content, before = _render(fig, "pdf", dpi), dpi
         if len(content) <= limit:
             break
     return content

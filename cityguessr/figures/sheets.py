@@ -4,27 +4,26 @@ A sheet is laid out in inches from its upper left corner. Captions are measured 
 the width of their own picture, so that none is cut off or runs into another, whatever the names are.
 """
 
+from __future__ import annotations
+
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from cartopy.mpl.geoaxes import GeoAxes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import InputError, one_of
 from cityguessr.figures import maps
-from cityguessr.figures.style import BESIDE, CONTINENT_COLOURS, FAINT, INK, LEVEL_COLOURS, MUTED
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from cartopy.mpl.geoaxes import GeoAxes
-    from matplotlib.figure import Figure
+from cityguessr.figures.page import Box, Page, check_image, text_width, wrapped
+from cityguessr.figures.style import CONTINENT_COLOURS, GUIDE, LEVEL_COLOURS, MUTED, REFERENCE, TEXT
 
 WIDTH = 7.2  # inches, a full text width
-TYPE, HEADING, TITLE = 7.0, 9.0, 11.0  # points
+CAPTION, HEADING, TITLE = 7.0, 9.0, 11.0  # points of the type
 _LINE = 1.22 / 72  # inches that a line takes for each point of its type
 _GAP = 0.07  # inches between pictures
 _LEAST_MAP = 6e6  # metres from west to east of the smallest map
@@ -35,12 +34,12 @@ _CLASSES = {
     "continent": "on the right continent and in the wrong country",
     "nowhere": "on the wrong continent",
 }
-_ELSE = MUTED  # of answers that are not the true city, and of clips that are right nowhere
+_OTHER = MUTED  # of answers that are not the true city, and of clips that are right nowhere
 
 
 def quartets(
     pictures: Mapping[str, Sequence[NDArray]], captions: Mapping[str, Sequence[str]], title: str | None = None
-) -> "Figure":
+) -> Figure:
     """A block of pictures for each continent, two to a row, three blocks side by side (paper, Fig. 1).
 
     Args:
@@ -58,29 +57,29 @@ def quartets(
     between = 2.5 * _GAP
     width = (WIDTH - between * (across - 1)) / across
     ratio = _ratio([picture for block in pictures.values() for picture in block])
-    page = _Page(title or f"{sum(map(len, pictures.values()))} street views from {len(pictures)} continents")
+    sheet = _Sheet(title or f"{sum(map(len, pictures.values()))} street views from {len(pictures)} continents")
     names = list(pictures)
     for first in range(0, len(names), across):
         ends = []
         for column, name in enumerate(names[first : first + across]):
             left = column * (width + between)
-            below = page.heading(name, left, page.y, width, CONTINENT_COLOURS.get(name, MUTED))
-            ends.append(page.grid(pictures[name], captions[name], left, below, width, 2, ratio))
-        page.y = max(ends) + 0.06
-    return page.finish()
+            below = sheet.heading(name, left, sheet.y, width, CONTINENT_COLOURS.get(name, MUTED))
+            ends.append(sheet.grid(pictures[name], captions[name], left, below, width, 2, ratio))
+        sheet.y = max(ends) + 0.06
+    return sheet.finish()
 
 
-def cities(continent: str, pictures: Sequence[NDArray], captions: Sequence[str], title: str | None = None) -> "Figure":
+def cities(continent: str, pictures: Sequence[NDArray], captions: Sequence[str], title: str | None = None) -> Figure:
     """A picture of each city of a continent (supplement, Fig. 3); for captions, titles and errors see `quartets`."""
     _check(pictures, captions, f"{continent}: ")
     columns = 8 if len(pictures) > 36 else min(7, max(4, len(pictures)))
     count = "its one city" if len(pictures) == 1 else f"each of {len(pictures)} cities"
-    page = _Page(title or f"{continent}: one street view from {count}", CONTINENT_COLOURS.get(continent, MUTED))
-    page.y = page.grid(pictures, captions, 0, page.y, WIDTH, columns, _ratio(pictures))
-    return page.finish()
+    sheet = _Sheet(title or f"{continent}: one street view from {count}", CONTINENT_COLOURS.get(continent, MUTED))
+    sheet.y = sheet.grid(pictures, captions, 0, sheet.y, WIDTH, columns, _ratio(pictures))
+    return sheet.finish()
 
 
-def examples(pictures: Sequence[NDArray], table: "pd.DataFrame", finest: str, total: int, columns: int = 5) -> "Figure":
+def examples(pictures: Sequence[NDArray], table: pd.DataFrame, finest: str, total: int, columns: int = 5) -> Figure:
     """Clips that are right down to one level, with what is true and what was answered (supplement, Figs. 6 to 10).
 
     The title says how many of how many such clips there are, and the sheet of a class without any says so. The rule
@@ -96,26 +95,26 @@ def examples(pictures: Sequence[NDArray], table: "pd.DataFrame", finest: str, to
     Raises InputError where pictures and table do not match, or the table has clips of another class.
     """
     if finest not in _CLASSES:
-        raise InputError(f"finest={finest!r}; it is one of {', '.join(_CLASSES)}")
+        raise one_of("finest level", finest, _CLASSES)
     rows = table.to_dict("records")
     if total < len(rows) or any(row["finest_right"] != finest for row in rows):
         raise InputError(f"{len(rows)} clips of a class of {total}: give those that are right at {finest!r}, as drawn")
     count = "The one clip" if total == 1 else f"All {total} clips" if total == len(rows) else None
     count = "No clip is" if not total else count or f"{len(rows)} of the {total:,} clips"
-    page = _Page(f"{count} placed {_CLASSES[finest]}")
+    sheet = _Sheet(f"{count} placed {_CLASSES[finest]}")
     if total and len(rows):
         captions = [_example(row) for row in rows]
         _check(pictures, captions, "")
-        colours = [LEVEL_COLOURS.get(finest, _ELSE)] * len(rows)
+        colours = [LEVEL_COLOURS.get(finest, _OTHER)] * len(rows)
         columns = min(columns, max(4, len(rows)))
-        page.y = page.grid(pictures, captions, 0, page.y, WIDTH, columns, _ratio(pictures), colours)
-        page.note("→ the answer, its probability, and how far its centre is from the clip.")
+        sheet.y = sheet.grid(pictures, captions, 0, sheet.y, WIDTH, columns, _ratio(pictures), colours)
+        sheet.note("→ the answer, its probability, and how far its centre is from the clip.")
     else:
-        page.note("Nothing to show: the split has no clip of this class.")
-    return page.finish()
+        sheet.note("Nothing to show: the split has no clip of this class.")
+    return sheet.finish()
 
 
-def top5(pictures: Sequence[NDArray], table: "pd.DataFrame", title: str = "The five likeliest cities") -> "Figure":
+def top5(pictures: Sequence[NDArray], table: pd.DataFrame, title: str = "The five likeliest cities") -> Figure:
     """A row a clip: its picture, its likeliest cities as bars, and where in the world they lie (supplement, Fig. 1).
 
     A bar is a city's probability, on one scale from 0 to 1; the true city is marked by colour wherever it stands. On
@@ -130,48 +129,23 @@ def top5(pictures: Sequence[NDArray], table: "pd.DataFrame", title: str = "The f
     """
     groups = [group for _, group in table.groupby("clip_id", sort=False)] if len(table) else []
     _check(pictures, [""] * len(groups), "")
-    page, ratio = _Page(title), _ratio(pictures)
+    sheet, ratio = _Sheet(title), _ratio(pictures)
     picture_width, bars, map_width = 1.72, 3.05, 2.2
     for picture, group in zip(pictures, groups, strict=True):
         clip = group.iloc[0]
-        top = page.heading(f"{clip.outcome.capitalize()}: {clip.city}, {clip.country}", 0, page.y, WIDTH, BESIDE)
-        page.picture(picture, 0, top, picture_width, picture_width * ratio)
+        top = sheet.heading(f"{clip.outcome.capitalize()}: {clip.city}, {clip.country}", 0, sheet.y, WIDTH, REFERENCE)
+        sheet.fitted_picture(picture, Box(0, top, picture_width, picture_width * ratio))
         end, left = top - 0.02, picture_width + 0.13
         for row in group.itertuples():
-            end = _bar(page, row, left, end, bars)
+            end = _bar(sheet, row, left, end, bars)
         height = max(end - top, picture_width * ratio)
-        page.maps.append((WIDTH - map_width, top, map_width, height, group))
-        page.y = top + height + 0.14
-    page.note(
+        sheet.maps.append((Box(WIDTH - map_width, top, map_width, height), group))
+        sheet.y = top + height + 0.14
+    sheet.note(
         "Bars: probability after Eq. 5, divided by its sum. Distances: from the city's centre to the clip. "
         "Maps: the ring is the clip, a dot's area a probability. In colour: the true city."
     )
-    return page.finish()
-
-
-def wrapped(text: str, width: float, size: float = TYPE, bold: bool = False) -> list[str]:
-    """Lines of a text that are no wider than `width` inches at `size` points; a word that is too long is parted."""
-    lines = [""]
-    for word in re.split(r"[ \t\n]+", text.strip(" \t\n")):  # not at a space that holds a number to its unit
-        if _wide(f"{lines[-1]} {word}".strip(), size, bold) <= width:
-            lines[-1] = f"{lines[-1]} {word}".strip()
-            continue
-        while _wide(word, size, bold) > width and len(word) > 2:
-            keep = next((n for n in range(len(word) - 1, 1, -1) if _wide(word[:n] + "-", size, bold) <= width), 1)
-            lines.append(word[:keep] + "-")
-            word = word[keep:]
-        lines.append(word)
-    return [line for line in lines if line]
-
-
-@cache
-def _wide(text: str, size: float, bold: bool) -> float:
-    """Inches that a text takes; on the screen its letters stand on whole pixels, so a little more than drawn."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    properties = FontProperties(size=size, weight="bold" if bold else "normal")
-    return 1.07 * text_to_path.get_text_width_height_descent(text, properties, ismath=False)[0] / 72
+    return sheet.finish()
 
 
 def _check(pictures: Sequence[NDArray], captions: Sequence[str], where: str) -> None:
@@ -180,9 +154,7 @@ def _check(pictures: Sequence[NDArray], captions: Sequence[str], where: str) -> 
     if len(captions) != len(pictures):
         raise InputError(f"{where}{len(captions)} captions for {len(pictures)} pictures")
     for i, picture in enumerate(pictures):
-        if getattr(picture, "dtype", None) != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            got = f"{getattr(picture, 'dtype', type(picture).__name__)} {np.shape(picture)}"
-            raise InputError(f"{where}picture {i}: expected uint8 (H, W, 3), got {got}")
+        check_image(picture, f"{where}picture {i}")
 
 
 def _ratio(pictures: Sequence[NDArray]) -> float:
@@ -208,40 +180,38 @@ def _example(row: Mapping[str, object]) -> str:
     return f"{row['city']}, {row['country']}\n→ {answer} {numbers}{shared.get(level, '')}"
 
 
-def _bar(page: "_Page", row: tuple, x: float, y: float, width: float) -> float:
+def _bar(sheet: _Sheet, row: tuple, x: float, y: float, width: float) -> float:
     """One city of a list: its name, its numbers, and a bar below them. Returns where it ends."""
-    colour = LEVEL_COLOURS["city"] if row.right else _ELSE
-    space = width - max(0.74, _wide(_distance(row.km), TYPE, row.right) + 0.1)
-    page.line(_distance(row.km), x + width, y, TYPE, INK, row.right, "right")
-    page.line(_share(row.probability), x + space, y, TYPE, INK, row.right, "right")
+    colour = LEVEL_COLOURS["city"] if row.right else _OTHER
+    space = width - max(0.74, text_width(_distance(row.km), CAPTION, row.right) + 0.1)
+    sheet.text(_distance(row.km), x + width, y, CAPTION, TEXT, row.right, "right")
+    sheet.text(_share(row.probability), x + space, y, CAPTION, TEXT, row.right, "right")
     space -= 0.45
-    for text in wrapped(f"{row.rank}  {row.answer}, {row.answer_country}", space, TYPE, row.right):
-        page.line(text, x, y, TYPE, INK, row.right)
-        y += TYPE * _LINE
+    for text in wrapped(f"{row.rank}  {row.answer}, {row.answer_country}", space, CAPTION, row.right):
+        sheet.text(text, x, y, CAPTION, TEXT, row.right)
+        y += CAPTION * _LINE
     y += 0.015
-    page.box(x, y, width, 0.055, FAINT)
-    page.box(x, y, width * row.probability, 0.055, colour)
+    sheet.bar(Box(x, y, width, 0.055), GUIDE)
+    sheet.bar(Box(x, y, width * row.probability, 0.055), colour)
     return y + 0.055 + 0.04
 
 
-def _map(ax: "GeoAxes", group: "pd.DataFrame") -> None:
+def _map(ax: GeoAxes, group: pd.DataFrame) -> None:
     """The part of the world that holds the answers and the clip: dots as large as they are likely, and a ring."""
     maps.world(ax)
     answers = group[np.isfinite(group[["latitude", "longitude"]]).all(axis=1)].sort_values("probability")[::-1]
-    colours = [LEVEL_COLOURS["city"] if right else _ELSE for right in answers["right"]]
+    colours = [LEVEL_COLOURS["city"] if right else _OTHER for right in answers["right"]]
     if len(answers):
         sizes = 7 + 90 * answers["probability"].to_numpy()
         maps.points(ax, answers[["latitude", "longitude"]], sizes=sizes, colours=colours, linewidths=0.3)
     truth = group[["true_latitude", "true_longitude"]].to_numpy()[:1]
     if np.isfinite(truth).all():
-        maps.points(ax, truth, sizes=55, colours="none", edgecolors=INK, linewidths=0.9, zorder=6)
+        maps.points(ax, truth, sizes=55, colours="none", edgecolors=TEXT, linewidths=0.9, zorder=6)
     _zoom(ax)
 
 
-def _zoom(ax: "GeoAxes") -> None:
+def _zoom(ax: GeoAxes) -> None:
     """Show what is drawn as points, with some of the world around it, in the axes' own proportions."""
-    from matplotlib.transforms import Bbox
-
     places = [np.asarray(dots.get_offsets()) for dots in ax.collections if dots.get_gid() != "land"]
     if not places:
         return
@@ -258,62 +228,55 @@ def _zoom(ax: "GeoAxes") -> None:
         ax.set_ylim(middle[1] - size[1] / 2, middle[1] + size[1] / 2)
         view = Bbox.from_extents(*(middle - size / 2), *(middle + size / 2))
         (land,) = (part for part in ax.collections if part.get_gid() == "land")
-        land.set_paths(
-            [path for path in land.get_paths() if path.get_extents().overlaps(view)]
-        )  # a file holds them all
+        # A file would hold the paths that are out of view as well.
+        land.set_paths([path for path in land.get_paths() if path.get_extents().overlaps(view)])
 
 
-class _Page:
-    """A figure that grows downwards: how tall it is becomes known at its end. All places are inches from its corner.
+class _Sheet(Page):
+    """A page that grows downwards: how tall it is becomes known at its end. Its places are inches from the upper left.
 
     Attributes:
         y: where the next thing goes.
-        maps: left, top, width, height and rows of `examples.likeliest` of each world map.
+        maps: the box of each world map, and its rows of `examples.likeliest`.
     """
 
     def __init__(self, title: str, colour: str | None = None) -> None:
+        super().__init__(WIDTH, 1.0, 0.0)
         self.y = 0.0
-        self.maps: list[tuple[float, float, float, float, pd.DataFrame]] = []
-        self._pictures: list[tuple[NDArray, float, float, float, float]] = []
-        self._boxes: list[tuple[float, float, float, float, str]] = []
-        self._lines: list[tuple[str, float, float, dict[str, object]]] = []
+        self.maps: list[tuple[Box, pd.DataFrame]] = []
         for line in wrapped(title, WIDTH, TITLE, bold=True):
-            self.line(line, 0, self.y, TITLE, INK, bold=True)
+            self.text(line, 0, self.y, TITLE, TEXT, bold=True)
             self.y += TITLE * _LINE
         if colour:
-            self.box(0, self.y + 0.02, WIDTH, 0.035, colour)
+            self.bar(Box(0, self.y + 0.02, WIDTH, 0.035), colour)
         self.y += 0.13 if colour else 0.07
 
-    def line(
+    def text(
         self, text: str, x: float, y: float, size: float, colour: str, bold: bool = False, ha: str = "left"
     ) -> None:
         """One line of text whose top is at y."""
-        style = {"fontsize": size, "color": colour, "fontweight": "bold" if bold else "normal", "ha": ha}
-        self._lines.append((text, x, y + 0.82 * size * _LINE, style))
-
-    def box(self, x: float, y: float, width: float, height: float, colour: str) -> None:
-        """A filled rectangle."""
-        self._boxes.append((x, y, width, height, colour))
+        style = {"fontsize": size, "color": colour, "fontweight": "bold" if bold else "normal"}
+        self.ax.text(x, y + 0.82 * size * _LINE, text, ha=ha, va="baseline", parse_math=False, zorder=6, **style)
 
     def heading(self, text: str, x: float, y: float, width: float, colour: str) -> float:
         """A heading above a rule in its colour. Returns where it ends."""
         for line in wrapped(text, width, HEADING, bold=True):
-            self.line(line, x, y, HEADING, INK, bold=True)
+            self.text(line, x, y, HEADING, TEXT, bold=True)
             y += HEADING * _LINE
-        self.box(x, y + 0.02, width, 0.03, colour)
+        self.bar(Box(x, y + 0.02, width, 0.03), colour)
         return y + 0.02 + 0.03 + 0.05
 
     def note(self, text: str) -> None:
         """What the marks mean, in muted lines over the whole width."""
-        for line in wrapped(text, WIDTH):
-            self.line(line, 0, self.y, TYPE, MUTED)
-            self.y += TYPE * _LINE
+        for line in wrapped(text, WIDTH, CAPTION):
+            self.text(line, 0, self.y, CAPTION, MUTED)
+            self.y += CAPTION * _LINE
 
-    def picture(self, picture: NDArray, x: float, y: float, width: float, height: float) -> None:
+    def fitted_picture(self, image: NDArray, box: Box) -> None:
         """A picture, whole, in the middle of its box."""
-        scale = min(width / picture.shape[1], height / picture.shape[0])
-        wide, high = picture.shape[1] * scale, picture.shape[0] * scale
-        self._pictures.append((picture, x + (width - wide) / 2, y + (height - high) / 2, wide, high))
+        scale = min(box.width / image.shape[1], box.height / image.shape[0])
+        wide, high = image.shape[1] * scale, image.shape[0] * scale
+        self.picture(Box(box.x + (box.width - wide) / 2, box.y + (box.height - high) / 2, wide, high), image)
 
     def grid(
         self,
@@ -332,36 +295,23 @@ class _Page:
             ends = []
             for i in range(first, min(first + columns, len(pictures))):
                 x, y = left + (i - first) * (each + _GAP), top
-                self.picture(pictures[i], x, y, each, each * ratio)
+                self.fitted_picture(pictures[i], Box(x, y, each, each * ratio))
                 y += each * ratio + 0.03
                 if colours:
-                    self.box(x, y - 0.03, each, 0.04, colours[i])
+                    self.bar(Box(x, y - 0.03, each, 0.04), colours[i])
                     y += 0.03
                 for n, part in enumerate(captions[i].split("\n")):
-                    for line in wrapped(part, each):
-                        self.line(line, x, y, TYPE, MUTED if n else INK)
-                        y += TYPE * _LINE
+                    for line in wrapped(part, each, CAPTION):
+                        self.text(line, x, y, CAPTION, MUTED if n else TEXT)
+                        y += CAPTION * _LINE
                 ends.append(y)
             top = max(ends) + 0.07
         return top
 
-    def finish(self) -> "Figure":
-        """Draw everything."""
-        import matplotlib.pyplot as plt
-        from matplotlib.patches import Rectangle
-
-        fig = plt.figure(figsize=(WIDTH, self.y))
-        fig.set_layout_engine("none")  # everything has its place already
-        ax = fig.add_axes((0, 0, 1, 1))
-        ax.set_axis_off()
-        ax.set(xlim=(0, WIDTH), ylim=(self.y, 0))
-        for picture, x, y, width, height in self._pictures:
-            ax.imshow(picture, extent=(x, x + width, y + height, y), aspect="auto", interpolation="antialiased")
-        for x, y, width, height, colour in self._boxes:
-            ax.add_patch(Rectangle((x, y), width, height, facecolor=colour, linewidth=0))
-        for text, x, y, style in self._lines:
-            ax.text(x, y, text, va="baseline", parse_math=False, **style)
-        for x, y, width, height, group in self.maps:
+    def finish(self) -> Figure:
+        """Cut the page to its height, and draw the maps, which need to know it."""
+        self.fit(self.y, 0.0)
+        for (x, y, width, height), group in self.maps:
             rect = (x / WIDTH, 1 - (y + height) / self.y, width / WIDTH, height / self.y)
-            _map(fig.add_axes(rect, projection=maps.projection()), group)
-        return fig
+            _map(self.fig.add_axes(rect, projection=maps.projection()), group)
+        return self.fig

@@ -34,10 +34,10 @@ CONTINENT_COLOURS = {
 SERIES = ("#332288", "#44AA99", "#882255")
 """For what is neither a level nor a continent: splits, losses, one thing beside another (the style sheet's cycle)."""
 
-INK, MUTED, LAND, PAPER = "#222222", "#6f6f6f", "#dcdcdc", "#8c8c8c"
+TEXT, MUTED, LAND, PAPERS_OWN = "#222222", "#6f6f6f", "#dcdcdc", "#8c8c8c"
 """Text; secondary text; the one grey of maps; the paper's own numbers."""
 
-BESIDE, FAINT = "#b5b5b5", "#d5d5d5"
+REFERENCE, GUIDE = "#b5b5b5", "#d5d5d5"
 """A curve or bar that another one is seen against; lines that guide the eye."""
 
 

@@ -18,6 +18,7 @@ from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun
 from cityguessr.base.files import write_bytes
 from cityguessr.data import mapillary
+from cityguessr.data.counts import count_mapillary
 from cityguessr.data.dimensions import commonest
 from cityguessr.data.sources import SPLITS
 from cityguessr.evaluation.results import gain, hits, reason
@@ -193,7 +194,7 @@ def _in_clips(
     if quantity.startswith("frame_"):
         return float(size[("frame_width", "frame_height").index(quantity)])
     if name.startswith("msls"):
-        return float(sequences.against_paper().set_index("quantity").loc[f"{name} {quantity}", "here"])
+        return float(count_mapillary(sequences)[name, quantity])
     counts = {split: clips.meta["counts"][split]["clips"] for split in SPLITS}
     if quantity in ("gini", "hoover"):
         cities = torch.cat([clips.split(split).labels["city"] for split in SPLITS])

@@ -8,9 +8,8 @@ from cityguessr import paper
 from cityguessr.base import paths
 from cityguessr.base.files import write_bytes
 from cityguessr.data.cityguessr68k import ReleaseSource
-from cityguessr.data.counts import CITYGUESSR68K, MAPILLARY
+from cityguessr.data.counts import CITYGUESSR68K, MAPILLARY, NO_SEQUENCES
 from cityguessr.data.mapillary import MapillarySource
-from cityguessr.figures.dataset import NO_SEQUENCES
 from cityguessr.tables.formats import Cell, Grid, Page, latex, markdown
 from cityguessr.tables.tables import Shown
 from cityguessr.taxonomy import LEVELS

@@ -7,14 +7,17 @@ import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import torch
 from filelock import FileLock
 
+from cityguessr import paper
 from cityguessr.base import paths, weights
 from cityguessr.base.errors import InputError, MissingWeights, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
+from cityguessr.data.counts import count_mapillary
 from cityguessr.data.format import ClipFormat
 from cityguessr.data.mapillary import MIN_FRAMES, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
@@ -77,7 +80,7 @@ def _read_msls(root: Path, clip_format: ClipFormat) -> Prepared:
     source = MapillarySource(root, min_frames=least, scenes=clip_format.scene_classes)
     if source.synthetic:
         return source, None
-    print(source.agreement(), flush=True)
+    print(agreement(source), flush=True)
     try:
         return source, _labeller(clip_format.scene_classes)
     except MissingWeights as error:
@@ -180,6 +183,45 @@ def prepared(
             scene_labeller=labeller,
         )
     return _checked(clips)
+
+
+def sources(
+    profile: str, data_root: str | Path | None = None, msls_root: str | Path | None = None, workers: int = 2
+) -> tuple[ReleaseSource | None, MapillarySource | None]:
+    """CityGuessr68k and Mapillary's sequences as they stand on disk, None for one that was not given.
+
+    A synthetic profile has both, rendered where they are not there yet; for a real one `data_root` is the folder of
+    CityGuessr68k and `msls_root` that of MSLS.
+    """
+    scale = profiles.get(profile)
+    if not scale.synthetic:
+        given = ReleaseSource(data_root) if data_root else None
+        return given, MapillarySource(msls_root) if msls_root else None
+    release = ReleaseSource(root(scale, data_root, workers))
+    return release, MapillarySource(root(scale, data_root, workers, "msls"))
+
+
+def against_paper(sequences: MapillarySource) -> pd.DataFrame:
+    """What the paper counts in MSLS beside what was counted on disk: columns quantity, paper, counted, agrees."""
+    counted = count_mapillary(sequences)
+    rows = [
+        {"quantity": f"{row.dataset} {row.quantity}", "paper": row.value, "counted": float(counted[key])}
+        for row in paper.dataset().itertuples()
+        if (key := (row.dataset, row.quantity)) in counted
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.assign(agrees=frame["paper"] == frame["counted"])
+
+
+def agreement(sequences: MapillarySource) -> str:
+    """`against_paper` in words: that all counts agree, or each one that does not."""
+    frame, count = against_paper(sequences), sequences.counts
+    head = f"{sequences.name}: {count.kept:,} = {count.train:,} + {count.val:,} sequences of {sequences.taxonomy}"
+    if frame["agrees"].all():
+        return f"{head}: all {len(frame)} counts as in the paper"
+    wrong = frame[~frame["agrees"]]
+    differences = [f"{row.quantity} {row.counted:,g}, in the paper {row.paper:,g}" for row in wrong.itertuples()]
+    return f"{head}: {len(wrong)} of {len(frame)} counts differ from the paper's ({'; '.join(differences)})"
 
 
 def _check(profile: Profile, dataset: str) -> DataSet:

@@ -143,25 +143,25 @@ def test_rounding_up_by_city_gives_a_validation_half_like_the_papers() -> None:
 
 def test_the_counts_are_held_against_the_papers_and_a_difference_is_said(root: Path) -> None:
     source = MapillarySource(root)
-    table = source.against_paper().set_index("quantity")
-    assert table.loc["msls_filtered samples", ["paper", "here"]].tolist() == [11320, 13]
+    table = datasets.against_paper(source).set_index("quantity")
+    assert table.loc["msls_filtered samples", ["paper", "counted"]].tolist() == [11320, 13]
     assert table.loc["msls_filtered train", "paper"] == 9049
-    assert table.loc["msls samples", ["paper", "here"]].tolist() == [14965, 15]
-    assert table.loc["msls countries", ["paper", "here"]].tolist() == [24, 4]
+    assert table.loc["msls samples", ["paper", "counted"]].tolist() == [14965, 15]
+    assert table.loc["msls countries", ["paper", "counted"]].tolist() == [24, 4]
     assert not table.loc["msls_filtered val", "agrees"]
-    assert "msls_filtered samples 13, in the paper 11,320" in source.agreement()
+    assert "msls_filtered samples 13, in the paper 11,320" in datasets.agreement(source)
 
 
 def test_counts_as_in_the_paper_are_said_to_be(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cityguessr import paper
 
     source = MapillarySource(root)
-    ours = source.against_paper().set_index("quantity")["here"]
+    ours = datasets.against_paper(source).set_index("quantity")["counted"]
     frame = paper.dataset()
     names = frame["dataset"] + " " + frame["quantity"]
     frame["value"] = [ours.get(name, value) for name, value in zip(names, frame["value"], strict=True)]
     monkeypatch.setattr(paper, "dataset", lambda: frame)
-    assert source.agreement().endswith(f"all {len(ours)} counts as in the paper")
+    assert datasets.agreement(source).endswith(f"all {len(ours)} counts as in the paper")
 
 
 # ---- frames

@@ -3,30 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from small_world import BRISTOL, LIMA, LONDON, LYON, TOKYO, TREE, made
 
 from cityguessr.base.errors import InputError
 from cityguessr.evaluation import confusions
 from cityguessr.measures.sphere import great_circle_km
-from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training.runs import Predictions
-
-TREE = Taxonomy.cityguessr68k()
-LONDON, BRISTOL, LYON, TOKYO, LIMA = (TREE.city_id(n) for n in ("London", "Bristol", "Lyon", "Tokyo", "Lima"))
-
-
-def made(truths: list[int], answers: list[int], tree: Taxonomy = TREE, videos: list[str] | None = None) -> Predictions:
-    """Predictions of a system that is sure of its answers, a video a clip."""
-    said = tree.chain(torch.tensor(answers, dtype=torch.long))
-    names = tuple(f"clip{i}" for i in range(len(truths)))
-    return Predictions(
-        logits={x: 9.0 * torch.nn.functional.one_hot(said[x], tree.size(x)).float() for x in LEVELS},
-        labels=tree.chain(torch.tensor(truths, dtype=torch.long)),
-        scene=None,
-        clip_ids=names,
-        video_ids=tuple(videos or names),
-        places=torch.full((len(truths), 2), float("nan"), dtype=torch.float64),
-    )
-
+from cityguessr.taxonomy import LEVELS
 
 # Three right, two of another city of the country, one of the continent, one of another continent.
 TRUTHS = [LONDON, LONDON, TOKYO, LONDON, LONDON, BRISTOL, LIMA]

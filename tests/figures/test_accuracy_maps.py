@@ -8,11 +8,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-
-mpl.use("agg")
-
 from matplotlib.figure import Figure
-from test_confusions import BRISTOL, LIMA, LONDON, TOKYO, TREE, made
+from small_world import BRISTOL, LIMA, LONDON, TOKYO, TREE, made
 
 from cityguessr import figures
 from cityguessr.base.errors import InputError
@@ -85,7 +82,7 @@ def test_a_dot_a_city_with_clips_and_an_interval_a_class_and_level() -> None:
     slope, least = np.polyfit(drawn["clips"], dots.get_sizes(), 1)
     np.testing.assert_allclose(dots.get_sizes(), slope * drawn["clips"] + least)  # area, not width, is clips
     assert 0 < least < slope
-    dark = [mpl.colors.to_hex(edge) == figures.INK for edge in dots.get_edgecolors()]
+    dark = [mpl.colors.to_hex(edge) == figures.TEXT for edge in dots.get_edgecolors()]
     assert dark == (drawn["clips"] >= accuracy_maps.FEW).tolist()
     points = {level: lower.lines[i].get_xdata() for i, level in enumerate(LEVELS)}
     for level in LEVELS:

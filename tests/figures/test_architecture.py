@@ -7,12 +7,9 @@ from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-
-mpl.use("agg")
-
-import matplotlib.pyplot as plt
 
 from cityguessr import figures
 from cityguessr.base.errors import InputError
@@ -23,8 +20,8 @@ from cityguessr.taxonomy import LEVELS, Taxonomy
 
 pytestmark = pytest.mark.usefixtures("fresh_style")
 
-PAPER = Taxonomy.cityguessr68k()
-FEW = PAPER.subset(["London", "Berlin", "Tokyo"])
+TREE = Taxonomy.cityguessr68k()
+FEW = TREE.subset(["London", "Berlin", "Tokyo"])
 FULL = ModelConfig.as_described()
 SMALL = FULL.replace(pretrained=None, frames=4, size=32, width=24, depth=2, heads=2, text_dim=40)
 VARIANTS = {
@@ -44,7 +41,7 @@ VARIANTS = {
 @cache
 def model(variant: str) -> CityGuessr:
     """A model of that configuration over the paper's tree, without weights, built once for all tests."""
-    return architecture.parts.build(VARIANTS[variant], PAPER)
+    return architecture.parts.build(VARIANTS[variant], TREE)
 
 
 def words(fig: plt.Figure) -> list[str]:
@@ -54,10 +51,10 @@ def words(fig: plt.Figure) -> list[str]:
 def test_the_paper_s_sizes_are_those_of_the_model() -> None:
     """Sections 4.3 and 5.2: 15 frames of 224 pixels, ViT-S, d = 420, two heads of width 6 together, 16 scenes, 512."""
     table = architecture.sizes(model("described")).set_index("part")["shape"]
-    said = {"clip": "15 x 3 x 224 x 224", "tubelets": "8 x 14 x 14", "feature": "384", "PV": "420", "q": "420 x 6"}
-    said |= {"PV_H1": "166", "PV_H2": "157", "PV_H3": "91", "PV_H4": "6", "w": "2 x 420 x 420", "PV'_s": "16"}
-    said |= {"FFN_s": "420-256-128-64-32-16-16", "FFN_t": "420-451-481-512", "F_t": "512"}
-    assert table[list(said)].to_dict() == said
+    sizes = {"clip": "15 x 3 x 224 x 224", "tubelets": "8 x 14 x 14", "feature": "384", "PV": "420", "q": "420 x 6"}
+    sizes |= {"PV_H1": "166", "PV_H2": "157", "PV_H3": "91", "PV_H4": "6", "w": "2 x 420 x 420", "PV'_s": "16"}
+    sizes |= {"FFN_s": "420-256-128-64-32-16-16", "FFN_t": "420-451-481-512", "F_t": "512"}
+    assert table[list(sizes)].to_dict() == sizes
     shown = " ".join(words(architecture.draw(model("described"))))
     for number in (
         "8 × 14 × 14",
@@ -158,12 +155,12 @@ def test_the_frames_given_are_the_frames_shown() -> None:
     [
         (
             FULL.replace(system="isns", backbone="mae", frame="mid", scene_labels=None, text_labels=None),
-            PAPER,
+            TREE,
             "'isns'",
         ),
-        (plt, PAPER, "not module"),
+        (plt, TREE, "not module"),
         (FULL, None, "give a taxonomy"),
-        (CityGuessr(SMALL, FEW), PAPER, "other classes"),
+        (CityGuessr(SMALL, FEW), TREE, "other classes"),
     ],
 )
 def test_what_it_cannot_draw_is_said_in_one_sentence(given: object, taxonomy: Taxonomy | None, message: str) -> None:

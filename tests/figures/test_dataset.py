@@ -4,20 +4,17 @@ import functools
 import itertools
 import os
 import re
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support import make_release
-
-mpl.use("agg")
-
-import matplotlib.pyplot as plt
 from matplotlib.text import Text
+from support import make_release
 
 from cityguessr import paper
 from cityguessr.base.errors import InputError
@@ -146,10 +143,10 @@ def test_the_densities_hold_every_sample() -> None:
         expected = next(s for s in both().values() if s.name == name)
         grid = kernel_density(part[["latitude", "longitude"]].to_numpy(), part["samples"], 400)
         assert grid.integral() == pytest.approx(expected.total, rel=0.01)
-    said = words(fig)
-    assert any("68,269 clips from 166 cities" in text for text in said)
-    assert any("4,650 sequences from 30 cities" in text for text in said)
-    assert any("the same for both maps" in text for text in said)
+    texts = words(fig)
+    assert any("68,269 clips from 166 cities" in text for text in texts)
+    assert any("4,650 sequences from 30 cities" in text for text in texts)
+    assert any("the same for both maps" in text for text in texts)
 
 
 @pytest.mark.parametrize("place", [(0.0, 0.0), (52.5, 13.4), (-41.0, 179.9), (89.9, 0.0)])
@@ -173,8 +170,6 @@ def test_cities_without_a_place_are_said_and_not_drawn() -> None:
 
 def tree_of(text: str) -> Taxonomy:
     """The tree of a CSV text."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.csv"
         path.write_text(text, encoding="utf-8")
@@ -308,7 +303,7 @@ def test_the_figure_shows_what_the_indices_measure() -> None:
 
 
 def test_indices_stand_beside_the_paper_s() -> None:
-    found = dataset.inequality({"cityguessr68k": real_sized(), "msls": None}).set_index(["dataset", "index"])
+    found = dataset.inequality_table({"cityguessr68k": real_sized(), "msls": None}).set_index(["dataset", "index"])
     assert found["paper"].to_dict() == {
         ("cityguessr68k", "gini"): 0.36, ("msls", "gini"): 0.65,
         ("cityguessr68k", "hoover"): 0.26, ("msls", "hoover"): 0.51,
@@ -390,7 +385,7 @@ def test_table_1_is_written_and_shown(tmp_path: Path) -> None:
     text = written[1].read_text()
     assert "14,965 | – | 68,269 | 68,269" in text
     assert "1280 × 720 | 64 × 48" in text
-    assert dataset.NO_SEQUENCES in text
+    assert counts.NO_SEQUENCES in text
     assert r"\toprule" in written[2].read_text()
     assert "68,269" in table1.show(frame)._repr_html_()
 
@@ -413,7 +408,7 @@ def test_the_ledger_reads_the_frames_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("draw", [dataset.density_maps, dataset.lorenz_curves])
 def test_without_mapillary_its_side_says_why(draw: object) -> None:
     fig, data = draw({"cityguessr68k": real_sized(), "msls": None})
-    assert dataset.NO_SEQUENCES in [text.replace("\n", " ") for text in words(fig)]
+    assert counts.NO_SEQUENCES in [text.replace("\n", " ") for text in words(fig)]
     assert set(data["dataset"]) == {"CityGuessr68k"}
 
 

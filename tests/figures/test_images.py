@@ -1,6 +1,7 @@
 """A few figures held against kept images, without their words: a font may change, a box or a colour may not.
 
-Renew them with `.venv/bin/python -m pytest tests/test_images.py --mpl-generate-path=tests/baseline`, and look.
+Renew them with `.venv/bin/python -m pytest tests/figures/test_images.py --mpl-generate-path=tests/figures/baseline`,
+and look.
 """
 
 from collections.abc import Callable
@@ -8,12 +9,9 @@ from importlib import resources
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-
-mpl.use("agg")
-
-import matplotlib.pyplot as plt
 from matplotlib.testing.compare import compare_images
 
 from cityguessr import figures
@@ -149,7 +147,7 @@ def _add_city(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _grey(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "LAND", figures.PAPER)
+    monkeypatch.setattr(maps, "LAND", figures.PAPERS_OWN)
 
 
 @pytest.mark.usefixtures("fresh_style")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_confusions import LIMA, LONDON, TREE, made
+from small_world import LIMA, LONDON, TREE, made
 
 from cityguessr.base.errors import InputError
 from cityguessr.evaluation import confusions
@@ -52,7 +52,7 @@ def known(page: str) -> dict:
 @pytest.fixture(scope="module")
 def page() -> str:
     frames = {i: GENERATOR.integers(0, 255, (6, 9, 3), dtype=np.uint8).repeat(20, 0).repeat(20, 1) for i in range(166)}
-    return interactive_map.draw(CITIES, PAIRS, frames, synthetic=True, note="seed 0").page
+    return interactive_map.draw(CITIES, PAIRS, frames, synthetic=True, note="seed 0").document
 
 
 def test_every_city_with_clips_is_there_and_can_be_found(page: str) -> None:
@@ -144,17 +144,17 @@ def test_what_is_left_without_the_frame_is_a_sentence() -> None:
 
 def test_synthetic_data_says_so_and_real_data_does_not(page: str) -> None:
     assert "MiniWorld: synthetic data · seed 0" in page
-    assert "synthetic" not in interactive_map.draw(CITIES, PAIRS, synthetic=False).page
+    assert "synthetic" not in interactive_map.draw(CITIES, PAIRS, synthetic=False).document
 
 
 def test_cities_without_coordinates_have_no_circle_but_can_be_found() -> None:
     cities = CITIES.copy()
     cities.loc[LONDON, ["latitude", "longitude"]] = np.nan
-    page = interactive_map.draw(cities, PAIRS, synthetic=True).page
+    page = interactive_map.draw(cities, PAIRS, synthetic=True).document
     assert str(LONDON) not in {circle["data-city"] for circle in Reader(page).all("circle")}
     assert all(answer["arc"] == "" for answer in known(page)[str(LONDON)]["wrong"])
     assert "London, England" in {option.get("value") for option in Reader(page).all("option")}
-    nowhere = interactive_map.draw(cities.assign(latitude=np.nan), PAIRS, synthetic=True).page
+    nowhere = interactive_map.draw(cities.assign(latitude=np.nan), PAIRS, synthetic=True).document
     assert not Reader(nowhere).all("circle")
 
 
@@ -162,7 +162,7 @@ def test_one_clip_makes_a_map() -> None:
     predictions = made([LIMA], [LONDON])
     page = interactive_map.draw(
         confusions.by_city(predictions, TREE), confusions.commonest(predictions, TREE, None), synthetic=True
-    ).page
+    ).document
     (circle,) = Reader(page).all("circle")
     assert circle["data-city"] == str(LIMA)
     assert known(page)[str(LIMA)]["wrong"][0]["arc"] == ""  # London has no clip, so no circle to lead to
@@ -176,12 +176,12 @@ def test_it_is_drawn_and_saved_without_a_network(monkeypatch: pytest.MonkeyPatch
     drawn = interactive_map.draw(CITIES, PAIRS, synthetic=True)
     path = drawn.save(folder=tmp_path)
     assert path.name == "city_map.html"
-    assert path.read_text(encoding="utf-8") == drawn.page
+    assert path.read_text(encoding="utf-8") == drawn.document
 
 
 def test_bad_input_is_named() -> None:
     with pytest.raises(InputError, match="no city has a clip"):
         interactive_map.draw(CITIES.assign(clips=0), PAIRS, synthetic=True)
-    with pytest.raises(InputError, match=r"picture of city 3: expected uint8 \(height, width, 3\), got float64"):
+    with pytest.raises(InputError, match=r"picture of city 3: expected uint8 \(H, W, 3\), got float64"):
         interactive_map.draw(CITIES, PAIRS, {3: np.zeros((4, 4, 3))}, synthetic=True)
     assert isinstance(CITIES, pd.DataFrame)

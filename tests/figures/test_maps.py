@@ -4,12 +4,9 @@ import socket
 import time
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-
-mpl.use("agg")
-
-import matplotlib.pyplot as plt
 
 from cityguessr import figures
 from cityguessr.base.errors import InputError

@@ -4,18 +4,17 @@ import os
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
-
-mpl.use("agg")
-
-import matplotlib.pyplot as plt
+import torch
 from matplotlib.backend_bases import FigureCanvasBase
+from PIL import Image
 
 from cityguessr import figures
 from cityguessr.base.errors import InputError
+from cityguessr.figures import saving
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 pytestmark = pytest.mark.usefixtures("fresh_style")
@@ -66,13 +65,13 @@ def test_synthetic_data_says_so_on_the_figure(tmp_path: Path) -> None:
         assert image.height < labelled  # and it is not cut off either
 
 
-def test_no_png_is_heavier_than_a_megabyte(tmp_path: Path) -> None:
+def test_no_png_is_heavier_than_the_limit(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (900, 1400, 3), dtype=np.uint8)
     fig, ax = plt.subplots(figsize=(7.2, 5))
     ax.imshow(noise, interpolation="nearest")
     png, pdf = figures.save(fig, "noise", None, synthetic=False, folder=tmp_path)
-    assert png.stat().st_size <= 1_000_000
-    assert pdf.stat().st_size <= 3_000_000
+    assert png.stat().st_size <= saving.MAX_BYTES
+    assert pdf.stat().st_size <= 1_000_000
 
 
 def test_paper_keeps_its_colour_where_colours_are_reduced(tmp_path: Path) -> None:
@@ -148,6 +147,14 @@ def test_a_contact_sheet_shows_every_frame() -> None:
         figures.frames_grid(frames, ["a", "b"])
     with pytest.raises(InputError, match=r"frame 0: expected uint8"):
         figures.frames_grid(frames.astype(float))
+
+
+def test_a_contact_sheet_takes_frames_as_a_clip_has_them() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 3, 36, 64), dtype=np.uint8)
+    for images in (frames, torch.from_numpy(frames), frames.transpose(0, 2, 3, 1), list(frames.transpose(0, 2, 3, 1))):
+        fig = figures.frames_grid(images, columns=2)
+        assert len(fig.axes) == 4
+        np.testing.assert_array_equal(fig.axes[3].images[0].get_array(), frames[3].transpose(1, 2, 0))
 
 
 def test_a_contact_sheet_says_what_its_rules_mean() -> None:

@@ -9,15 +9,13 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-
-mpl.use("agg")
-
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cityguessr import figures
 from cityguessr.base.errors import InputError
-from cityguessr.figures import maps, sheets
+from cityguessr.figures import maps, saving, sheets
+from cityguessr.figures.page import text_width, wrapped
 from cityguessr.taxonomy import LEVELS
 
 pytestmark = pytest.mark.usefixtures("fresh_style")
@@ -69,7 +67,7 @@ def nothing_overlaps(fig: Figure) -> None:
     assert min(text.get_fontsize() for text in fig.axes[0].texts) >= 7
 
 
-def said(fig: Figure) -> str:
+def texts(fig: Figure) -> str:
     return " ".join(text.get_text() for text in fig.axes[0].texts)
 
 
@@ -81,11 +79,14 @@ def letters(text: str) -> str:
 def test_wrapped_lines_fit_and_lose_no_letter() -> None:
     for text in LONG:
         for width in (0.5, 0.84, 1.4):
-            lines = sheets.wrapped(text, width)
+            lines = wrapped(text, width, sheets.CAPTION)
             assert letters("".join(lines)) == letters(text)
-            assert all(sheets._wide(line, sheets.TYPE, False) <= width for line in lines)
-    assert sheets.wrapped("", 1) == []
-    assert sheets.wrapped("12,434\u00a0km off", 0.65) == ["12,434\u00a0km", "off"]  # a number stays with its unit
+            assert all(text_width(line, sheets.CAPTION) <= width for line in lines)
+    assert wrapped("", 1, sheets.CAPTION) == []
+    assert wrapped("12,434\u00a0km off", 0.65, sheets.CAPTION) == [
+        "12,434\u00a0km",
+        "off",
+    ]  # a number stays with its unit
 
 
 def test_quartets_of_six_continents() -> None:
@@ -97,8 +98,8 @@ def test_quartets_of_six_continents() -> None:
     every = [picture for block in pictures.values() for picture in block]
     for image, picture in zip(images, every, strict=True):
         np.testing.assert_array_equal(image.get_array(), picture)
-    assert "24 street views from 6 continents" in said(fig)
-    assert all(name in said(fig) for name in pictures)
+    assert "24 street views from 6 continents" in texts(fig)
+    assert all(name in texts(fig) for name in pictures)
     rules = {mpl.colors.to_hex(patch.get_facecolor()) for patch in fig.axes[0].patches}
     assert rules == {colour.lower() for colour in figures.CONTINENT_COLOURS.values()}
     assert fig.get_figwidth() == 7.2
@@ -115,8 +116,8 @@ def test_cities_of_a_continent(count: int) -> None:
     fig = sheets.cities("Asia", frames(count), captions(count))
     nothing_overlaps(fig)
     assert len(fig.axes[0].images) == count
-    assert (f"each of {count} cities" if count > 1 else "its one city") in said(fig)
-    assert letters("".join(captions(count))) in letters(said(fig).replace("Asia: one street view from ", ""))
+    assert (f"each of {count} cities" if count > 1 else "its one city") in texts(fig)
+    assert letters("".join(captions(count))) in letters(texts(fig).replace("Asia: one street view from ", ""))
     assert fig.get_figheight() < 11  # inches: a page, even of names as long as these
 
 
@@ -146,7 +147,7 @@ def described(finest: str, count: int) -> pd.DataFrame:
 def test_examples_say_truth_answer_and_distance(finest: str) -> None:
     fig = sheets.examples(frames(10), described(finest, 10), finest, 1234)
     nothing_overlaps(fig)
-    words = said(fig)
+    words = texts(fig)
     assert words.startswith("10 of the 1,234 clips placed ")
     for part in ("<1\u00a0km", "12\u00a0km", "19,999\u00a0km", "distance unknown", "(100%)", "(<1%)", "(50%)"):
         assert letters(part) in letters(words)
@@ -159,11 +160,11 @@ def test_examples_say_truth_answer_and_distance(finest: str) -> None:
 def test_a_class_without_clips_says_so(tmp_path: Path) -> None:
     fig = sheets.examples([], described("state", 0), "state", 0)
     nothing_overlaps(fig)
-    assert said(fig).startswith("No clip is placed in the right state or province and the wrong city Nothing to show")
+    assert texts(fig).startswith("No clip is placed in the right state or province and the wrong city Nothing to show")
     assert not fig.axes[0].images
     figures.save(fig, "fig_s7_right_state", described("state", 0), synthetic=True, folder=tmp_path)
     for count, words in ((1, "The one clip placed in the right city"), (3, "All 3 clips placed in the right city")):
-        assert said(sheets.examples(frames(count), described("city", count), "city", count)).startswith(words)
+        assert texts(sheets.examples(frames(count), described("city", count), "city", count)).startswith(words)
 
 
 def listed(places: Sequence[tuple[float, float]], probabilities: Sequence[float], clip: str = "c") -> pd.DataFrame:
@@ -186,12 +187,12 @@ def test_bars_are_the_probabilities_and_the_truth_is_in_colour() -> None:
     table = pd.concat([listed(NEAR, SHARES, "a"), listed(FAR, SHARES, "b")])
     fig = sheets.top5(frames(2), table)
     nothing_overlaps(fig)
-    track, *_ = (p for p in fig.axes[0].patches if mpl.colors.to_hex(p.get_facecolor()) == figures.FAINT)
+    track, *_ = (p for p in fig.axes[0].patches if mpl.colors.to_hex(p.get_facecolor()) == figures.GUIDE)
     colours = {figures.MUTED: [0.6, 0.1, 0.004, 0.0], figures.LEVEL_COLOURS["city"].lower(): [0.25]}
     for colour, shares in colours.items():
         bars: list[Rectangle] = [p for p in fig.axes[0].patches if mpl.colors.to_hex(p.get_facecolor()) == colour]
         np.testing.assert_allclose([bar.get_width() / track.get_width() for bar in bars], shares * 2)
-    words = said(fig)
+    words = texts(fig)
     for part in ("Right within five: Sarajevo, Bosnia and Herzegovina", "60%", "25%", "<1%", "19,999\u00a0km"):
         assert part in words
 
@@ -220,23 +221,23 @@ def test_unknown_places_are_left_off_the_map() -> None:
     fig = sheets.top5(frames(1), table)
     (dots,) = [dots for dots in fig.axes[1].collections if dots.get_gid() != "land"]
     assert len(dots.get_offsets()) == 4
-    assert "distance unknown" in said(fig)
+    assert "distance unknown" in texts(fig)
     nothing_overlaps(fig)
     table["latitude"] = float("nan")
     assert len(sheets.top5(frames(1), table).axes[1].collections) == 1  # the land alone
 
 
-def test_a_saved_sheet_is_light_and_its_words_survive(tmp_path: Path) -> None:
+def test_a_saved_sheet_is_light_and_its_words_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "MAX_BYTES", 200_000)
     fig = sheets.cities("Asia", frames(24), captions(24))
-    png, pdf, data = figures.save(
-        fig, "fig_s3e_asia", pd.DataFrame({"clip_id": ["a"]}), synthetic=True, folder=tmp_path, limit=200_000
-    )
+    clips = pd.DataFrame({"clip_id": ["a"]})
+    png, pdf, data = figures.save(fig, "fig_s3e_asia", clips, synthetic=True, folder=tmp_path)
     assert png.stat().st_size <= 200_000
     assert pdf.stat().st_size <= 1_000_000
     assert data.read_text() == "clip_id\na\n"
     foot = next(text for text in fig.texts if text.get_gid() == "foot")
-    texts, _, _ = layout(fig)
-    assert foot.get_window_extent().y1 <= min(box.y0 for box in texts) + 1
+    boxes, _, _ = layout(fig)
+    assert foot.get_window_extent().y1 <= min(box.y0 for box in boxes) + 1
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,10 @@ def test_a_saved_sheet_is_light_and_its_words_survive(tmp_path: Path) -> None:
         (lambda: sheets.examples(frames(1), described("city", 2), "city", 2), "2 captions for 1 pictures"),
         (lambda: sheets.examples(frames(2), described("city", 2), "state", 2), "right at 'state'"),
         (lambda: sheets.examples(frames(2), described("city", 2), "city", 1), "a class of 1"),
-        (lambda: sheets.examples(frames(2), described("city", 2), "town", 2), "finest='town'"),
+        (
+            lambda: sheets.examples(frames(2), described("city", 2), "town", 2),
+            "no finest level 'town'",
+        ),
         (lambda: sheets.top5(frames(2), listed(NEAR, SHARES)), "1 captions for 2 pictures"),
         (lambda: sheets.top5([], pd.DataFrame()), "at least one picture"),
     ],

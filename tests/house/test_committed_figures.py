@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cityguessr.figures import saving
 from cityguessr.notebooks import runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,12 +38,12 @@ def code(page: Path) -> str:
 @functools.cache
 def pages_saving(number: str) -> list[str]:
     """The notebooks in whose code a string, plain or formatted, begins with the figure's name."""
-    found = []
+    savers = []
     for page in PAGES:
         texts = [node.value for node in ast.walk(ast.parse(code(page))) if isinstance(node, ast.Constant)]
         if any(isinstance(text, str) and re.match(rf"{number}(?:[a-z]?_|$)", text) for text in texts):
-            found.append(page.stem)
-    return found
+            savers.append(page.stem)
+    return savers
 
 
 @pytest.mark.parametrize("number", OF_THE_PAPER)
@@ -66,7 +65,7 @@ def test_it_is_there_as_picture_as_vectors_and_as_numbers(number: str) -> None:
 
 @pytest.mark.parametrize("picture", KEPT, ids=lambda path: path.stem)
 def test_a_kept_figure_is_light_wide_enough_and_whole(picture: Path) -> None:
-    assert picture.stat().st_size <= saving.MAX_PNG_BYTES == MEGABYTE
+    assert picture.stat().st_size <= MEGABYTE
     with Image.open(picture) as image:
         width = image.width / image.info["dpi"][0]
         assert image.info["dpi"][0] >= 100, "too coarse to print"
@@ -120,10 +119,10 @@ def test_colours_are_named_in_one_place() -> None:
     hand = re.compile(r"[\"']#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})[\"']")
     sources = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in (ROOT / "cityguessr").rglob("*.py")}
     sources |= {page.relative_to(ROOT): code(page) for page in PAGES}
-    found = {
+    typed = {
         str(path): hand.findall(text) for path, text in sources.items() if path != Path("cityguessr/figures/style.py")
     }
-    assert {path: colours for path, colours in found.items() if colours} == {}
+    assert {path: colours for path, colours in typed.items() if colours} == {}
 
 
 SIZES = re.compile(r"(?:\bfontsize|\blabelsize|\btitlesize|[\"'(, ]size)=\s*(\d+(?:\.\d+)?)\b")
@@ -135,9 +134,9 @@ def test_no_type_is_set_below_seven_points() -> None:
     sources |= {page.relative_to(ROOT): code(page) for page in PAGES}
     assert SIZES.findall('fontsize=6.5, labelsize=8, ax.text(0, 0, "a", size=7)') == ["6.5", "8", "7"]
     small = {
-        str(path): found
+        str(path): sizes
         for path, text in sources.items()
-        if "miniworld" not in path.parts and (found := [size for size in SIZES.findall(text) if 1.5 < float(size) < 7])
+        if "miniworld" not in path.parts and (sizes := [size for size in SIZES.findall(text) if 1.5 < float(size) < 7])
     }
     assert small == {}
     style = (ROOT / "cityguessr" / "figures" / "cityguessr.mplstyle").read_text(encoding="utf-8")

@@ -6,12 +6,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-
-mpl.use("agg")
-
-import matplotlib.pyplot as plt
 
 from cityguessr import figures, paper, tables
 from cityguessr.base.errors import InputError

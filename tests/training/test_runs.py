@@ -6,15 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from support import make_release, make_video
-
-matplotlib.use("agg")
-
-import matplotlib.pyplot as plt
 
 from cityguessr.base.errors import InputError
 from cityguessr.guess import guess, guess_frames

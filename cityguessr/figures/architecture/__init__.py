@@ -1,32 +1,34 @@
 """Fig. 5, the architecture, drawn from a model's own modules, so that it cannot show what they do not compute.
 
 `PLACES` says where on the page each part stands, and all lines run between the edges of these boxes: to move a part,
-change its box. Sizes come from `parts`, shapes from `page`. Colour is for the four levels alone; all else is grey.
+change its box. Sizes come from `parts`, shapes from `shapes` and `figures.page`. Colour is for the four levels alone;
+all else is grey.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
-from cityguessr.figures.architecture.page import Box, Page, legible, street, tint
+from cityguessr.data.counts import PLURALS
 from cityguessr.figures.architecture.parts import SCENE_LABEL, Parts, build, read, sizes
-from cityguessr.figures.style import INK, LAND, LEVEL_COLOURS, MUTED, PAPER
+from cityguessr.figures.architecture.shapes import draw_levels, draw_loss, legible, street, tint
+from cityguessr.figures.page import Box, Page, check_image
+from cityguessr.figures.style import LAND, LEVEL_COLOURS, MUTED, PAPERS_OWN, TEXT
 from cityguessr.model import CityGuessr
 from cityguessr.taxonomy import LEVELS, Taxonomy
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["Parts", "draw", "read", "sizes"]
 
 ENCODERS = {"videomae": "VideoMAE", "timesformer": "TimeSformer", "mae": "MAE"}
 TEXT_ENCODERS = {"clip": "CLIP", "minilm": "MiniLM", "bert": "BERT", "gpt2": "GPT-2", "opt": "OPT"}
-PLURAL = {"city": "cities", "state": "states", "country": "countries", "continent": "continents"}
 
 # Where everything stands: x and y of the lower left corner, width and height, in inches. The upper line is read from
 # left to right; the four vectors then run back through the gutter, as one does at the end of a line, to the lower one.
@@ -66,7 +68,7 @@ PLACE_OF_TITLE, PLACE_OF_SUBTITLE = (0.10, 5.28), (0.10, 5.07)
 
 def draw(
     model: CityGuessr | ModelConfig, taxonomy: Taxonomy | None = None, frames: Sequence[NDArray] | None = None
-) -> "Figure":
+) -> Figure:
     """Draw Fig. 5: the flow of one clip through a model, every part in the size that the model gives it.
 
     What a model lacks is not there: without text alignment no FFN_t, without both auxiliary losses no attention.
@@ -79,14 +81,10 @@ def draw(
     Raises InputError for another system than CityGuessr, a configuration without a taxonomy, a model with another
     number of classes than the taxonomy, and frames of another kind.
     """
-    import matplotlib.pyplot as plt
-
     built = build(model, taxonomy)
     parts = read(built)
     floor = 0 if parts.attention else FLOOR_WITHOUT_ATTENTION
-    fig = plt.figure(figsize=(WIDTH, HEIGHT - floor))
-    fig.set_layout_engine("none")  # in its place: with none at all, saving brings the style sheet's back
-    page = Page(fig.add_axes((0, 0, 1, 1)), WIDTH, floor, HEIGHT)
+    page = Page(WIDTH, floor, HEIGHT)
     _title(page, parts, built.config)
     _encoder(page, parts, built.config, _checked(frames))
     _heads(page, parts)
@@ -96,19 +94,19 @@ def draw(
         _scene(page, parts, built.config)
     if parts.ffn_t:
         _text(page, parts, built.config)
-    return fig
+    return page.fig
 
 
 def _title(page: Page, parts: Parts, config: ModelConfig) -> None:
     losses = [r"L_{geo}"] + [r"L_{scene}"] * bool(parts.ffn_s) + [r"L_{TLA}"] * bool(parts.ffn_t)
     total = sum(parts.parameters.values())
-    said = f"{parts.frames} frames of {parts.pixels} × {parts.pixels} pixels, {_number(total)} parameters"
+    size = f"{parts.frames} frames of {parts.pixels} × {parts.pixels} pixels, {_number(total)} parameters"
     title = "CityGuessr: one clip, four answers" + (", and attention between them" if parts.attention else "")
-    page.words(PLACE_OF_TITLE, title, 11, INK, ha="left", weight="bold")
-    page.words(PLACE_OF_SUBTITLE, f"{ENCODERS[config.backbone]}, {said}", 8, ha="left")
+    page.words(PLACE_OF_TITLE, title, 11, TEXT, ha="left", weight="bold")
+    page.words(PLACE_OF_SUBTITLE, f"{ENCODERS[config.backbone]}, {size}", 8, ha="left")
     right = (PLACES["L_geo"].x + PLACES["L_geo"].width, PLACE_OF_SUBTITLE[1])
     if len(losses) > 1:
-        page.words(right, f"$L = {' + '.join(losses)}$", 10, INK, ha="right")
+        page.words(right, f"$L = {' + '.join(losses)}$", 10, TEXT, ha="right")
 
 
 def _encoder(page: Page, parts: Parts, config: ModelConfig, frames: list[NDArray]) -> None:
@@ -129,15 +127,15 @@ def _encoder(page: Page, parts: Parts, config: ModelConfig, frames: list[NDArray
     page.line((clip.right[0] + 0.28, encoder.left[1]), (tubelets.x - 0.04, encoder.left[1]))
     page.line((tubelets.right[0] + depth[0] + 0.04, encoder.left[1]), encoder.left)
 
-    page.box(encoder, tint(INK, 0.07), PAPER)
-    page.words((encoder.top[0], encoder.top[1] - 0.14), ENCODERS[config.backbone], 8, INK, weight="bold")
+    page.box(encoder, tint(TEXT, 0.07), PAPERS_OWN)
+    page.words((encoder.top[0], encoder.top[1] - 0.14), ENCODERS[config.backbone], 8, TEXT, weight="bold")
     step = (encoder.width - 0.16) / parts.layers
     for i in range(parts.layers):
-        page.box(Box(encoder.x + 0.08 + (i + 0.18) * step, encoder.y + 0.1, 0.64 * step, 0.6), PAPER, radius=0.01)
-    said = f"{parts.layers} layers, {parts.heads} heads\n{_number(parts.parameters['encoder'])} parameters"
-    _below(page, encoder, said)
+        page.box(Box(encoder.x + 0.08 + (i + 0.18) * step, encoder.y + 0.1, 0.64 * step, 0.6), PAPERS_OWN, radius=0.01)
+    parameters = _number(parts.parameters["encoder"])
+    _below(page, encoder, f"{parts.layers} layers, {parts.heads} heads\n{parameters} parameters")
     page.line(encoder.right, feature.left)
-    page.box(feature, INK, radius=0.02)
+    page.box(feature, TEXT, radius=0.02)
     _below(page, feature, f"feature\n{parts.width}")
 
 
@@ -145,7 +143,7 @@ def _block(page: Page, front: Box, grid: tuple[int, int, int], depth: tuple[floa
     """The clip as a box of tubelets: a frame cut into rows and columns in front, time going back."""
     (x, y, width, height), (dx, dy), (times, rows, columns) = front, depth, grid
     page.picture(front, frame)
-    page.solid(front, depth, ("none", tint(INK, 0.2), tint(INK, 0.35)))
+    page.solid(front, depth, ("none", tint(TEXT, 0.2), tint(TEXT, 0.35)))
     cuts = []
     for i in range(columns + 1):
         at = x + width * i / columns
@@ -160,14 +158,14 @@ def _block(page: Page, front: Box, grid: tuple[int, int, int], depth: tuple[floa
     for cut in cuts:
         page.ax.plot(*zip(*cut, strict=True), color="white", lw=0.35, zorder=4, solid_joinstyle="miter")
     one = Box(x + width * (columns - 1) / columns, y + height * (rows - 1) / rows, width / columns, height / rows)
-    page.solid(one, (dx / times, dy / times), (INK, INK, INK), zorder=5)
+    page.solid(one, (dx / times, dy / times), (TEXT, TEXT, TEXT), zorder=5)
 
 
 def _heads(page: Page, parts: Parts) -> None:
     """Four classifiers, their vectors, and the losses of these."""
     loss, feature = PLACES["L_geo"], PLACES["feature"]
     fork = feature.right[0] + 0.18
-    page.loss(loss, "geo", "cross-entropy,\nfour levels")
+    draw_loss(page, loss, "geo", "cross-entropy,\nfour levels")
     last = PLACES["H"].left[1] - ROW * (len(LEVELS) - 1)
     most = max(parts.classes.values())
     page.line((BUS, last), (BUS, loss.left[1]), loss.left)
@@ -180,9 +178,9 @@ def _heads(page: Page, parts: Parts) -> None:
         page.words(head.centre, f"$H_{i + 1}$", 10, legible(colour))
         page.line(head.right, vector.left, colour=colour, width=1.4, arrow=False)
         page.box(vector, colour, radius=0.01)
-        page.words((vector.x, vector.y + 0.19), rf"$\mathrm{{PV}}_{{H{i + 1}}}$", 10, INK, ha="left")
-        name = PLURAL[level] if count != 1 else level
-        page.words((vector.x + 0.40, vector.y + 0.185), f"{count} {name}", 7.5, INK, ha="left")
+        page.words((vector.x, vector.y + 0.19), rf"$\mathrm{{PV}}_{{H{i + 1}}}$", 10, TEXT, ha="left")
+        name = PLURALS[level] if count != 1 else level
+        page.words((vector.x + 0.40, vector.y + 0.185), f"{count} {name}", 7.5, TEXT, ha="left")
         page.ax.plot(BUS, vector.left[1], "o", ms=3.2, color=MUTED, zorder=5)
         if not parts.attention:
             page.line(vector.right, (BUS, vector.left[1]), colour=colour, width=1.4, arrow=False)
@@ -198,25 +196,25 @@ def _attention(page: Page, parts: Parts) -> None:
     """The panel of the Self-Cross Attention: PV, q, k and v, the weights w in blocks, PV'."""
     panel, pv, q, k, w, v, out = (PLACES[name] for name in ("panel", "PV", "q", "k", "w", "v", "PV'"))
     width, heads = parts.attention
-    page.box(panel, tint(INK, 0.05), radius=0.08, zorder=0)
+    page.box(panel, tint(TEXT, 0.05), radius=0.08, zorder=0)
     head = (pv.x, panel.y + panel.height - 0.15)
-    page.words(head, "Self-Cross Attention", 8.5, INK, ha="left", weight="bold")
+    page.words(head, "Self-Cross Attention", 8.5, TEXT, ha="left", weight="bold")
     formula = rf"$w = \mathrm{{softmax}}(q\,k^T / \sqrt{{{width // heads}}}\,)$"
-    page.words((out.x + out.width, head[1]), formula, 10, INK, ha="right")
+    page.words((out.x + out.width, head[1]), formula, 10, TEXT, ha="right")
     for box, name in ((pv, r"$\mathrm{PV}$"), (out, r"$\mathrm{PV}'$")):
-        page.by_level(box, parts.classes)
-        page.words((box.top[0], box.top[1] + 0.11), name, 10, INK)
+        draw_levels(page, box, parts.classes)
+        page.words((box.top[0], box.top[1] + 0.11), name, 10, TEXT)
         page.words((box.bottom[0], box.y - 0.11), f"$d$ = {parts.d}", 7.5)
     for box, name, along in ((q, "$q$", "y"), (v, "$v$", "y"), (k, "$k^T$", "x")):
-        page.by_level(box, columns=width, along=along)
-        page.words((box.top[0], box.top[1] + 0.1), name, 10, INK)
+        draw_levels(page, box, columns=width, along=along)
+        page.words((box.top[0], box.top[1] + 0.1), name, 10, TEXT)
     _weights(page, w, heads)
     fork = (pv.x + pv.width + 0.28, pv.right[1])
     below = w.y - 0.19
     page.line(pv.right, q.left)
     page.line(pv.right, fork, (fork[0], k.left[1]), k.left)
     page.line(pv.right, fork, (fork[0], below), (v.bottom[0], below), v.bottom)
-    page.words(((w.x + w.width + v.x) / 2 + 0.01, w.right[1]), "×", 9, INK)
+    page.words(((w.x + w.width + v.x) / 2 + 0.01, w.right[1]), "×", 9, TEXT)
     page.line(v.right, out.left)
     page.words(((v.x + v.width + out.x) / 2, v.right[1] + 0.1), f"{width}→1", 7)
     page.words(((fork[0] + q.x) / 2 + 0.02, q.left[1] + 0.1), f"1→{width}", 7)
@@ -227,8 +225,6 @@ def _attention(page: Page, parts: Parts) -> None:
 
 def _weights(page: Page, place: Box, heads: int) -> None:
     """w as 4 x 4 blocks: one colour where a level attends to itself, from one to the other where it does not."""
-    from matplotlib.colors import to_rgb
-
     for i in range(min(heads, 4) - 1, 0, -1):
         page.box(place.moved(0.04 * i, -0.04 * i), LAND, "white", radius=0.0, zorder=2)
     colours, cell = [np.array(to_rgb(LEVEL_COLOURS[level])) for level in LEVELS], 48
@@ -247,7 +243,7 @@ def _branch(page: Page, letter: str, widths: Sequence[int], loss: Box) -> None:
     start, place = PLACES["PV'"].right, PLACES[f"FFN_{letter}"]
     fork, middle = start[0] + 0.32, place.left[1]
     page.line(start, (fork, start[1]), (fork, middle), place.left)
-    page.words((place.x, place.top[1] + 0.12), rf"$\mathrm{{FFN}}_{letter}$", 10, INK, ha="left")
+    page.words((place.x, place.top[1] + 0.12), rf"$\mathrm{{FFN}}_{letter}$", 10, TEXT, ha="left")
     bar = 0.09
     step = min(0.30, (place.width - bar) / (len(widths) - 1))
     bars = []
@@ -256,21 +252,21 @@ def _branch(page: Page, letter: str, widths: Sequence[int], loss: Box) -> None:
         bars.append(Box(place.x + i * step, middle - height / 2, bar, height))
     for (x, y, _, height), after in pairwise(bars):
         right = [(after.x, after.y + after.height), (after.x, after.y)]
-        page.shape([(x + bar, y), (x + bar, y + height), *right], tint(INK, 0.1))
+        page.shape([(x + bar, y), (x + bar, y + height), *right], tint(TEXT, 0.1))
     for box, width in zip(bars, widths, strict=True):
-        colour = (INK, INK) if box == bars[-1] else (PAPER, MUTED)
+        colour = (TEXT, TEXT) if box == bars[-1] else (PAPERS_OWN, MUTED)
         page.box(box, colour[0], radius=0.01)
         page.words((box.bottom[0], place.y - 0.09), str(width), 7, colour[1])
     page.line(bars[-1].right, loss.left)
-    page.words(((place.x + place.width + loss.x) / 2, middle + 0.13), rf"$\mathrm{{PV}}'_{letter}$", 10, INK)
+    page.words(((place.x + place.width + loss.x) / 2, middle + 0.13), rf"$\mathrm{{PV}}'_{letter}$", 10, TEXT)
 
 
 def _scene(page: Page, parts: Parts, config: ModelConfig) -> None:
     label, loss = PLACES["scene label"], PLACES["L_scene"]
     _branch(page, "s", parts.ffn_s, loss)
-    page.loss(loss, "scene", "cross-entropy")
+    draw_loss(page, loss, "scene", "cross-entropy")
     page.picture(label, _label_strip(parts.ffn_s[-1], config.scene_labels))
-    page.box(label, "none", PAPER, radius=0.0, zorder=4)
+    page.box(label, "none", PAPERS_OWN, radius=0.0, zorder=4)
     page.words((loss.x + loss.width, label.y + 0.17), SCENE_LABEL[config.scene_labels], 7, ha="right")
     page.line((loss.top[0], label.y), loss.top)
 
@@ -278,18 +274,18 @@ def _scene(page: Page, parts: Parts, config: ModelConfig) -> None:
 def _text(page: Page, parts: Parts, config: ModelConfig) -> None:
     names, encoder, loss = PLACES["names"], PLACES["text encoder"], PLACES["L_TLA"]
     _branch(page, "t", parts.ffn_t, loss)
-    page.loss(loss, "TLA", "minus cosine", above=True)  # from below come the names
+    draw_loss(page, loss, "TLA", "minus cosine", above=True)  # from below come the names
     columns, rows = (names.x, names.x + 0.50), (names.top[1] - 0.14, names.top[1] - 0.30)
     places = [(x, y) for y in rows for x in columns] if config.text_labels == "all" else [(names.x, names.y + 0.145)]
     for place, level in zip(places, LEVELS, strict=False):
         page.words(place, level, 7, LEVEL_COLOURS[level], ha="left", va="baseline", weight="bold")
     page.line((names.right if len(places) > 1 else (names.x + 0.3, names.right[1])), encoder.left)
-    page.box(encoder, tint(INK, 0.07), PAPER, linestyle=(0, (3, 2)))
+    page.box(encoder, tint(TEXT, 0.07), PAPERS_OWN, linestyle=(0, (3, 2)))
     reader = TEXT_ENCODERS.get(config.text_encoder, config.text_encoder)
-    page.words(encoder.centre, f"text encoder\n{reader}, fixed", 7, INK)
+    page.words(encoder.centre, f"text encoder\n{reader}, fixed", 7, TEXT)
     page.line(encoder.right, (loss.bottom[0], encoder.right[1]), loss.bottom)
     between, line = (encoder.right[0] + loss.bottom[0]) / 2, encoder.right[1]
-    page.words((between, line + 0.13), "$F_t$", 10, INK)
+    page.words((between, line + 0.13), "$F_t$", 10, TEXT)
     page.words((between + 0.03, line - 0.1), "mean" if len(places) > 1 else "", 7)
     page.words((loss.bottom[0] + 0.05, line + 0.13), str(parts.ffn_t[-1]), 7.5, ha="left")
 
@@ -312,9 +308,8 @@ def _checked(frames: Sequence[NDArray] | None) -> list[NDArray]:
     if frames is None:
         return [street(step) for step in range(4)]
     square = []
-    for i, frame in enumerate(map(np.asarray, frames)):
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise InputError(f"frame {i}: expected uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
+    for i, frame in enumerate(frames):
+        frame = check_image(frame, f"frame {i}")
         side = min(frame.shape[:2])
         top, left = ((edge - side) // 2 for edge in frame.shape[:2])
         square.append(frame[top : top + side, left : left + side])

@@ -1,8 +1,10 @@
 """The sizes of a model, read off its modules and not off what its configuration promises."""
 
-import dataclasses
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
+import dataclasses
+
+import pandas as pd
 import torch
 from torch import nn
 
@@ -10,9 +12,6 @@ from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
 from cityguessr.model import CityGuessr
 from cityguessr.taxonomy import LEVELS, Taxonomy
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SCENE_LABEL = {"soft": "soft scene label", "majority": "majority scene", "first": "scene of frame 1"}
 
@@ -76,13 +75,11 @@ def read(model: CityGuessr) -> Parts:
     )
 
 
-def sizes(model: CityGuessr | ModelConfig, taxonomy: Taxonomy | None = None) -> "pd.DataFrame":
+def sizes(model: CityGuessr | ModelConfig, taxonomy: Taxonomy | None = None) -> pd.DataFrame:
     """What `architecture.draw` shows, as numbers: columns part, shape and parameters, in the order of the flow.
 
     Parameters add up to the model's. Arguments and errors are those of `architecture.draw`.
     """
-    import pandas as pd
-
     built = build(model, taxonomy)
     parts, config = read(built), built.config
     rows = [
