@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 from cityguessr import paper
 from cityguessr.base import paths
-from cityguessr.base.files import write_bytes
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.counts import CITYGUESSR68K, MAPILLARY
 from cityguessr.data.mapillary import MapillarySource
 from cityguessr.figures.dataset import NO_SEQUENCES
-from cityguessr.tables.formats import Cell, Grid, Page, latex, markdown
-from cityguessr.tables.tables import Shown
+from cityguessr.tables.formats import Cell, Grid, Layout
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import profiles
 
@@ -115,8 +113,7 @@ def _measured(
     if quantity == "organised":
         clips = source.clips()
         folders = len({clip.path for clip in clips})
-        said = "Yes: a folder each" if folders == len(clips) else f"No: {len(clips):,} in {folders:,} folders"
-        return said, ""
+        return "Yes: a folder each" if folders == len(clips) else f"No: {len(clips):,} in {folders:,} folders", ""
     found = None if frames is None else frames[frames["frames"] > 0]
     if found is None or found.empty:
         return "", _NO_FRAMES
@@ -130,22 +127,13 @@ def _measured(
     return f"{sizes.index[0]}{others}", ""
 
 
-def show(frame: "pd.DataFrame") -> Shown:
-    """The table as a notebook shows it: paper and measured for both data sets."""
-    return Shown(_page(frame))
-
-
 def write(frame: "pd.DataFrame", folder: Path | None = None) -> list[Path]:
     """Write the table as `figures/tables/table1.csv`, `.md` and `.tex`; `folder` replaces `figures/tables`."""
-    target = folder or paths.figures(frame["profile"].iloc[0]) / "tables"
-    page, rows = _page(frame), frame.to_csv(index=False, lineterminator="\n")
-    contents = {"table1.csv": rows, "table1.md": markdown(page), "table1.tex": latex(page)}
-    for name, text in contents.items():
-        write_bytes(target / name, text.encode())
-    return [target / name for name in contents]
+    return show(frame).write(folder or paths.figures(frame["profile"].iloc[0]) / "tables", "table1", frame)
 
 
-def _page(frame: "pd.DataFrame") -> Page:
+def show(frame: "pd.DataFrame") -> Layout:
+    """The table as a notebook shows it: paper and measured for both data sets."""
     scale = profiles.get(frame["profile"].iloc[0])
     cells = frame.set_index(["quantity", "dataset"])
     columns, groups = [Cell("")], [""]
@@ -164,7 +152,7 @@ def _page(frame: "pd.DataFrame") -> Page:
     reasons = reasons.groupby("state", sort=False)["dataset"].agg(lambda found: ", ".join(NAMES[n] for n in found))
     notes = [_ABOUT, *(f"–, {names}: {state}." for state, names in reasons.items())]
     caption = f"Paper beside measured. Profile {scale.name} ({scale.note})."
-    return Page("table1", "Table 1: comparison with Mapillary (MSLS)", caption, (grid,), tuple(notes))
+    return Layout("table1", "Table 1: comparison with Mapillary (MSLS)", caption, (grid,), tuple(notes))
 
 
 def _text(value: str) -> str:

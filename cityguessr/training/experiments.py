@@ -8,6 +8,8 @@ Table 3's soft scenes, and PlaNet is Table 2's random frame.
 import dataclasses
 from collections.abc import Mapping
 
+import pandas as pd
+
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
 from cityguessr.model import evenly
@@ -130,6 +132,9 @@ TABLES: dict[str, dict[str, str]] = {
 }
 """Table -> its rows, by the id of the paper's numbers -> the experiment that gives them; own rows come last."""
 
+READINGS: dict[str, dict[str, str]] = {"table4": {mode: mode for mode in ("none", "independent", "codependent")}}
+"""Table -> row -> the mode of `hierarchy.MODES` in which its answers are read, where rows differ in just that."""
+
 
 def get(name: str) -> Experiment:
     """The experiment of that name. Raises InputError, listing the names there are."""
@@ -147,9 +152,8 @@ def canonical(experiment: Experiment, profile: Profile) -> Experiment:
     return experiment
 
 
-def contrast(table: str, profile: Profile) -> dict[str, dict[str, object]]:
-    """In what the rows of a table differ: row -> the fields of `ModelConfig` that are not the same in all of them."""
+def contrast(table: str, profile: Profile) -> pd.DataFrame:
+    """In what the rows of a table differ, as text: a row per system, a column per differing field of `ModelConfig`."""
     configs = {row: dataclasses.asdict(get(name).config(profile)) for row, name in TABLES[table].items()}
-    fields = next(iter(configs.values()))
-    differing = [field for field in fields if len({str(config[field]) for config in configs.values()}) > 1]
-    return {row: {field: config[field] for field in differing} for row, config in configs.items()}
+    frame = pd.DataFrame(configs, dtype=object).T.map(str)
+    return frame.loc[:, frame.nunique() > 1]
