@@ -88,34 +88,40 @@ class Table:
         return comparison.compare(self.frame, metric, levels, self.intervals if (metric or first) == "top1" else None)
 
     def plot_differences(self) -> Figure:
-        """Draw how each row compares with the reference: `comparison.differences`."""
+        """Draw how each row compares with the reference: `comparison.differences`.
+
+        Raises InputError for a table without differences.
+        """
+        if self.differences is None:
+            raise InputError("this table was made without differences; `tables.build` takes them from the runs")
         return comparison.differences(self.differences, self.frame["table"].iloc[0], self.reference)
 
 
-def build(found: Results, caption: str = "", reference: str = REFERENCE, more: Measured | None = None) -> Table:
+def build(results: Results, caption: str = "", reference: str = REFERENCE, more: Measured | None = None) -> Table:
     """The table of collected results, with the differences of its rows to a reference.
 
     Args:
-        found: from `results.collect`.
+        results: from `results.collect`.
         caption: what it shows.
         reference: the row that the others are compared with.
         more: row -> (metric, level) -> one value per seed, of what `results.measure` does not measure.
 
     Example:
-        >>> table = tables.build(results.collect("table3", "mini", [0, 1, 2]), "With and without scenes and text")
+        >>> found = results.collect("table3", "mini", [0, 1, 2])
+        >>> table = tables.build(found, "Top-1 accuracy (%) with and without scenes and text")
         >>> table.write()
         >>> table.plot_differences()
-        >>> table
+        >>> table  # in a notebook: paper beside measured, mean ± spread over seeds
     """
-    measured = found.measured()
+    measured = results.measured()
     measured |= {row: {**measured.get(row, {}), **values} for row, values in (more or {}).items()}
     return Table(
-        beside_paper(found.table, measured, found.profile, found.missing, found.labels),
+        beside_paper(results.table, measured, results.profile, results.missing, results.labels),
         caption,
-        found.differences(reference),
+        results.differences(reference),
         reference,
-        found.intervals(),
-        found.mode,
+        results.intervals(),
+        results.mode,
     )
 
 

@@ -12,13 +12,15 @@ import pytest
 mpl.use("agg")
 
 import matplotlib.pyplot as plt
+from test_results import collect, trained
 
-from cityguessr import figures, paper
+from cityguessr import figures, paper, tables
 from cityguessr.base.errors import InputError
 from cityguessr.evaluation import columns
 from cityguessr.figures import comparison
 from cityguessr.tables import Table, beside_paper
 from cityguessr.taxonomy import LEVELS
+from cityguessr.training import experiments
 
 
 def _levels(*values: float, metric: str = "top1", step: float = 10) -> dict[tuple[str, str], list[float]]:
@@ -304,3 +306,29 @@ def test_a_table_refuses_what_it_cannot_stand_for(changes: dict[str, object], sa
     arguments = {"table": "table4", "measured": {"none": _levels(1), "independent": _levels(2)}, "profile": "mini"}
     with pytest.raises(InputError, match=says):
         beside_paper(**(arguments | {"missing": {"codependent": "it is a test"}} | changes))
+
+
+def test_a_table_is_built_of_runs_and_keeps_what_it_was_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Caption, reference and mode are given once: the files, the plots and what a notebook shows follow from them."""
+    runs = {"cityguessr": (trained(45), trained(42, 1)), "videomae": (trained(30), trained(33, 1))}
+    full = {name: runs.get(name, (trained(36), trained(39, 1))) for name in experiments.TABLES["table3"].values()}
+    found = collect(monkeypatch, "table3", full, mode="none")
+    table = tables.build(found, "A caption", "videomae", more={"cityguessr": {("top5", "city"): [80.0, 90.0]}})
+    city = table.frame.set_index(["row", "metric", "level"])["measured"]
+    assert city["cityguessr", "top1", "city"] == pytest.approx(72.5)
+    assert city["cityguessr", "top5", "city"] == 85
+    assert "videomae" not in set(table.differences["row"])
+    assert "A caption." in repr(table)
+    label = dict(paper.rows("table3"))["videomae"]
+    assert f"Difference to {label}" in repr(table)
+    names = [path.name for path in table.write(tmp_path)]
+    assert names == [f"table3_none{end}" for end in (".csv", ".md", ".tex", "_differences.csv")]
+    assert "95 % interval" in table.compare().legends[0].get_texts()[1].get_text()
+    assert "interval" not in table.compare("ece", ["city"]).legends[0].get_texts()[1].get_text()
+    assert label in table.plot_differences().get_suptitle()
+    plt.close("all")
+
+
+def test_a_table_without_differences_draws_none(table5: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="made without differences"):
+        Table(table5).plot_differences()

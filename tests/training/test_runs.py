@@ -87,6 +87,28 @@ def test_predictions_are_those_of_the_saved_model(root: Path) -> None:
     assert torch.allclose(output.scene, predictions.scene, atol=1e-5)
 
 
+def test_predictions_know_their_tree_and_their_mode(root: Path) -> None:
+    run = ensure(root)
+    predictions = run.predictions
+    assert predictions is run.predictions  # read once
+    assert (predictions.taxonomy, predictions.mode) == (run.taxonomy, "codependent")
+    right = {level: 100 * hits.double().mean().item() for level, hits in predictions.right("none").items()}
+    assert right == predictions.accuracy("none")
+    assert torch.equal(predictions.answers()["state"], predictions.answers("codependent")["state"])
+    some = predictions.subset(torch.tensor([2, 0]))
+    assert some.clip_ids == (predictions.clip_ids[2], predictions.clip_ids[0])
+    assert torch.equal(some.answers()["city"], predictions.answers()["city"][[2, 0]])
+    assert len(predictions.subset(torch.tensor([True, False, True]))) == 2
+    with pytest.raises(InputError, match="no clip"):
+        predictions.subset(torch.zeros(3).bool()).right()
+
+
+def test_the_scenes_of_the_validation_clips_are_those_the_model_was_given(root: Path) -> None:
+    scenes = ensure(root).frame_scenes()
+    assert scenes.shape == (3, 16)
+    torch.testing.assert_close(scenes.sum(dim=1), torch.ones(3))
+
+
 def test_another_seed_or_configuration_is_another_run(root: Path) -> None:
     longer = profiles.Profile("tiny", "release", False, "a test", dict(TINY.overrides) | {"epochs": 1}, 4, workers=0)
     folders = {ensure(root).folder, ensure(root, seed=1).folder, ensure(root, profile=longer).folder}
