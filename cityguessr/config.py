@@ -61,7 +61,9 @@ class ModelConfig:
     epochs: int = 10  # paper 5.2: 10; released code: 12
     # released code: the best epoch on the validation split, the very one that is reported
     selection: Literal["last", "best_on_validation"] = "last"
-    products: bool = True  # Eq. 5; released code: False, its products are commented out
+    # of `hierarchy.MODES`, those whose answer is one path in the tree. 4.6: Eq. 5, then one path; released code:
+    # "traced", its products are commented out
+    evaluation: Literal["codependent", "traced"] = "codependent"
 
     def __post_init__(self) -> None:
         for field, allowed in _CHOICES.items():
@@ -137,7 +139,7 @@ class ModelConfig:
             text_reduction="sum",
             epochs=12,
             selection="best_on_validation",
-            products=False,
+            evaluation="traced",
         )
 
     def replace(self, **changes: object) -> ModelConfig:

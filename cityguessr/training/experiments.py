@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import pandas as pd
+
 from cityguessr.base.errors import one_of
 from cityguessr.config import ModelConfig
 from cityguessr.model import evenly
@@ -130,6 +132,9 @@ TABLES: dict[str, dict[str, str]] = {
 }
 """Table -> its rows, by the id of the paper's numbers -> the experiment that gives them; own rows come last."""
 
+READINGS: dict[str, dict[str, str]] = {"table4": {mode: mode for mode in ("none", "independent", "codependent")}}
+"""Table -> row -> the mode of `hierarchy.MODES` in which its answers are read, where rows differ in just that."""
+
 
 def get(experiment: str | Experiment) -> Experiment:
     """The experiment of that name; an experiment is given back. Raises InputError, listing the names there are."""
@@ -148,9 +153,8 @@ def canonical(experiment: str | Experiment, profile: str | Profile) -> Experimen
     return next(same, experiment)
 
 
-def contrast(table: str, profile: Profile) -> dict[str, dict[str, object]]:
-    """In what the rows of a table differ: row -> the fields of `ModelConfig` that are not the same in all of them."""
+def contrast(table: str, profile: Profile) -> pd.DataFrame:
+    """In what the rows of a table differ, as text: a row per system, a column per differing field of `ModelConfig`."""
     configs = {row: dataclasses.asdict(get(name).config(profile)) for row, name in TABLES[table].items()}
-    fields = next(iter(configs.values()))
-    differing = [field for field in fields if len({str(config[field]) for config in configs.values()}) > 1]
-    return {row: {field: config[field] for field in differing} for row, config in configs.items()}
+    frame = pd.DataFrame(configs, dtype=object).T.map(str)
+    return frame.loc[:, frame.nunique() > 1]

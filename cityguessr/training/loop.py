@@ -106,7 +106,7 @@ def train(
         start = time.perf_counter()
         row = {"epoch": epoch + 1} | session.train_epoch(epoch)
         logits, scene = session.evaluate()
-        accuracies = hierarchy.accuracy(logits, val_clips.labels, taxonomy, products=config.products)
+        accuracies = hierarchy.accuracy(logits, val_clips.labels, taxonomy, config.evaluation)
         row |= {f"val_{level}": value for level, value in accuracies.items()}
         log.append(row | {"seconds": round(time.perf_counter() - start, 2)})
         report(_line(row, config.epochs))
@@ -125,20 +125,27 @@ def train(
 
 
 def predict(
-    model: System, clips: ClipDataset, profile: Profile, limit: int | None = None, device: str = "auto"
+    model: System,
+    clips: ClipDataset,
+    profile: Profile,
+    limit: int | None = None,
+    device: str = "auto",
+    *,
+    frame: str | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A trained model's logits on a split of prepared clips, and the labels beside them.
 
     Args:
         limit: take at most so many clips, evenly spread over the split.
         device: as in `train`.
+        frame: shows an image system this frame of each clip in place of the one it is configured for.
 
     Returns level -> float32 (N, number of classes) on the CPU, and level -> LongTensor (N,).
     """
     count = len(clips) if limit is None else min(limit, len(clips))
     chosen = [i * len(clips) // count for i in range(count)]
     with_scenes = model.routed or model.config.system == "geodecoder"  # these have no form without
-    bare = model.config if with_scenes else model.config.replace(scene_labels=None)
+    bare = model.config.replace(**({} if with_scenes else {"scene_labels": None}), frame=frame or model.config.frame)
     subset = Subset(ClipTensors(clips, bare, profile.loader_workers == 0), chosen)
     logits, _ = evaluate(model.to(_device(device)), DataLoader(subset, 64, num_workers=profile.loader_workers))
     return logits, {level: clips.labels[level][chosen] for level in LEVELS}

@@ -30,30 +30,12 @@ from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.text.features import text_features
 from cityguessr.training import datasets, experiments, profiles
+from cityguessr.training.batches import ClipTensors
 from cityguessr.training.experiments import Experiment
 from cityguessr.training.loop import train
+from cityguessr.training.predictions import Predictions
 from cityguessr.training.profiles import Profile
 from cityguessr.training.provenance import circumstances, code_version
-
-
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-    """What a run said of the validation split.
-
-    Attributes:
-        logits: level -> float32 (N, number of classes).
-        labels: level -> LongTensor (N,).
-        scene: float32 (N, scenes) logits, or None for a system without scene recognition.
-        clip_ids, video_ids: of the N clips; several clips may come from one video.
-        places: float64 (N, 2), latitude and longitude in degrees of the clip's middle frame, NaN where not known.
-    """
-
-    logits: dict[str, Tensor]
-    labels: dict[str, Tensor]
-    scene: Tensor | None
-    clip_ids: tuple[str, ...]
-    video_ids: tuple[str, ...]
-    places: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,17 +65,19 @@ class Run:
         """One row per epoch: losses on the training split, accuracies (%) on the validation split."""
         return pd.read_csv(self.folder / "log.csv")
 
+    @cached_property
     def predictions(self) -> Predictions:
-        """The validation logits, labels and clip ids."""
-        with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
-            return Predictions(
-                logits={level: torch.from_numpy(file[f"logits_{level}"]) for level in LEVELS},
-                labels={level: torch.from_numpy(file[f"labels_{level}"]) for level in LEVELS},
-                scene=torch.from_numpy(file["scene"]) if "scene" in file else None,
-                clip_ids=tuple(file["clip_ids"].tolist()),
-                video_ids=tuple(file["video_ids"].tolist()),
-                places=torch.from_numpy(file["places"]),
-            )
+        """The validation logits, labels and clip ids, with the label tree and how answers are read."""
+        return Predictions.load(self.folder / "predictions.npz", self.taxonomy, self.config.evaluation)
+
+    def frame_scenes(self) -> Tensor:
+        """The scenes of the frame that an image system sees of each validation clip: (N, scene classes).
+
+        For a system that sees the whole video it is the clip's scene label.
+        """
+        clips = self.clips().split("val", self.config.split)
+        inputs = ClipTensors(clips, self.config, in_memory=False, seed=self.provenance["seed"])
+        return inputs.scenes[range(len(inputs)), inputs.positions]
 
     def model(self) -> torch.nn.Module:
         """The trained model, in evaluation mode on the CPU."""

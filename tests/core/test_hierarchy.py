@@ -1,4 +1,4 @@
-"""Hierarchical evaluation: Eq. 5, the three modes of Table 4, and their speed against a loop."""
+"""Hierarchical evaluation: Eq. 5, the modes of Table 4 and of the released code, and their speed against a loop."""
 
 import itertools
 import math
@@ -56,17 +56,39 @@ def test_eq5_by_hand(four_cities: Taxonomy) -> None:
         "continent": 0,
     }
     # The released code leaves the products out: it traces the likeliest city as it is.
-    assert hierarchy.predict(logits, four_cities, "codependent", products=False)["city"].item() == 0
+    assert hierarchy.predict(logits, four_cities, "traced")["city"].item() == 0
 
 
 def test_a_codependent_prediction_is_always_a_path_in_the_tree(taxonomy: Taxonomy) -> None:
     logits = random_logits(taxonomy, 500)
-    for products in (True, False):
-        predicted = hierarchy.predict(logits, taxonomy, "codependent", products)
+    for mode in ("codependent", "traced"):
+        predicted = hierarchy.predict(logits, taxonomy, mode)
         for below, level in itertools.pairwise(LEVELS):
             assert torch.equal(taxonomy.parent[below][predicted[below]], predicted[level])
-    assert hierarchy.conflict_rate(logits, taxonomy, "codependent") == 0
+        assert hierarchy.conflict_rate(logits, taxonomy, mode) == 0
     assert hierarchy.conflict_rate(logits, taxonomy, "none") > 50  # random heads hardly ever agree
+
+
+def test_conflicts_are_the_clips_whose_answers_are_no_path(four_cities: Taxonomy) -> None:
+    logits = {"city": log(0.4, 0.3, 0.2, 0.1), "country": log(0.6, 0.4), "continent": log(0.7, 0.3)}
+    logits = {level: scores.repeat(2, 1) for level, scores in logits.items()}
+    logits["state"] = torch.cat([log(0.8, 0.1, 0.1), log(0.1, 0.8, 0.1)])
+    assert hierarchy.conflicts(logits, four_cities).tolist() == [False, True]  # Austin in Texas, and in Greater London
+    assert hierarchy.conflict_rate(logits, four_cities) == 50
+
+
+def test_probabilities_are_what_a_mode_ranks_by(taxonomy: Taxonomy) -> None:
+    """Eq. 5 divided by its sum, or the softmax alone; the likeliest city is the answer."""
+    logits = random_logits(taxonomy, 40)
+    refined = hierarchy.refine(logits, taxonomy)
+    for mode in hierarchy.MODES:
+        shares = hierarchy.probabilities(logits, taxonomy, mode, torch.float64)
+        answers = hierarchy.predict(logits, taxonomy, mode)
+        assert torch.equal(shares["city"].argmax(dim=1), answers["city"])
+        multiplied = mode in ("independent", "codependent")
+        for level in LEVELS:
+            wanted = refined[level] if multiplied else logits[level].softmax(dim=1)
+            torch.testing.assert_close(shares[level].float(), wanted / wanted.sum(dim=1, keepdim=True))
 
 
 def test_products_change_nothing_at_the_continents(taxonomy: Taxonomy) -> None:
@@ -97,9 +119,9 @@ def test_top5_of_five_traced_cities_and_of_five_own_classes(four_cities: Taxonom
     labels = four_cities.chain(torch.tensor([2]))  # London
     own = hierarchy.accuracy(logits, labels, four_cities, "none", k=2)
     assert own == {"city": 0, "state": 100, "country": 100, "continent": 100}
-    traced = hierarchy.top_k(logits, four_cities, 2, "codependent", products=False)
+    traced = hierarchy.top_k(logits, four_cities, 2, "traced")
     assert traced["state"].tolist() == [[0, 0]]  # Austin and Dallas share Texas
-    assert hierarchy.accuracy(logits, labels, four_cities, "codependent", k=2, products=False)["state"] == 0
+    assert hierarchy.accuracy(logits, labels, four_cities, "traced", k=2)["state"] == 0
 
 
 def test_eq5_can_be_trained_through(taxonomy: Taxonomy) -> None:
@@ -179,7 +201,7 @@ def test_many_times_faster_than_a_loop(taxonomy: Taxonomy) -> None:
 def test_unknown_mode_and_wrong_width_are_refused(taxonomy: Taxonomy, four_cities: Taxonomy) -> None:
     logits = random_logits(four_cities, 2)
     labels = four_cities.chain(torch.tensor([0, 1]))
-    with pytest.raises(InputError, match="unknown evaluation mode 'dependent'; choose one of none, independent"):
+    with pytest.raises(InputError, match="no evaluation mode 'dependent'; it is one of none, independent"):
         hierarchy.accuracy(logits, labels, four_cities, "dependent")
     with pytest.raises(InputError, match="city logits have 4 classes, the taxonomy has 166"):
         hierarchy.accuracy(logits, labels, taxonomy)

@@ -83,4 +83,4 @@ def test_every_disagreement_has_a_switch_of_the_model_or_a_reason() -> None:
     described, released = model.ModelConfig.as_described(), model.ModelConfig.as_released()
     for name in covered - {"normalise_eval"}:
         assert getattr(described, name) != getattr(released, name), f"the presets agree on {name}"
-    assert {"frames", "sampling", "epochs", "text_layers", "text_reduction", "products"} <= covered
+    assert {"frames", "sampling", "epochs", "text_layers", "text_reduction", "evaluation"} <= covered

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from cityguessr import paper
+from cityguessr import hierarchy, paper
 from cityguessr.base.errors import InputError
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import experiments, profiles
@@ -25,6 +25,13 @@ def test_every_row_of_the_paper_has_an_experiment(table: str) -> None:
     for name in rows.values():
         experiments.get(name).config(FULL)
         experiments.get(name).config(MINI)
+
+
+def test_rows_that_differ_in_how_they_are_read_name_known_modes() -> None:
+    """Table 4: one system, three readings."""
+    for table, modes in experiments.READINGS.items():
+        assert set(modes) == set(experiments.TABLES[table])
+        assert set(modes.values()) <= set(hierarchy.MODES)
 
 
 def test_rows_stand_in_the_paper_s_order_before_our_own() -> None:
@@ -79,9 +86,11 @@ def test_the_paper_s_equal_rows_are_equal_here() -> None:
 
 
 def test_contrast_names_what_differs() -> None:
-    assert experiments.contrast("table3", MINI)["scenes_majority"] == {
+    frame = experiments.contrast("table3", MINI)
+    assert list(frame.index) == list(experiments.TABLES["table3"])
+    assert frame.loc["scenes_majority"].to_dict() == {
         "scene_labels": "majority",
-        "text_labels": None,
+        "text_labels": "None",
         "split": "clip",
     }
 

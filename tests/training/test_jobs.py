@@ -70,7 +70,7 @@ def assert_equal(found: dict, known: dict[tuple[str, int], runs.Run], seeds: obj
     for name, answer in found.items():
         for seed, run in zip(seeds, answer, strict=True):
             assert run.folder.name == known[name, seed].folder.name
-            mine, its = run.predictions().logits, known[name, seed].predictions().logits
+            mine, its = run.predictions.logits, known[name, seed].predictions.logits
             assert all(torch.equal(mine[level], its[level]) for level in LEVELS)
 
 
@@ -115,7 +115,7 @@ def test_on_a_dask_cluster_by_its_address(release: Path, root: Path, dask: str, 
     with_readers = dataclasses.replace(TINY, name="readers", workers=1)  # processes of its own, below Dask's
     found, _ = spread(release, ["videomae", PRETRAINED], [0], cluster=dask, profile=with_readers)
     run = found["videomae"][0]
-    assert torch.equal(run.predictions().logits["city"], one_by_one["videomae", 0].predictions().logits["city"])
+    assert torch.equal(run.predictions.logits["city"], one_by_one["videomae", 0].predictions.logits["city"])
     assert isinstance(found["pretrained"], MissingWeights)
     with pytest.raises(InputError, match="a bad thing"):
         spread(release, [BAD], [0], cluster=dask)

@@ -10,6 +10,7 @@ from torch import Tensor
 from cityguessr import hierarchy
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
+from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training.loop import EpochSampler, Trained, learning_rate, predict, train
 from cityguessr.training.profiles import PAPER, Profile
@@ -168,6 +169,16 @@ def test_predict_gives_the_logits_of_training(taxonomy: Taxonomy) -> None:
     some, few = predict(trained.model, clips, PROFILE, limit=6, device="cpu")
     assert torch.equal(few["city"], labels["city"][::4])
     assert torch.allclose(some["city"], logits["city"][::4], atol=1e-5)
+
+
+def test_an_image_system_can_be_shown_another_frame(taxonomy: Taxonomy) -> None:
+    """Page 30: what a model of random frames makes of the first, the middle and the last one."""
+    image = {"backbone": "mae", "frame": "first", "scene_labels": None, "text_labels": None}
+    model, clips = build(CONFIG.replace(**image), taxonomy), Clips(taxonomy, 6, 2)
+    shown = {frame: predict(model, clips, PROFILE, device="cpu", frame=frame)[0]["city"] for frame in ("first", "last")}
+    assert torch.equal(predict(model, clips, PROFILE, device="cpu")[0]["city"], shown["first"])
+    assert not torch.equal(shown["first"], shown["last"])
+    assert model.config.frame == "first"
 
 
 def test_a_full_disk_while_saving_leaves_the_last_checkpoint(
