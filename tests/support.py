@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cityguessr.data.format import ClipFormat
+
 CITIES = {"Abu_Dhabi": 0, "Paris": 1, "Lyon": 2}
 LABELS_LIST = """City,State,Country,Continent
 Abu_Dhabi,Abu Dhabi Emirate,United Arab Emirates,Asia
@@ -18,7 +20,15 @@ Paris,Ile-de-France,France,Europe
 Lyon,Auvergne-Rhone-Alpes,France,Europe
 """
 IDS = {"Abu_Dhabi": (0, 0, 0, 0), "Paris": (1, 1, 1, 1), "Lyon": (2, 2, 1, 1)}
-SMALL = {"frames": 4, "size": 16, "workers": 1}
+
+
+def small(**changes: object) -> dict[str, object]:
+    """Arguments of `prepare` for four frames of 16 pixels a clip, but for some changes of the format."""
+    return {"clip_format": ClipFormat(**{"frames": 4, "size": 16, **changes}), "workers": 1}
+
+
+SMALL = small()
+
 """Arguments of `prepare` that are enough for a test."""
 
 

@@ -20,11 +20,11 @@ import torch
 from safetensors.numpy import save
 
 from cityguessr.base import pools
-from cityguessr.base.errors import InputError, one_of
+from cityguessr.base.errors import InputError
 from cityguessr.base.files import PARTIAL, make_folder, write_atomically, write_bytes
 from cityguessr.base.progress import track
-from cityguessr.data import video
 from cityguessr.data.clips import FORMAT, INDEX, META, REJECTED, TAXONOMY, TEXT, PreparedClips
+from cityguessr.data.format import ClipFormat
 from cityguessr.data.shards import JPEG_QUALITY, SceneLabeller, Shard, ShardJob, read_shard, write_shard
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.scenes import SCENES, check_scene_classes
@@ -59,10 +59,8 @@ class Source(Protocol):
 def prepare(
     source: Source,
     out: str | os.PathLike[str],
+    clip_format: ClipFormat,
     *,
-    frames: int = 16,
-    size: int = 224,
-    sampling: video.Sampling = "uniform",
     workers: int = 2,
     cluster: str | None = None,
     text: np.ndarray | torch.Tensor | None = None,
@@ -70,7 +68,7 @@ def prepare(
     shard_clips: int = SHARD_CLIPS,
     overwrite: bool = False,
 ) -> PreparedClips:
-    """Turn every clip of a source into `frames` JPEG frames of `size` pixels, and write them to the folder `out`.
+    """Turn every clip of a source into JPEG frames of a format, and write them to the folder `out`.
 
     A clip that cannot be read never stops the others: it is listed in `rejected.csv` with the reason, and prepared and
     rejected clips add up to those listed. Shards are written one by one under a temporary name; run again after an
@@ -79,36 +77,37 @@ def prepare(
 
     Args:
         out: the folder to fill, by custom `data/prepared/<name>/`.
-        frames, size, sampling: as in `video.read_frames`.
+        clip_format: which frames are kept of a clip, and of what size.
         workers: processes of this machine; with 1, the work is done in this process. From a script, call with more
             than 1 below `if __name__ == "__main__":`, as every pool of processes asks.
         cluster: address of a Dask scheduler (`tcp://host:8786`) whose workers do the work instead; they must see
             the source and `out` under the same paths and have this package.
         text: text features of the cities (number of cities, d) to keep with the set; the source's own by default.
-        scene_labeller: gives the scenes of frames where the source gives none, such as a `Places365Labeller`. The
-            number of scene classes is the source's `scenes`, else the labeller's `scene_classes`, else 16.
+        scene_labeller: gives the scenes of frames where the source gives none, such as a `Places365Labeller`.
         shard_clips: clips per shard.
         overwrite: throw away what an earlier preparation, whole or not, left in `out`.
 
     Returns the prepared set. Raises InputError where `out` holds something else, cannot be written or the disk is full,
     where no clip at all can be prepared, and for arguments that make no sense.
     """
-    _check_arguments(frames=frames, size=size, workers=workers, shard_clips=shard_clips, sampling=sampling)
-    scenes = _scene_classes(source, scene_labeller)
+    for name, value in (("workers", workers), ("shard_clips", shard_clips)):
+        if value < 1:
+            raise InputError(f"prepare: {name} is {value}; it must be at least 1")
+    _check_scene_classes(clip_format.scene_classes, source, scene_labeller)
     text = _text_features(source, text)
     clips = source.clips()
     if not clips:
         raise InputError(f"{source.name}: the source lists no clip; give one that does")
     settings = {
         "source": source.name,
-        "frames": frames,
-        "size": size,
-        "sampling": sampling,
+        "frames": clip_format.frames,
+        "size": clip_format.size,
+        "sampling": clip_format.sampling,
         "quality": JPEG_QUALITY,
         "scenes": None if scene_labeller is None else getattr(scene_labeller, "name", type(scene_labeller).__name__),
     }
-    if scenes != len(SCENES):  # sets of 16 scenes keep the plan, and with it the shards, that they have had
-        settings["scene_classes"] = scenes
+    if clip_format.scene_classes != len(SCENES):  # sets of 16 scenes keep the plan that they had
+        settings["scene_classes"] = clip_format.scene_classes
     out = make_folder(out).resolve()
     if overwrite:
         _clear(out)
@@ -121,23 +120,14 @@ def prepare(
     jobs = [
         ShardJob(
             str(out / f"clips-{number:05d}.parquet"), plan, first, tuple(clips[first : first + shard_clips]), LEVELS,
-            frames, size, sampling, scene_labeller, scenes,
+            clip_format, scene_labeller,
         )
         for number, first in enumerate(range(0, len(clips), shard_clips))
     ]  # fmt: skip
     shards = _run(jobs, f"preparing {out.name}, shards of {shard_clips} clips", workers, cluster)
     names = [Path(job.path).name for job in jobs]
-    _finish(out, source, shards, names, settings | {"plan": plan, "scene_classes": scenes}, text)
+    _finish(out, source, shards, names, settings | {"plan": plan, "scene_classes": clip_format.scene_classes}, text)
     return PreparedClips.load(out)
-
-
-def _check_arguments(*, sampling: str, **counts: int) -> None:
-    """Raise InputError for arguments of `prepare` that make no sense."""
-    for name, value in counts.items():
-        if value < 1:
-            raise InputError(f"prepare: {name} is {value}; it must be at least 1")
-    if sampling not in video.SAMPLINGS:
-        raise one_of("sampling", sampling, video.SAMPLINGS)
 
 
 def _run(jobs: list[ShardJob], description: str, workers: int, cluster: str | None) -> list[Shard]:
@@ -275,16 +265,13 @@ def _counts(index: pa.Table, split: str, source: Source) -> dict[str, Any]:
     return counts
 
 
-def _scene_classes(source: Source, labeller: SceneLabeller | None) -> int:
-    """How many scene classes the prepared frames are labelled with: the source says, else the labeller, else 16."""
-    labelled = getattr(labeller, "scene_classes", None)
-    scenes = getattr(source, "scenes", None) or labelled or len(SCENES)
-    check_scene_classes(scenes)
-    if labelled and labelled != scenes:
-        raise InputError(
-            f"the labeller gives {labelled} scenes and {source.name} is read with {scenes}; make them agree"
-        )
-    return scenes
+def _check_scene_classes(scene_classes: int, source: Source, labeller: SceneLabeller | None) -> None:
+    """Raise InputError unless source and labeller give as many scene classes as the prepared frames are to have."""
+    check_scene_classes(scene_classes)
+    given_by = {source.name: getattr(source, "scenes", None), "the labeller": getattr(labeller, "scene_classes", None)}
+    for name, given in given_by.items():
+        if given and given != scene_classes:
+            raise InputError(f"{name} gives {given} scenes and the clip format wants {scene_classes}; make them agree")
 
 
 def _text_features(source: Source, text: np.ndarray | torch.Tensor | None) -> np.ndarray | None:

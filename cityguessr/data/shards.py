@@ -21,6 +21,7 @@ from PIL import Image
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_atomically
 from cityguessr.data import video
+from cityguessr.data.format import ClipFormat
 from cityguessr.data.sources import ClipRef
 
 JPEG_QUALITY = 95
@@ -47,11 +48,8 @@ class ShardJob:
     first: int
     clips: tuple[ClipRef, ...]
     levels: tuple[str, ...]
-    frames: int
-    size: int
-    sampling: video.Sampling
+    format: ClipFormat
     scene_labeller: SceneLabeller | None = None
-    scene_classes: int = 16  # a number, not `scenes.SCENES`: workers start without torch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +98,13 @@ def clip_row(clip: ClipRef, job: ShardJob) -> dict[str, Any]:
     Raises InputError, naming file and reason, where that is impossible.
     """
     if clip.is_video:
-        pictures = [Image.fromarray(f) for f in video.read_frames(clip.path, job.frames, job.size, job.sampling)]
+        wanted = job.format
+        frames = video.read_frames(clip.path, wanted.frames, wanted.size, wanted.sampling)
+        pictures = [Image.fromarray(frame) for frame in frames]
         numbers, encoded = [], [_jpeg(picture) for picture in pictures]
     else:
         numbers, files = _numbered_files(clip, job)
-        pictures, encoded = map(list, zip(*(_shrink(file, job.size) for file in files), strict=True))
+        pictures, encoded = map(list, zip(*(_shrink(file, job.format.size) for file in files), strict=True))
     return {
         "clip_id": clip.clip_id,
         "video_id": clip.video_id,
@@ -177,10 +177,10 @@ def row_digest(row: dict[str, Any]) -> str:
 def _numbered_files(clip: ClipRef, job: ShardJob) -> tuple[list[int | None], list[Path]]:
     """The image files that a clip's frames are read from, and the number of each."""
     if clip.files is None:
-        files = video.frame_files(clip.path, job.frames, job.sampling)
+        files = video.frame_files(clip.path, job.format.frames, job.format.sampling)
         return [video.frame_number(file) for file in files], files
     try:
-        numbers = video.frame_indices(len(clip.files), job.frames, job.sampling)
+        numbers = video.frame_indices(len(clip.files), job.format.frames, job.format.sampling)
     except InputError as error:
         raise InputError(f"{clip.clip_id}: {error}") from None
     return list(numbers), [Path(clip.path) / clip.files[n] for n in numbers]
@@ -206,25 +206,24 @@ def _scenes(
     clip: ClipRef, numbers: list[int | None], pictures: list[Image.Image], job: ShardJob
 ) -> list[list[float]] | None:
     """Scene probabilities: one row per frame where frames are labelled, one row where the clip is, or None."""
+    classes = job.format.scene_classes
     if clip.frame_scenes is not None:
         rows = []
         for n in numbers:
             scene = int(clip.frame_scenes[n]) if n is not None and n < len(clip.frame_scenes) else -1
             if scene < 0:
                 raise InputError(f"{clip.path}: no scene is listed for frame {n}; add it to the table of scenes")
-            if scene >= job.scene_classes:
-                raise InputError(
-                    f"{clip.path}: scene {scene} of frame {n} is not one of 0..{job.scene_classes - 1}; correct it"
-                )
-            rows.append([float(k == scene) for k in range(job.scene_classes)])
+            if scene >= classes:
+                raise InputError(f"{clip.path}: scene {scene} of frame {n} is not one of 0..{classes - 1}; correct it")
+            rows.append([float(k == scene) for k in range(classes)])
         return rows
     if clip.clip_scenes is not None:
         return [[float(p) for p in clip.clip_scenes]]
     if job.scene_labeller is None:
         return None
     probabilities = np.asarray(job.scene_labeller(np.stack([np.asarray(p) for p in pictures])), dtype=np.float32)
-    if probabilities.shape != (len(pictures), job.scene_classes):
-        raise InputError(f"the scene labeller gave {probabilities.shape}, not ({len(pictures)}, {job.scene_classes})")
+    if probabilities.shape != (len(pictures), classes):
+        raise InputError(f"the scene labeller gave {probabilities.shape}, not ({len(pictures)}, {classes})")
     return [[float(p) for p in row] for row in probabilities]
 
 

@@ -12,15 +12,13 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from cityguessr.base.errors import InputError, one_of
-
-Sampling = Literal["uniform", "released"]
-SAMPLINGS = get_args(Sampling)
+from cityguessr.data.format import SAMPLINGS, Sampling
 
 RELEASED_STRIDE = 5  # the authors' loader takes every 5th file ...
 RELEASED_KEPT = 100  # ... of the about 100 frames that the release keeps of a clip (paper, section 3)

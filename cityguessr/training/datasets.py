@@ -172,16 +172,7 @@ def prepared(
     make_folder(folder.parent)
     with FileLock(folder.with_name(folder.name + ".lock")):
         source, labeller = kind.read(root(profile, data_root, workers, dataset), clip_format)
-        clips = prepare(
-            source,
-            folder,
-            frames=clip_format.frames,
-            size=clip_format.size,
-            sampling=clip_format.sampling,
-            workers=workers,
-            cluster=cluster,
-            scene_labeller=labeller,
-        )
+        clips = prepare(source, folder, clip_format, workers=workers, cluster=cluster, scene_labeller=labeller)
     return _checked(clips)
 
 

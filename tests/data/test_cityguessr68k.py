@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import IDS, LABELS_LIST, SMALL, label_line, make_release, one_line, write_csv
+from support import IDS, LABELS_LIST, SMALL, label_line, make_release, one_line, small, write_csv
 
 from cityguessr.base.errors import InputError
 from cityguessr.data.cityguessr68k import ReleaseSource
@@ -118,7 +118,7 @@ def test_with_365_scenes_the_category_of_a_frame_is_its_scene(root: Path, tmp_pa
     source = ReleaseSource(root, scenes=365)
     assert source.clips()[0].frame_scenes[[1, 19]].tolist() == [346, 364]
     assert all(clip.clip_scenes is None for clip in source.clips())  # 16 shares say nothing of 365 categories
-    prepared = prepare(source, tmp_path / "fine", **SMALL)
+    prepared = prepare(source, tmp_path / "fine", **small(scene_classes=365))
     train = prepared.split("train")
     assert (prepared.scenes, train.scenes, prepared.meta["scene_classes"]) == (365, 365, 365)
     assert train.frame_scenes(0).shape == (4, 365)
@@ -132,7 +132,7 @@ def test_with_365_scenes_the_category_of_a_frame_is_its_scene(root: Path, tmp_pa
     assert coarse.fingerprint != prepared.fingerprint
     for folder, scenes in (("fine", 16), ("coarse", 365)):
         with pytest.raises(InputError, match=r"scene_classes (365|None), now (None|365).*another folder"):
-            prepare(ReleaseSource(root, scenes=scenes), tmp_path / folder, **SMALL)
+            prepare(ReleaseSource(root, scenes=scenes), tmp_path / folder, **small(scene_classes=scenes))
 
 
 def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, tmp_path: Path) -> None:
@@ -142,13 +142,15 @@ def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, 
         def __call__(self, frames: np.ndarray) -> np.ndarray:
             return np.full((len(frames), 365), 1 / 365, dtype=np.float32)
 
-    plain = prepare(ReleaseSource(root, scenes=365), tmp_path / "plain", **SMALL).split("train")
+    plain = prepare(ReleaseSource(root, scenes=365), tmp_path / "plain", **small(scene_classes=365)).split("train")
     assert plain.frame_scenes(0) is None
     assert plain[0]["frame_scenes"].shape == (1, 365)
     assert plain[0]["frame_scenes"].isnan().all()
-    seen = prepare(ReleaseSource(root, scenes=365), tmp_path / "seen", scene_labeller=Labeller(), **SMALL)
+    seen = prepare(
+        ReleaseSource(root, scenes=365), tmp_path / "seen", scene_labeller=Labeller(), **small(scene_classes=365)
+    )
     assert seen.split("train").frame_scenes(0).numpy() == pytest.approx(np.full((4, 365), 1 / 365))
-    with pytest.raises(InputError, match="the labeller gives 365 scenes and world is read with 16"):
+    with pytest.raises(InputError, match="the labeller gives 365 scenes and the clip format wants 16"):
         prepare(ReleaseSource(root), tmp_path / "mixed", scene_labeller=Labeller(), **SMALL)
     write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [("Paris_0000", 1, 3)])
     with pytest.raises(InputError, match=r"frame_scenes\.csv, line 1: no column category"):

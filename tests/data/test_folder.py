@@ -8,6 +8,7 @@ from support import make_video, write_csv
 
 from cityguessr.base.errors import InputError
 from cityguessr.data.folder import FolderSource
+from cityguessr.data.format import ClipFormat
 from cityguessr.data.prepare import prepare
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -32,7 +33,7 @@ def test_a_folder_of_videos_becomes_prepared_clips(videos: Path, tmp_path: Path)
         ],
     )
     tree = Taxonomy.cityguessr68k()
-    prepared = prepare(FolderSource(videos, table), tmp_path / "prepared", frames=4, size=16, workers=1)
+    prepared = prepare(FolderSource(videos, table), tmp_path / "prepared", ClipFormat(4, 16), workers=1)
     train, val = prepared.split("train"), prepared.split("val")
     assert (train.clip_ids, val.clip_ids) == (["a", "c"], ["b", "d"])
     assert train.video_ids == ["walk", "c"]
@@ -56,7 +57,7 @@ def test_bad_videos_are_rejected_with_their_reason(videos: Path, tmp_path: Path)
     (videos / "f.mp4").touch()
     rows = [(f"{name}.mp4", "Athens", "val" if name == "d" else "train") for name in "abcdefg"]
     table = write_csv(tmp_path / "labels.csv", ("video", "city", "split"), rows)
-    prepared = prepare(FolderSource(videos, table), tmp_path / "prepared", frames=4, size=16, workers=1)
+    prepared = prepare(FolderSource(videos, table), tmp_path / "prepared", ClipFormat(4, 16), workers=1)
     reasons = {row["clip_id"]: row["reason"] for row in prepared.rejected()}
     assert list(reasons) == ["b", "c", "e", "f", "g"]
     for clip, reason in zip(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import full_after, picture, write_csv
+from support import full_after, picture, small, write_csv
 
 from cityguessr.base.errors import InputError, MissingWeights
 from cityguessr.data.clips import PreparedClips
@@ -25,7 +25,7 @@ from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import datasets, profiles
 from cityguessr.training.datasets import prepared as prepare_profile
 
-SMALL = {"frames": 5, "size": 16, "workers": 1}
+SMALL = small(frames=5)
 INDEX = ""  # every table of MSLS has a column of numbers without a name first
 
 
@@ -214,7 +214,7 @@ def test_scenes_are_read_where_the_tree_has_them(copy: Path, tmp_path: Path) -> 
     clip = MapillarySource(copy).clips()[0]
     assert clip.frame_scenes is not None
     assert clip.frame_scenes.tolist() == [k % 16 for k in range(len(clip.files or ()))]
-    finer = prepare(MapillarySource(copy, scenes=365), tmp_path / "finer", **SMALL)
+    finer = prepare(MapillarySource(copy, scenes=365), tmp_path / "finer", **small(frames=5, scene_classes=365))
     assert finer.split("train")[0]["frame_scenes"].shape == (5, 365)
     write_csv(copy / "scenes.csv", ["key", "scene", "category"], [*rows[1:], ["x", 16, 3]])
     with pytest.raises(InputError, match=r"scenes.csv, line \d+: scene '16' is not one of 0..15"):
@@ -242,10 +242,10 @@ def test_a_missing_or_damaged_image_costs_its_clip_alone(copy: Path, tmp_path: P
 
 
 def test_too_few_frames_for_a_model_are_said_by_the_clip(root: Path, tmp_path: Path) -> None:
-    found = prepare(MapillarySource(root), tmp_path / "set", **(SMALL | {"frames": 16}))
+    found = prepare(MapillarySource(root), tmp_path / "set", **small(frames=16))
     reasons = {row["clip_id"]: row["reason"] for row in found.rejected()}
     assert "16 frames are needed and there are 15" in reasons["London_query_londonquery-0"]
-    whole = prepare(MapillarySource(root, min_frames=16), tmp_path / "other", **(SMALL | {"frames": 16}))
+    whole = prepare(MapillarySource(root, min_frames=16), tmp_path / "other", **small(frames=16))
     assert whole.meta["clips"]["rejected"] == 0
 
 
@@ -400,7 +400,7 @@ def test_the_real_preparation_reads_it_and_twenty_one_cities_stay(written: Path,
     assert list(source.taxonomy.sizes.values()) == [21, 21, 19, 6]
     assert source.counts.short == 30  # one in every city
     assert (source.counts.kept, source.counts.other_city, source.counts.alone) == (63, 27, 0)
-    clips = prepare(source, tmp_path / "set", **(SMALL | {"frames": 8}))
+    clips = prepare(source, tmp_path / "set", **small(frames=8))
     assert clips.meta["clips"] == {"listed": 63, "prepared": 63, "rejected": 0}
     assert clips.synthetic
     for split in ("train", "val"):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import SMALL, full_after, make_frames, make_release, one_line
+from support import SMALL, full_after, make_frames, make_release, one_line, small
 
 from cityguessr.base import files
 from cityguessr.base.errors import InputError
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
+from cityguessr.data.format import ClipFormat
 from cityguessr.data.prepare import prepare
 
 
@@ -88,12 +89,12 @@ def test_preparations_of_other_sources_or_settings_do_not_mix(source: ReleaseSou
     out = tmp_path / "out"
     prepare(source, out, **SMALL)
     with pytest.raises(InputError, match=r"size 16, now 24.* another folder, or .* overwrite=True") as error:
-        prepare(source, out, **(SMALL | {"size": 24}))
+        prepare(source, out, **small(size=24))
     one_line(error)
-    assert prepare(source, out, overwrite=True, **(SMALL | {"size": 24})).meta["size"] == 24
+    assert prepare(source, out, overwrite=True, **small(size=24)).meta["size"] == 24
     other = ReleaseSource(make_release(tmp_path / source.root.name, clips=3))
     with pytest.raises(InputError, match="clips 12, now 9"):
-        prepare(other, out, **(SMALL | {"size": 24}))
+        prepare(other, out, **small(size=24))
 
 
 def test_a_folder_with_other_files_is_left_alone(source: ReleaseSource, tmp_path: Path) -> None:
@@ -106,9 +107,9 @@ def test_a_folder_with_other_files_is_left_alone(source: ReleaseSource, tmp_path
 
 def test_released_sampling_takes_the_released_frames(tmp_path: Path) -> None:
     root = make_release(tmp_path / "world", clips=2, frames=100)
-    train = prepare(
-        ReleaseSource(root), tmp_path / "prepared", frames=16, size=48, sampling="released", workers=1
-    ).split("train")
+    train = prepare(ReleaseSource(root), tmp_path / "prepared", ClipFormat(16, 48, "released"), workers=1).split(
+        "train"
+    )
     values = train[0]["frames"].float().mean(dim=(1, 2, 3))
     assert values[:5].tolist() == pytest.approx([2 * n for n in (1, 13, 18, 22, 27)], abs=1.5)
 
@@ -147,9 +148,9 @@ def test_a_dask_cluster_named_by_its_address_does_the_same_work(
 
 def test_arguments_that_make_no_sense_are_named(source: ReleaseSource, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="frames is 0; it must be at least 1"):
-        prepare(source, tmp_path / "out", **(SMALL | {"frames": 0}))
+        prepare(source, tmp_path / "out", **small(frames=0))
     with pytest.raises(InputError, match="no sampling 'random'; it is one of uniform, released"):
-        prepare(source, tmp_path / "out", sampling="random", **SMALL)  # type: ignore[arg-type]
+        prepare(source, tmp_path / "out", **small(sampling="random"))
     with pytest.raises(InputError, match=r"text features are \(number of cities = 3, d\), not \(2, 5\)"):
         prepare(source, tmp_path / "out", text=np.zeros((2, 5)), **SMALL)
 

@@ -11,6 +11,7 @@ from support import make_release, picture
 from cityguessr.base.errors import InputError
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
+from cityguessr.data.format import ClipFormat
 from cityguessr.data.prepare import prepare
 from cityguessr.data.video import frame_indices
 from cityguessr.figures import pictures
@@ -32,7 +33,7 @@ def world() -> MiniWorld:
 def synthetic(world: MiniWorld, tmp_path_factory: pytest.TempPathFactory) -> PreparedClips:
     root = tmp_path_factory.mktemp("world")
     return prepare(
-        ReleaseSource(write_cityguessr68k(world, root)), root / "prepared", frames=FRAMES, size=64, workers=1
+        ReleaseSource(write_cityguessr68k(world, root)), root / "prepared", ClipFormat(FRAMES, 64), workers=1
     )
 
 
@@ -46,7 +47,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[PreparedClips, Path]
     """A release whose frame n is an even grey of 2 n; 20 frames of 64 x 48 a clip."""
     root = tmp_path_factory.mktemp("real")
     release = make_release(root / "data", clips=3)
-    return prepare(ReleaseSource(release), root / "prepared", frames=FRAMES, size=32, workers=1), release
+    return prepare(ReleaseSource(release), root / "prepared", ClipFormat(FRAMES, 32), workers=1), release
 
 
 def apart(a: np.ndarray, b: np.ndarray) -> float:
@@ -140,7 +141,7 @@ def test_a_split_by_video_finds_clips_of_both_folders(real: tuple[PreparedClips,
 
 def test_missing_and_damaged_frames_are_replaced_and_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     release = make_release(tmp_path / "data", clips=2)
-    val = prepare(ReleaseSource(release), tmp_path / "prepared", frames=FRAMES, size=32, workers=1).split("val")
+    val = prepare(ReleaseSource(release), tmp_path / "prepared", ClipFormat(FRAMES, 32), workers=1).split("val")
     capsys.readouterr()
     whole, cut, gone = val.clip_ids
     folder = release / "val"
