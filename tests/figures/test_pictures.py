@@ -57,14 +57,14 @@ def apart(a: np.ndarray, b: np.ndarray) -> float:
 def test_a_rendered_picture_is_the_frame_that_the_model_saw(synthetic: PreparedClips) -> None:
     """Scaled down to the prepared frame's size it is that frame, nearer to it than to any other of the split."""
     train = synthetic.split("train")
-    seen = train.frames_tensor().permute(0, 1, 3, 4, 2).numpy()  # (N, T, 64, 64, 3)
+    prepared = train.frames_tensor().permute(0, 1, 3, 4, 2).numpy()  # (N, T, 64, 64, 3)
     kept = TINY.kept_frames
     for t, index in enumerate(frame_indices(kept, FRAMES)):
         shown = pictures.of(train, range(len(train)), "mini", at=index / (kept - 1), width=192)
         assert all(image.shape == (128, 192, 3) and image.dtype == np.uint8 for image in shown)
         for i, image in enumerate(shown):
             small = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR))
-            off = np.array([[apart(small, frame) for frame in clip] for clip in seen])
+            off = np.array([[apart(small, frame) for frame in clip] for clip in prepared])
             nearest, next_best = np.sort(off.ravel())[:2]
             assert off[i, t] == nearest < 0.65 * next_best  # other rays, H.264 and JPEG lie between the two
 
@@ -110,7 +110,7 @@ def test_a_world_finds_its_clips(world: MiniWorld) -> None:
 
 def test_the_profiles_world_is_the_one_that_preparation_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = []
-    monkeypatch.setattr("cityguessr.miniworld.write.cityguessr68k", lambda world, *_, **__: asked.append(world.config))
+    monkeypatch.setattr("cityguessr.miniworld.write_cityguessr68k", lambda world, *_, **__: asked.append(world.config))
     for name in ("mini", "world68k"):
         small = MiniWorldConfig.mini(seed=9) if name == "world68k" else MiniWorldConfig.mini()
         monkeypatch.setattr(MiniWorldConfig, "paper_scale", classmethod(lambda cls, seed=0: MiniWorldConfig.mini(9)))
