@@ -11,8 +11,7 @@ LAB_FLAGS ?=
 # The checks run the notebooks with one seed; figures/ holds what three seeds gave.
 TEST_FIGURES = runs/figures/test
 
-START := $(shell date +%s)
-RUN = CITYGUESSR_STARTED=$(START) .venv/bin/python -m cityguessr.notebooks
+RUN = .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
 
 .PHONY: help paper test lab notebooks figures ledger lock clean env FORCE
@@ -38,7 +37,7 @@ test: env
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports --no-cache
 	@$(RUN) train
-	@CITYGUESSR_STARTED=$(START) CITYGUESSR_FIGURES=$(TEST_FIGURES) .venv/bin/python -m pytest $(PYTEST_FLAGS) --nbval-lax --nbval-current-env tests notebooks
+	@CITYGUESSR_FIGURES=$(TEST_FIGURES) .venv/bin/python -m pytest $(PYTEST_FLAGS) --nbval-lax --nbval-current-env tests notebooks
 
 lab: env
 	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto $(LAB_FLAGS) notebooks
@@ -61,4 +60,4 @@ lock: env
 clean:
 	@rm -rf .venv runs/notebooks .pytest_cache .ruff_cache
 	@find cityguessr tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
-	@echo "kept: data/ and the trained runs in runs/ (remove them by hand if nothing there is dear to you)"
+	@echo "kept: data/ and the trained runs in runs/ (remove them by hand if you no longer need them)"

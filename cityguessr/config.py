@@ -1,73 +1,75 @@
 """`ModelConfig`: every switch of every system, with its source in the paper or in the released code."""
 
-import dataclasses
+from __future__ import annotations
 
-from cityguessr.base.errors import InputError
+import dataclasses
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from cityguessr.base.errors import InputError, one_of
+from cityguessr.data.format import ClipFormat
+from cityguessr.text.features import ENCODERS
+
+RELEASED_TEXT_DIM = 512  # of the text columns in the released label files, which are CLIP's
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Everything that defines a system of the paper, with a switch wherever paper and released code disagree.
 
-    The defaults are `as_described()`. Each field names its source.
+    The defaults are `as_described()`. Each field names its source; a field with a fixed set of values takes no other.
+
+    Raises InputError for a value outside that set, and for fields that contradict each other.
     """
 
-    # System (5.4, Table 5): "cityguessr" is Fig. 5, and every baseline of one encoder and four heads with its losses
-    # off (VideoMAE, TimeSformer, MAE, PlaNet); "isns" and "geodecoder" are `cityguessr.systems`
-    system: str = "cityguessr"
-    decoder_layers: int = 6  # of "geodecoder" (arXiv 2303.04249)
-    # Backbone (section 4.2, 5.2): VideoMAE ViT-S, pretrained and finetuned on Kinetics-400; Table 5: "timesformer";
-    # Tables 2 and 5: "mae", the encoder of an image system
-    backbone: str = "videomae"
-    pretrained: str | None = "MCG-NJU/videomae-small-finetuned-kinetics"  # None: random weights
+    # --- What the model is given of a clip (`clip_format`) -----------------------------------------------------------
     frames: int = 15  # paper 5.2: 15 frames; released code: 16
     size: int = 224  # pixels, height and width of a frame (5.2)
+    # paper: frames of the video, evenly; "released": every 5th file by name, 16 of them
+    sampling: Literal["uniform", "released"] = "uniform"
+    scene_classes: Literal[16, 365] = 16  # or the 365 categories of Places365 that make up the 16 scenes (Table S1)
+    frame: Literal["first", "mid", "last", "random"] | None = None  # Table 2: the one that an image system sees
+    normalise_train: Literal["imagenet", "none"] = "imagenet"  # paper: silent, so as the backbone was pretrained; ...
+    normalise_eval: Literal["imagenet", "none"] = "imagenet"  # ... released code: "none", then "imagenet" in evaluation
+
+    # --- The network -------------------------------------------------------------------------------------------------
+    # Table 5 (5.4): "cityguessr" is Fig. 5, and with its losses off every baseline of one encoder and four heads
+    # (VideoMAE, TimeSformer, MAE, PlaNet); "isns" and "geodecoder" are in `cityguessr.systems`
+    system: Literal["cityguessr", "isns", "geodecoder"] = "cityguessr"
+    # 4.2: VideoMAE ViT-S; Table 5: "timesformer"; Tables 2 and 5: "mae", the encoder of an image system
+    backbone: Literal["videomae", "timesformer", "mae"] = "videomae"
+    pretrained: str | None = "MCG-NJU/videomae-small-finetuned-kinetics"  # 5.2: on Kinetics-400; None: random weights
     patch: int = 16  # pixels
     width: int = 384  # feature dimension (5.2)
     depth: int = 12
     heads: int = 6
-    # The frames of a clip and their colours
-    frame: str | None = None  # Table 2: "first", "mid", "last" or "random", the one frame that an image system sees
-    sampling: str = "uniform"  # paper: frames of the video, evenly; "released": every 5th file by name, 16 of them
-    normalise_train: str = "imagenet"  # paper: silent, so as the backbone was pretrained; released code: "none" ...
-    normalise_eval: str = "imagenet"  # ... but ImageNet mean and std in its evaluation script
-    # Self-Cross Attention and FFN_s (4.3, 5.2)
-    scene_labels: str | None = "soft"  # "soft", "majority", "first", or None for no scene loss (Table 3)
-    scenes: int = 16  # or 365, the categories of Places365 that make them up (Table S1)
-    attention_heads: int = 2
+    attention_heads: int = 2  # of the Self-Cross Attention (4.3, 5.2)
     attention_width: int = 6
     scene_widths: tuple[int, ...] = (256, 128, 64, 32, 16)  # hidden layers of FFN_s; six layers with the last (5.2)
-    # TextLabel Alignment and FFN_t (4.4, 5.2)
-    text_labels: str | None = "all"  # mean over the four names; "city": the city's alone; None: no text loss (Table 3)
+    text_layers: int = 3  # of FFN_t; paper 5.2: 3 layers; released code: 2 (420-466-512)
+    decoder_layers: int = 6  # of "geodecoder" (arXiv 2303.04249)
+
+    # --- What it learns ----------------------------------------------------------------------------------------------
+    scene_labels: Literal["soft", "majority", "first"] | None = "soft"  # 4.3, Table 3; None: no scene loss
+    # 4.4, Table 3: "all", the mean over the four names, or "city", the city's alone; None: no text loss
+    text_labels: Literal["all", "city"] | None = "all"
     text_encoder: str = "clip"  # see `cityguessr.text.features`; "release": the columns of the released label files
-    text_dim: int = 512
-    text_layers: int = 3  # paper 5.2: 3 layers; released code: 2 (420-466-512)
-    text_reduction: str = "mean"  # Eq. 3 is the loss of one video; released code: "sum" over the batch of 12
-    # Protocol (4.6, 5.1, 5.2)
-    split: str = "clip"  # paper: clips of one video may fall on both sides; "video": no source video does (ours)
+    text_dim: int | None = None  # None: as wide as the encoder's features (`text_width`)
+    text_reduction: Literal["mean", "sum"] = "mean"  # Eq. 3 is the loss of one video; released code: the batch's sum
+
+    # --- How it is trained and read (4.6, 5.1, 5.2) -------------------------------------------------------------------
+    split: Literal["clip", "video"] = "clip"  # paper: clips of one video may fall on both sides; "video": none (ours)
     epochs: int = 10  # paper 5.2: 10; released code: 12
-    selection: str = "last"  # released code: "best_on_validation", the very split that is reported
-    products: bool = True  # Eq. 5; released code: False, its products are commented out
+    # released code: the best epoch on the validation split, the very one that is reported
+    selection: Literal["last", "best_on_validation"] = "last"
+    # of `hierarchy.MODES`, those whose answer is one path in the tree. 4.6: Eq. 5, then one path; released code:
+    # "traced", its products are commented out
+    evaluation: Literal["codependent", "traced"] = "codependent"
 
     def __post_init__(self) -> None:
-        choices = {
-            "system": ("cityguessr", "isns", "geodecoder"),
-            "backbone": ("videomae", "timesformer", "mae"),
-            "frame": (None, "first", "mid", "last", "random"),
-            "scenes": (16, 365),
-            "split": ("clip", "video"),
-            "sampling": ("uniform", "released"),
-            "normalise_train": ("none", "imagenet"),
-            "normalise_eval": ("none", "imagenet"),
-            "scene_labels": ("soft", "majority", "first", None),
-            "text_labels": ("all", "city", None),
-            "text_reduction": ("mean", "sum"),
-            "selection": ("last", "best_on_validation"),
-        }
-        for field, allowed in choices.items():
+        for field, allowed in _CHOICES.items():
             if getattr(self, field) not in allowed:
                 names = ", ".join(map(repr, allowed))
-                raise InputError(f"ModelConfig: {field} = {getattr(self, field)!r}; choose one of {names}")
+                raise InputError(f"ModelConfig: {field} = {getattr(self, field)!r}; it is one of {names}")
         if self.size % self.patch or self.width % self.heads or self.attention_width % self.attention_heads:
             raise InputError(
                 "ModelConfig: size must be a multiple of patch, width of heads, attention_width of attention_heads"
@@ -82,7 +84,7 @@ class ModelConfig:
 
     def _check_baseline(self) -> None:
         """ISNs and GeoDecoder are image systems over the 16 scenes, and neither aligns text."""
-        wanted = {"backbone": "mae", "scenes": 16, "text_labels": None}
+        wanted = {"backbone": "mae", "scene_classes": 16, "text_labels": None}
         wanted |= {"scene_labels": None} if self.system == "isns" else {}  # its scenes come from outside, no loss
         for field, value in wanted.items():
             if getattr(self, field) != value:
@@ -97,17 +99,36 @@ class ModelConfig:
             )
 
     @property
+    def clip_format(self) -> ClipFormat:
+        """How the clips must be prepared that this model is trained on."""
+        return ClipFormat(self.frames, self.size, self.sampling, self.scene_classes)
+
+    @property
     def input_frames(self) -> int:
         """Frames that the model is given of a clip: one for an image system, all of them for the others."""
         return self.frames if self.frame is None else 1
 
+    @property
+    def text_width(self) -> int:
+        """The width of the text features that FFN_t is aligned with: `text_dim`, or the encoder's where that is None.
+
+        Raises InputError for a text encoder that is none.
+        """
+        if self.text_dim is not None:
+            return self.text_dim
+        if self.text_encoder == "release":
+            return RELEASED_TEXT_DIM
+        if self.text_encoder not in ENCODERS:
+            raise one_of("text encoder", self.text_encoder, [*ENCODERS, "release"])
+        return ENCODERS[self.text_encoder].dimension
+
     @classmethod
-    def as_described(cls) -> "ModelConfig":
+    def as_described(cls) -> ModelConfig:
         """The method as the paper and the supplement describe it."""
         return cls()
 
     @classmethod
-    def as_released(cls) -> "ModelConfig":
+    def as_released(cls) -> ModelConfig:
         """The method as the authors' public code computes it (facts of the code, see `paper.disagreements`)."""
         return cls(
             frames=16,
@@ -118,10 +139,10 @@ class ModelConfig:
             text_reduction="sum",
             epochs=12,
             selection="best_on_validation",
-            products=False,
+            evaluation="traced",
         )
 
-    def replace(self, **changes: object) -> "ModelConfig":
+    def replace(self, **changes: object) -> ModelConfig:
         """A copy with some fields changed. Raises InputError for a name that is no field."""
         known = {field.name for field in dataclasses.fields(self)}
         if unknown := set(changes) - known:
@@ -129,3 +150,14 @@ class ModelConfig:
                 f"ModelConfig has no field {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
             )
         return dataclasses.replace(self, **changes)
+
+
+def _choices(hint: object) -> tuple[object, ...]:
+    """The values that a field of type Literal allows, and None where it does; nothing for any other type."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    parts = [_choices(part) for part in get_args(hint)]
+    return (*sum(parts, ()), None) if any(parts) else ()
+
+
+_CHOICES = {field: allowed for field, hint in get_type_hints(ModelConfig).items() if (allowed := _choices(hint))}

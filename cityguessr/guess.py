@@ -1,23 +1,23 @@
 """Guess your own clip: one call from a video file to the five likeliest places of every level, on a map."""
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
+from cartopy.mpl.geoaxes import GeoAxes
 from torch import Tensor
 
 from cityguessr import hierarchy
 from cityguessr.base.errors import InputError
 from cityguessr.data import video
+from cityguessr.figures import maps
 from cityguessr.model import CityGuessr
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training.runs import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from cartopy.mpl.geoaxes import GeoAxes
 
 SYNTHETIC = (
     "The model behind this guess was trained on MiniWorld, a synthetic world. It knows nothing of the real one: for a "
@@ -32,10 +32,11 @@ class Guess:
     Attributes:
         path: the video.
         taxonomy: the label tree.
-        ids: level -> the k likeliest class ids, best first, after the products of Eq. 5.
-        probabilities: level -> their probabilities: the products, divided by their sum over the level's classes.
-        chain: level -> the class id on the codependent path, from the likeliest city up the tree.
-        frames: uint8 (T, size, size, 3), what the model saw.
+        ids: level -> the k likeliest class ids, best first.
+        probabilities: level -> their probabilities: the products of Eq. 5, divided by their sum over the level's
+            classes; each level's own softmax for a model that is read as released.
+        chain: level -> the class id on the answer's path, from the likeliest city up the tree.
+        frames: uint8 (T, size, size, 3), what the model was given.
         synthetic: whether the model was trained on MiniWorld, so that its answers about real videos mean nothing.
     """
 
@@ -49,13 +50,11 @@ class Guess:
 
     @property
     def names(self) -> dict[str, str]:
-        """The codependent path in words: level -> name."""
+        """The answer in words: level -> name."""
         return {level: self.taxonomy.names[level][self.chain[level]] for level in LEVELS}
 
-    def table(self) -> "pd.DataFrame":
-        """The k likeliest places of every level: a row a rank, and for each level its name and probability (%)."""
-        import pandas as pd
-
+    def table(self) -> pd.DataFrame:
+        """The k likeliest places of every level: one row per rank, with name and probability (%) at each level."""
         ranks = range(1, len(self.ids["city"]) + 1)
         columns = {}
         for level in LEVELS:
@@ -64,14 +63,14 @@ class Guess:
             columns[level] = cells + [""] * (len(ranks) - len(cells))
         return pd.DataFrame(columns, index=pd.Index(ranks, name="rank"))
 
-    def draw(self, ax: "GeoAxes | None" = None, truth: tuple[float, float] | None = None) -> "GeoAxes":
+    def draw(self, ax: GeoAxes | None = None, truth: tuple[float, float] | None = None) -> GeoAxes:
         """The likeliest cities on a world map, sized by probability; cities without coordinates are left out.
 
         Args:
             truth: latitude and longitude in degrees of where the video was filmed, if that is known.
-        """
-        from cityguessr.figures import maps
 
+        Raises InputError where no likely city has coordinates.
+        """
         placed = self.taxonomy.latlon[self.ids["city"]].isfinite().all(dim=1)
         if not placed.any():
             raise InputError(
@@ -103,10 +102,15 @@ def guess(path: str | Path, model: Run | CityGuessr, k: int = 5) -> Guess:
     Args:
         path: any video that decord opens.
         model: a run, or a model such as `load_released_checkpoint` returns.
-        k: how many places a level.
+        k: how many places per level.
 
-    Raises:
-        InputError: for a file that is missing, no video, or shorter than the model's clips.
+    Raises InputError for a file that is missing, no video, or shorter than the model's clips.
+
+    Example:
+        >>> run = runs.ensure("cityguessr", "mini", 0)
+        >>> answer = guess("walk.mp4", run)
+        >>> print(answer)  # the path from continent to city, with its probability
+        >>> answer.draw()
     """
     network = model.model() if isinstance(model, Run) else model
     synthetic = isinstance(model, Run) and model.provenance["data"]["synthetic"]
@@ -120,20 +124,20 @@ def guess_frames(
 ) -> Guess:
     """The same for frames in memory: uint8 (T, size, size, 3), as many and as large as the model takes.
 
-    A model configured as released answers without the products of Eq. 5: its `chain` need not start at the first of
-    the cities listed.
+    Everything is read in the mode of the model's configuration: a model configured as released answers and lists
+    without the products of Eq. 5.
     """
     batch = torch.from_numpy(frames).permute(0, 3, 1, 2)[None]  # (1, T, 3, H, W)
     logits = model.eval()(batch.to(next(model.parameters()).device)).logits
-    scores = hierarchy.path_scores(logits, model.taxonomy)  # their softmax is Eq. 5 divided by its sum
-    best = {level: score[0].softmax(dim=0).cpu().topk(min(k, score.shape[1])) for level, score in scores.items()}
-    chain = hierarchy.predict(logits, model.taxonomy, "codependent", model.config.products)
+    taxonomy, mode = model.taxonomy, model.config.evaluation
+    shares = hierarchy.probabilities(logits, taxonomy, mode)
+    best = {level: share[0].cpu().topk(min(k, share.shape[1])) for level, share in shares.items()}
     return Guess(
         path=path,
-        taxonomy=model.taxonomy,
+        taxonomy=taxonomy,
         ids={level: top.indices for level, top in best.items()},
         probabilities={level: top.values for level, top in best.items()},
-        chain={level: int(i) for level, i in chain.items()},
+        chain={level: int(i) for level, i in hierarchy.predict(logits, taxonomy, mode).items()},
         frames=frames,
         synthetic=synthetic,
     )

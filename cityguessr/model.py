@@ -4,6 +4,8 @@ Read it top to bottom beside Fig. 5. B is the batch, T the frames of a clip, and
 number of classes of all four levels together.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import itertools
@@ -16,10 +18,8 @@ from torch import Tensor, nn
 from cityguessr.backbones import BACKBONES
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
+from cityguessr.data.format import IMAGENET
 from cityguessr.taxonomy import LEVELS, Taxonomy
-
-# Mean and standard deviation of ImageNet, per colour channel: what every pretrained backbone here was trained with.
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclasses.dataclass
@@ -28,8 +28,8 @@ class Output:
 
     Attributes:
         logits: level -> (B, number of classes), the outputs of H1 to H4; softmax gives probabilities.
-        scene: PV'_s (B, scenes), logits of the scenes; None without scene recognition.
-        text: PV'_t (B, text_dim); None without text alignment.
+        scene: PV'_s (B, scene classes), logits of the scenes; None without scene recognition.
+        text: PV'_t (B, text width); None without text alignment.
         attention: (B, attention heads, d, d), rows add up to 1; only when asked for.
     """
 
@@ -72,19 +72,15 @@ class SelfCrossAttention(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.project = nn.Linear(width, 1)
 
-    def forward(self, vector: Tensor, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """PV (B, d) -> PV' (B, d), and the weights (B, heads, d, d) if asked for."""
-        if not need_weights:
-            return self.from_means(vector), None
+    def forward(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """PV (B, d) -> PV' (B, d), and the weights (B, heads, d, d)."""
         tokens = vector.unsqueeze(2)  # (B, d, 1)
         query, key, value = self.query(tokens), self.key(tokens), self.value(tokens)  # (B, d, 6) each
-        attended, weights = self.attention(
-            query, key, value, need_weights=True, average_attn_weights=False
-        )  # (B, d, 6), (B, heads, d, d)
-        return self.project(attended).squeeze(2), weights  # (B, d)
+        attended, weights = self.attention(query, key, value, average_attn_weights=False)  # (B, d, 6), (B, heads, d, d)
+        return self.project(attended).squeeze(2), weights
 
-    def from_means(self, vector: Tensor) -> Tensor:
-        """The same PV', several times faster, because a token is one number x and every map of it a straight line.
+    def fast(self, vector: Tensor) -> Tensor:
+        """The same PV' without the weights, several times faster: a token is one number x, every map of it a line.
 
         In a head, with query a x_i + b and key c x_j + e, the score of token i for token j is t_i x_j plus what is the
         same for all j and cancels in the softmax, where the tilt t_i = (a x_i + b) . c / sqrt(d_q). With value
@@ -99,14 +95,13 @@ class SelfCrossAttention(nn.Module):
             strict=True,
         )
         lines = [(weight @ first.weight[:, 0], weight @ first.bias + bias) for first, weight, bias in maps]
-        (a, b), (c, e), (f, g) = [[part.unflatten(0, (heads, -1)) for part in line] for line in lines]  # (heads, d_q)
+        (a, b), (c, _), (f, g) = [[part.unflatten(0, (heads, -1)) for part in line] for line in lines]  # (heads, d_q)
         slope, offset = ((part * c).sum(dim=1, keepdim=True) / c.shape[1] ** 0.5 for part in (a, b))  # (heads, 1)
         tilts = vector.unsqueeze(1) * slope + offset  # (B, heads, d)
         tokens = vector[:, None, :, None].expand(-1, heads, -1, -1)  # (B, heads, d, 1)
         means = F.scaled_dot_product_attention(tilts.unsqueeze(3), tokens, tokens, scale=1.0).squeeze(3)
         out = (self.project.weight @ self.attention.out_proj.weight).view(heads, -1)  # (heads, d_q)
         rest = self.project(self.attention.out_proj.bias) + (out * g).sum()
-        rest = rest + 0 * e.sum()  # a gradient of zero, not a missing one: several GPUs wait for every gradient
         return torch.einsum("bhd,h->bd", means, (out * f).sum(dim=1)) + rest
 
 
@@ -151,20 +146,6 @@ class System(nn.Module):
         return normalised(frames, config.normalise_train if self.training else config.normalise_eval)
 
 
-def make_backbone(config: ModelConfig, allow_downloads: bool) -> nn.Module:
-    """The encoder of that configuration, its weights as `config.pretrained` says."""
-    return BACKBONES[config.backbone](
-        frames=config.input_frames,
-        size=config.size,
-        patch=config.patch,
-        width=config.width,
-        depth=config.depth,
-        heads=config.heads,
-        pretrained=config.pretrained,
-        allow_downloads=allow_downloads,
-    )
-
-
 def full_precision(tensor: Tensor) -> contextlib.AbstractContextManager:
     """Where a GPU would use bfloat16: not in here. That is for backbones; of logits, 8.01 and 8.03 would be one."""
     device = tensor.device.type
@@ -187,16 +168,16 @@ class CityGuessr(System):
 
     def __init__(self, config: ModelConfig, taxonomy: Taxonomy, allow_downloads: bool = False) -> None:
         super().__init__(config, taxonomy)
-        self.backbone = make_backbone(config, allow_downloads)
+        self.backbone = BACKBONES[config.backbone](config, allow_downloads)
         self.classifiers = four_heads(self.backbone.width, taxonomy)
         d = sum(taxonomy.sizes.values())
         self.attention = self.ffn_s = self.ffn_t = None
         if config.scene_labels or config.text_labels:
             self.attention = SelfCrossAttention(config.attention_width, config.attention_heads)
         if config.scene_labels:
-            self.ffn_s = feed_forward([d, *config.scene_widths, config.scenes])
+            self.ffn_s = feed_forward([d, *config.scene_widths, config.scene_classes])
         if config.text_labels:
-            self.ffn_t = feed_forward(evenly(d, config.text_dim, config.text_layers))
+            self.ffn_t = feed_forward(evenly(d, config.text_width, config.text_layers))
 
     def forward(self, frames: Tensor, need_weights: bool = False) -> Output:
         """Frames (B, T, 3, H, W), uint8 or float in [0, 1] -> `Output`."""
@@ -210,11 +191,14 @@ class CityGuessr(System):
         if self.attention is None:
             return Output(logits)
         vector = torch.cat([logits[level] for level in LEVELS], dim=1)  # PV (B, d)
-        attended, weights = self.attention(vector, need_weights)  # PV' (B, d)
+        if need_weights:
+            attended, weights = self.attention(vector)  # PV' (B, d), (B, attention heads, d, d)
+        else:
+            attended, weights = self.attention.fast(vector), None
         return Output(
             logits,
-            scene=self.ffn_s(attended) if self.ffn_s else None,  # PV'_s (B, scenes)
-            text=self.ffn_t(attended) if self.ffn_t else None,  # PV'_t (B, text_dim)
+            scene=self.ffn_s(attended) if self.ffn_s else None,  # PV'_s (B, scene classes)
+            text=self.ffn_t(attended) if self.ffn_t else None,  # PV'_t (B, text width)
             attention=weights,
         )
 

@@ -7,9 +7,10 @@ on one. Both systems here are written from the descriptions in their papers.
 import torch
 from torch import Tensor, nn
 
+from cityguessr.backbones import BACKBONES
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
-from cityguessr.model import CityGuessr, Output, System, four_heads, full_precision, make_backbone
+from cityguessr.model import CityGuessr, Output, System, four_heads, full_precision
 from cityguessr.scenes import SCENE_GROUPS, SCENES
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -34,7 +35,7 @@ class SceneNetwork(nn.Module):
 
     def __init__(self, config: ModelConfig, taxonomy: Taxonomy, allow_downloads: bool) -> None:
         super().__init__()
-        self.backbone = make_backbone(config, allow_downloads)
+        self.backbone = BACKBONES[config.backbone](config, allow_downloads)
         self.classifiers = four_heads(self.backbone.width, taxonomy)
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
@@ -111,9 +112,9 @@ class GeoDecoder(System):
 
     def __init__(self, config: ModelConfig, taxonomy: Taxonomy, allow_downloads: bool = False) -> None:
         super().__init__(config, taxonomy)
-        self.backbone = make_backbone(config, allow_downloads)
+        self.backbone = BACKBONES[config.backbone](config, allow_downloads)
         width = self.backbone.width
-        self.queries = nn.Parameter(0.02 * torch.randn(config.scenes * len(LEVELS), width))
+        self.queries = nn.Parameter(0.02 * torch.randn(config.scene_classes * len(LEVELS), width))
         self.layers = nn.ModuleList([DecoderLayer(width, config.heads) for _ in range(config.decoder_layers)])
         self.norm = nn.LayerNorm(width)
         self.classifiers = four_heads(width, taxonomy)
@@ -125,7 +126,7 @@ class GeoDecoder(System):
         for layer in self.layers:
             queries = layer(queries, tokens)
         with full_precision(queries):
-            return self.norm(queries.float()).unflatten(1, (self.config.scenes, len(LEVELS)))
+            return self.norm(queries.float()).unflatten(1, (self.config.scene_classes, len(LEVELS)))
 
     def forward(self, frames: Tensor) -> Output:
         """Frames (B, 1, 3, H, W), uint8 or float in [0, 1] -> `Output` with the scene logits (B, scenes)."""

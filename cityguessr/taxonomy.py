@@ -1,9 +1,12 @@
 """The label tree: city -> state/province -> country -> continent (paper, section 3)."""
 
+from __future__ import annotations
+
 import csv
 import dataclasses
 import io
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from importlib import resources
@@ -13,10 +16,12 @@ import torch
 from torch import Tensor
 
 from cityguessr.base.errors import InputError
+from cityguessr.base.files import read_rows
 
 LEVELS = ("city", "state", "country", "continent")
 
-_COLUMNS = {"city": "display_name", "state": "state", "country": "country", "continent": "continent"}
+# The columns of a tree on disk, by level.
+_NAME = {"city": "display_name", "state": "state", "country": "country", "continent": "continent"}
 _ID = {"city": "city_id", "state": "state_id", "country": "country_id", "continent": "continent_id"}
 
 
@@ -25,12 +30,12 @@ class Taxonomy:
     """A tree of four levels, its names, its coordinates and the index tensors that walk it.
 
     Attributes:
-        names: level -> names as a person writes them, indexed by class id.
+        names: level -> names as people write them, indexed by class id.
         parent: level -> LongTensor (number of classes,) with the id of each class's parent one level up, for every
             level but `continent`.
         latlon: float64 tensor (number of cities, 2): latitude and longitude of each city's centre in degrees
             (GeoNames, CC BY 4.0); NaN where the source gives none.
-        folders: the city names as the release spells its folders (`Banglore`, `Malm`, `Talinn`), by city id.
+        folders: the city names as the data set spells its folders (`Banglore`, `Malm`, `Talinn`), by city id.
         iso2: two-letter country codes by country id, empty where the source gives none.
     """
 
@@ -41,43 +46,45 @@ class Taxonomy:
     iso2: tuple[str, ...]
 
     @classmethod
-    def cityguessr68k(cls) -> "Taxonomy":
+    def cityguessr68k(cls) -> Taxonomy:
         """The 166 cities, 157 states, 91 countries and 6 continents of the paper, ids as in the released mapping."""
         with resources.as_file(resources.files("cityguessr") / "taxonomy.csv") as path:
             return cls.from_csv(path)
 
     @classmethod
-    def from_csv(cls, path: str | Path) -> "Taxonomy":
-        """Read a tree that `to_csv` wrote (one row a city, every id and name).
+    def from_csv(cls, path: str | Path) -> Taxonomy:
+        """The tree in a file that `to_csv` wrote: one row per city, with every id and name.
 
         Raises InputError where a column is missing, ids are not 0..n-1, or a class has two parents.
         """
-        rows = _read_rows(Path(path), required=set(_ID.values()) | set(_COLUMNS.values()) | {"city"})
+        rows = _read_rows(Path(path), ("city", *_ID.values(), *_NAME.values()))
         return cls._build(rows, Path(path))
 
     @classmethod
-    def from_labels_list(cls, path: str | Path) -> "Taxonomy":
-        """Build the tree from a release's own `labels_list.csv` (columns City, State, Country, Continent).
+    def from_labels_list(cls, path: str | Path) -> Taxonomy:
+        """The tree of the `labels_list.csv` of a data set (columns City, State, Country, Continent).
 
-        Ids follow the order of first appearance, which is how the released mapping numbers its classes. States are
-        told apart by country as well, so two countries may have a state of one name. Coordinates, display names and
-        codes are filled in from the built-in table where a city of that folder name is known.
+        Ids follow the order of first appearance, which is how the released mapping numbers its classes. A state is
+        known by its name and country, so two countries may have states of the same name. Coordinates, display names and
+        codes come from the built-in table, for cities whose folder name it has.
+
+        Raises InputError where the file is no such table, or a class has two parents.
         """
         path = Path(path)
-        raw = _read_rows(path, required={"city", "state", "country", "continent"})
+        raw = _read_rows(path, LEVELS)
         known = {row["city"]: row for row in _builtin_rows()}
         ids: dict[str, dict[tuple[str, ...], int]] = {level: {} for level in LEVELS}
         rows = []
         for line, row in raw:
-            folder = row["city"].strip().replace(" ", "_")
+            folder = row["city"].replace(" ", "_")
             keys = {
                 "city": (folder,),
-                "state": (row["country"].strip(), row["state"].strip()),
-                "country": (row["country"].strip(),),
-                "continent": (row["continent"].strip(),),
+                "state": (row["country"], row["state"]),
+                "country": (row["country"],),
+                "continent": (row["continent"],),
             }
             if keys["city"] in ids["city"]:
-                raise InputError(f"{path}, line {line}: the city {folder!r} is listed twice; keep one line a city")
+                raise InputError(f"{path}, line {line}: the city {folder!r} is listed twice; keep one line per city")
             full = {"city": folder, "display_name": folder.replace("_", " "), "iso2": "", "lat": "", "lon": ""}
             full |= {k: known[folder][k] for k in ("display_name", "iso2", "lat", "lon") if folder in known}
             for level in LEVELS:
@@ -88,7 +95,7 @@ class Taxonomy:
         return cls._build(rows, path)
 
     @classmethod
-    def _build(cls, rows: list[tuple[int, dict[str, str]]], path: Path) -> "Taxonomy":
+    def _build(cls, rows: list[tuple[int, dict[str, str]]], path: Path) -> Taxonomy:
         names: dict[str, dict[int, str]] = {level: {} for level in LEVELS}
         parent: dict[str, dict[int, int]] = {level: {} for level in LEVELS[:-1]}
         cities: dict[int, dict[str, str]] = {}
@@ -99,10 +106,10 @@ class Taxonomy:
             except ValueError as error:
                 raise InputError(f"{path}, line {line}: a class id is not a whole number ({error})") from None
             for level, above in zip(LEVELS, (*LEVELS[1:], None), strict=True):
-                if names[level].setdefault(ids[level], row[_COLUMNS[level]]) != row[_COLUMNS[level]]:
+                if names[level].setdefault(ids[level], row[_NAME[level]]) != row[_NAME[level]]:
                     raise InputError(f"{path}, line {line}: {level} {ids[level]} has two names")
                 if above and parent[level].setdefault(ids[level], ids[above]) != ids[above]:
-                    raise InputError(f"{path}, line {line}: {level} {row[_COLUMNS[level]]!r} lies in two {above}s")
+                    raise InputError(f"{path}, line {line}: {level} {row[_NAME[level]]!r} lies in two {above}s")
             cities[ids["city"]] = row
             iso2[ids["country"]] = row.get("iso2", "")
         for level in LEVELS:
@@ -149,10 +156,11 @@ class Taxonomy:
             f"no city {name!r} in this taxonomy of {self.size('city')}; see taxonomy.folders for the names"
         )
 
-    def subset(self, cities: Iterable[str | int]) -> "Taxonomy":
-        """The tree over some of the cities (names or ids), re-numbered in the order of the full tree.
+    def subset(self, cities: Iterable[str | int]) -> Taxonomy:
+        """The tree over some of the cities (names or ids), numbered anew in the order of the full tree.
 
         The 21 cities that CityGuessr68k and Mapillary share give 21 / 21 / 19 / 6 classes (supplement, section 4).
+        Raises InputError for an unknown city, and where there is none.
         """
         keep = sorted({c if isinstance(c, int) else self.city_id(c) for c in cities})
         if not keep:
@@ -174,22 +182,18 @@ class Taxonomy:
         )
 
     def rows(self) -> list[dict[str, str | int | float]]:
-        """One dictionary a city with every id and name, as `to_csv` writes them."""
-        out = []
+        """One dictionary per city with every id and name, as `to_csv` writes them."""
+        rows = []
         for city in range(self.size("city")):
             ids = {level: int(self.ancestors[level][city]) for level in LEVELS}
-            lat, lon = self.latlon[city].tolist()
-            out.append(
+            lat, lon = ("" if math.isnan(degrees) else degrees for degrees in self.latlon[city].tolist())
+            rows.append(
                 {"city_id": city, "city": self.folders[city]}
-                | {_COLUMNS[level]: self.names[level][ids[level]] for level in LEVELS}
+                | {_NAME[level]: self.names[level][ids[level]] for level in LEVELS}
                 | {_ID[level]: ids[level] for level in LEVELS[1:]}
-                | {
-                    "iso2": self.iso2[ids["country"]],
-                    "lat": "" if lat != lat else lat,
-                    "lon": "" if lon != lon else lon,
-                }
+                | {"iso2": self.iso2[ids["country"]], "lat": lat, "lon": lon}
             )
-        return out
+        return rows
 
     def csv(self) -> str:
         """The tree as the text of a CSV file that `from_csv` reads back."""
@@ -210,25 +214,9 @@ class Taxonomy:
         return "Taxonomy(" + ", ".join(f"{n} {level}" for level, n in self.sizes.items()) + ")"
 
 
-def _read_rows(path: Path, required: set[str]) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file with their line numbers; headers are matched in lower case."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = [(name or "").strip().lower() for name in reader.fieldnames or []]
-            if missing := required - set(header):
-                names = ", ".join(sorted(missing))
-                raise InputError(f"{path}, line 1: no column {names}; found {', '.join(header) or 'none'}")
-            reader.fieldnames = header
-            rows = []
-            for row in reader:
-                if None in row or None in row.values():
-                    raise InputError(f"{path}, line {reader.line_num}: expected {len(header)} columns as in the header")
-                rows.append((reader.line_num, row))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a label table") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8") from None
+def _read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a label table with their line numbers. Raises InputError where there are none."""
+    rows = list(read_rows(path, columns))
     if not rows:
         raise InputError(f"{path}: no rows below the header")
     return rows
@@ -236,4 +224,4 @@ def _read_rows(path: Path, required: set[str]) -> list[tuple[int, dict[str, str]
 
 def _builtin_rows() -> list[dict[str, str]]:
     with resources.as_file(resources.files("cityguessr") / "taxonomy.csv") as path:
-        return [row for _, row in _read_rows(path, required={"city"})]
+        return [row for _, row in _read_rows(path, ("city",))]

@@ -1,24 +1,38 @@
-"""What `make test` says before pytest's closing line: what was written, and how long it all took."""
+"""Fixtures for every room, and what `make test` prints before pytest's closing line: what was written, how long."""
 
 import os
 import time
 from collections.abc import Iterator
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pytest
 
-from cityguessr.base import paths
+from cityguessr import figures
+from cityguessr.base.progress import duration
 from cityguessr.notebooks import runner
+from cityguessr.taxonomy import Taxonomy
+
+STARTED = time.time()
+mpl.use("agg")  # no window, on any machine
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "speed: prints a duration and asserts nothing, for machines are noisy")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if started := os.environ.get("CITYGUESSR_STARTED"):
-        start = float(started)
-        runs = [path for path in paths.runs().rglob("config.json") if path.stat().st_mtime >= start]
-        figures = os.path.relpath(paths.figures(), paths.root())
+    if folder := os.environ.get("CITYGUESSR_FIGURES"):  # set by `make test`, which runs the notebooks too
         terminalreporter.write_line(
-            f"wrote {len(runner.written_since(start))} files under {figures}/ and {len(runs)} runs under runs/, "
-            f"in {runner.duration(time.time() - start)} with the environment"
+            f"wrote {len(runner.written_since(STARTED))} files under {folder}/ and trained "
+            f"{runner.trained_since(STARTED)} runs in {duration(time.time() - STARTED)}"
         )
+
+
+@pytest.fixture(scope="session")
+def taxonomy() -> Taxonomy:
+    """The paper's tree of 166 cities."""
+    return Taxonomy.cityguessr68k()
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +44,6 @@ def usual_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def fresh_style() -> Iterator[None]:
     """The house's style during a test, and no figure left open after it."""
-    import matplotlib as mpl
-    import matplotlib.pyplot as plt
-
-    from cityguessr import figures
-
     with mpl.rc_context():
         figures.use_style()
         yield

@@ -3,7 +3,7 @@
 import torch
 
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training.runs import Predictions
+from cityguessr.training.predictions import Predictions
 
 TREE = Taxonomy.cityguessr68k()
 LONDON, BRISTOL, LYON, TOKYO, LIMA = (TREE.city_id(n) for n in ("London", "Bristol", "Lyon", "Tokyo", "Lima"))
@@ -14,6 +14,8 @@ def made(truths: list[int], answers: list[int], tree: Taxonomy = TREE, videos: l
     path = tree.chain(torch.tensor(answers, dtype=torch.long))
     names = tuple(f"clip{i}" for i in range(len(truths)))
     return Predictions(
+        taxonomy=tree,
+        mode="codependent",
         logits={x: 9.0 * torch.nn.functional.one_hot(path[x], tree.size(x)).float() for x in LEVELS},
         labels=tree.chain(torch.tensor(truths, dtype=torch.long)),
         scene=None,

@@ -1,11 +1,14 @@
-"""Tiny videos, frame folders and releases, made in code for the tests."""
+"""Tiny videos, frame folders and releases, made in code for the tests, and a disk that fills up."""
 
 import csv
-from collections.abc import Sequence
+import errno
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from PIL import Image
 
 CITIES = {"Abu_Dhabi": 0, "Paris": 1, "Lyon": 2}
@@ -15,6 +18,8 @@ Paris,Ile-de-France,France,Europe
 Lyon,Auvergne-Rhone-Alpes,France,Europe
 """
 IDS = {"Abu_Dhabi": (0, 0, 0, 0), "Paris": (1, 1, 1, 1), "Lyon": (2, 2, 1, 1)}
+SMALL = {"frames": 4, "size": 16, "workers": 1}
+"""Arguments of `prepare` that are enough for a test."""
 
 
 def picture(value: int, width: int = 64, height: int = 48) -> np.ndarray:
@@ -72,3 +77,23 @@ def make_release(root: Path, clips: int = 4, frames: int = 20, scenes: bool = Tr
     for split, content in lines.items():
         (root / f"{split}_labels.txt").write_text("\n".join(content) + "\n")
     return root
+
+
+def full_after(calls: int, function: Callable = lambda *_: None) -> Callable:
+    """The function on a disk that is full once it has been called so many times."""
+    made = 0
+
+    def call(*arguments: object) -> object:
+        nonlocal made
+        made += 1
+        if made > calls:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return function(*arguments)
+
+    return call
+
+
+def one_line(error: pytest.ExceptionInfo) -> str:
+    """The message of an error, which has no second line."""
+    assert "\n" not in str(error.value)
+    return str(error.value)

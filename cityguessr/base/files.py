@@ -28,16 +28,16 @@ def open_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The object in a JSON file. Raises InputError, naming it, where it holds anything else."""
+    """The object in a JSON file. Raises InputError, naming the file, where it holds anything else."""
     with open_text(path) as file:
         try:
             return dict(json.load(file))
         except (ValueError, TypeError) as error:
-            raise InputError(f"{path}: not a JSON object ({error}); write it anew") from None
+            raise InputError(f"{path}: not a JSON object ({error}); write it again") from None
 
 
 def read_rows(path: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file with their line numbers; headers in any case, fields without outer blanks.
+    """The rows of a CSV file with their line numbers; headers in lower case, fields without blanks around them.
 
     Raises InputError, naming file and line, where one of `columns` is missing or a row has too few or too many fields.
     """
@@ -45,8 +45,8 @@ def read_rows(path: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterato
         reader = csv.reader(file)
         header = [name.strip().lower() for name in next(reader, [])]
         if missing := [name for name in columns if name not in header]:
-            found = ", ".join(header) or "none"
-            raise InputError(f"{path}, line 1: no column {', '.join(missing)} (found: {found}); add it to the header")
+            names = ", ".join(header) or "none"
+            raise InputError(f"{path}, line 1: no column {', '.join(missing)} (found: {names}); add it to the header")
         for row in reader:
             if not row:
                 continue
@@ -75,12 +75,12 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise InputError(_explain(path, error)) from None
+            raise InputError(explain(path, error)) from None
         raise
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a small file, and the folders above it, in the manner of `write_atomically`."""
+    """Write a small file as `write_atomically` does, and make the folders above it."""
     make_folder(Path(path).parent)
     write_atomically(path, lambda file: file.write(content))
 
@@ -93,11 +93,12 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise InputError(_explain(path, error)) from None
+        raise InputError(explain(path, error)) from None
     return path
 
 
-def _explain(path: Path, error: OSError) -> str:
+def explain(path: str | os.PathLike[str], error: OSError) -> str:
+    """What a failure of the file system means for a path, and what to do about it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"{path}: the disk is full; free some space, or choose a folder on another disk, and run the same again: "

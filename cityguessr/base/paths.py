@@ -1,4 +1,4 @@
-"""Where the project's own folders are, whichever folder a notebook or a command runs in."""
+"""Where the project's folders are, whichever folder a notebook or a command runs in."""
 
 import os
 from pathlib import Path
@@ -9,15 +9,15 @@ def root() -> Path:
 
     It is the nearest folder at or above the working directory with a `notebooks/` folder beside a `pyproject.toml`,
     or the working directory itself when there is none; the environment variable `CITYGUESSR_ROOT` overrides both.
-    papermill runs a notebook in the caller's folder and nbval in the notebook's own: both find the same place.
+    papermill runs a notebook in the caller's folder and nbval in that of the notebook: both give the same root.
     """
     if chosen := os.environ.get("CITYGUESSR_ROOT"):
         return Path(chosen).resolve()
-    here = Path.cwd().resolve()
-    for folder in (here, *here.parents):
+    working = Path.cwd().resolve()
+    for folder in (working, *working.parents):
         if (folder / "pyproject.toml").is_file() and (folder / "notebooks").is_dir():
             return folder
-    return here
+    return working
 
 
 def data() -> Path:
@@ -33,9 +33,9 @@ def runs() -> Path:
 def figures(profile: str = "mini") -> Path:
     """The folder of rendered figures and tables: `<root>/figures` for the default, `runs/figures/<profile>` for others.
 
-    `figures/` is what the default run renders and what is in git; a run at another scale leaves it alone, and so does
-    one with the environment variable `CITYGUESSR_FIGURES`, a folder (relative to the root) in its place: the checks
-    run every notebook once more, with one seed, and set it.
+    `figures/` is what the default run renders and what is in git; a run at another scale writes elsewhere. The
+    environment variable `CITYGUESSR_FIGURES`, a folder relative to the root, takes its place: `make test` sets it, as
+    it runs every notebook again with one seed.
     """
     if profile != "mini":
         return runs() / "figures" / profile

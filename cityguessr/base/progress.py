@@ -1,4 +1,4 @@
-"""Progress on standard output: in a notebook, anything on standard error reads as a fault."""
+"""Progress on standard output: in a notebook, anything on standard error looks like an error."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""How many of the processor's threads torch uses: small arrays are faster on one, on a busy machine several times."""
+"""How many threads torch uses: small arrays are faster on one, and several times so on a busy machine."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 
 @contextlib.contextmanager
 def limited(count: int | None) -> Iterator[None]:
-    """So many threads for torch within the block, and afterwards as many as before; None changes nothing."""
+    """Limit torch to `count` threads within the block, and restore the number after it; None changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

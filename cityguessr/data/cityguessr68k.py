@@ -1,24 +1,27 @@
 """The release layout of CityGuessr68k on disk, as a source of clips.
 
     labels_list.csv                       City, State, Country, Continent
-    train_labels*.txt, val_labels*.txt    a clip a line, 5, 21 or 533 fields
+    train_labels*.txt, val_labels*.txt    one line per clip, of 5, 21 or 533 fields
     <split>/<City>/<City>_<idx>/<n>.jpg   frames, n from 1, not zero-padded
 
 A label line is comma-separated: the clip (`Abu_Dhabi_0000`, or the path of its folder), the ids of its city, state,
 country and continent, then, by the width of the line, nothing (5 fields), 16 scene numbers (21), or 512 text features
 and 16 scene numbers (533).
 
-MiniWorld writes the same layout and, since it knows more than the real release says, four further files, used where
-they are: `clips.csv` (clip, video, first_frame, split), `frame_scenes.csv` (clip, frame, scene, category: the number n
-of a frame, the id of its scene, and the id of its category among Places365's 365, a column that may be absent),
-`gps.csv` (clip, frame, lat, lon) and `world.json` (name, and the mark of synthetic pictures).
-The real release does not say which long video a clip was cut from: each clip then counts as a video of its own, and a
-split by source video is not possible.
+MiniWorld writes the same layout and, since it knows more than the real release says, four further files, which are read
+where there are any: `clips.csv` (clip, video, first_frame, split), `frame_scenes.csv` (clip, frame, scene, category:
+the number n of a frame, the id of its scene, and the id of its category among Places365's 365, a column that may be
+absent), `gps.csv` (clip, frame, lat, lon) and `world.json` (name, and the mark of synthetic pictures).
+The real release does not say which long video a clip was cut from: each clip then counts as one video, and a split by
+source video is not possible.
 """
 
+from __future__ import annotations
+
+import dataclasses
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ import numpy as np
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import open_text, read_json, read_rows
 from cityguessr.data.sources import SPLITS, ClipRef
-from cityguessr.scenes import CATEGORIES, SCENES, check_level
+from cityguessr.scenes import CATEGORIES, SCENES, check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 LABELS_LIST = "labels_list.csv"
@@ -36,8 +39,20 @@ _IDS = 1 + len(LEVELS)  # the clip and its four ids
 WIDTHS = (_IDS, _IDS + len(SCENES), _IDS + N_TEXT + len(SCENES))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Line:
+    """One line of a label file: scenes float32 (16,) and text features float32 (512,) where the file has them."""
+
+    split: str
+    clip_id: str
+    folder: Path
+    labels: tuple[int, int, int, int]
+    scenes: np.ndarray | None
+    text: np.ndarray | None
+
+
 class ReleaseSource:
-    """The clips that a release lists, both splits.
+    """The clips that a release lists, in both splits.
 
     Args:
         root: the folder with `labels_list.csv`, the label files and the two splits, or one that holds such a folder
@@ -45,14 +60,14 @@ class ReleaseSource:
         labels: the folder of `labels_list.csv` and the label files, where they are not in `root` (the release packs
             them in an archive of their own).
         scenes: 16, or 365 for the finer labels of the supplement's Table S1. With 365 the scenes of frames come from
-            the column `category` of `frame_scenes.csv`, and where there is no such file a labeller of level 365 can
-            give them in the preparation; the 16 scene columns of label files are not used.
+            the column `category` of `frame_scenes.csv`, and where there is no such file a labeller of 365 categories
+            can give them when the clips are prepared; the 16 scene columns of label files are not used.
 
     A split with several label files (`train_labels.txt`, `train_labels_text.txt`) is read from the one with the most
     fields in its first line, and of equals from the first by name.
 
     Attributes:
-        name: what `world.json` says, or the name of the root folder (of the one above it where that is `release`).
+        name: from `world.json`, or the name of the root folder (of the one above it where that is `release`).
         taxonomy: built from `labels_list.csv`.
         synthetic: whether `world.json` marks the pictures as rendered.
         scenes: as given.
@@ -61,8 +76,8 @@ class ReleaseSource:
             city without a line; None where a label file has no text columns.
 
     Raises InputError for a missing folder, list or label file (both splits are needed), for a `frame_scenes.csv`
-    without the column that `scenes` asks for, and for a line that makes no sense, naming file, line and remedy. Frames
-    are not looked for here: a clip without them is rejected when it is prepared.
+    without the column that `scenes` asks for, and for a line that makes no sense, naming file, line and remedy. No
+    frame is looked for: a clip without frames is rejected when it is prepared.
     """
 
     def __init__(
@@ -71,7 +86,7 @@ class ReleaseSource:
         labels: str | os.PathLike[str] | None = None,
         scenes: int = len(SCENES),
     ) -> None:
-        check_level(scenes)
+        check_scene_classes(scenes)
         self.scenes = scenes
         root = Path(root).resolve()
         if not root.is_dir():
@@ -87,13 +102,12 @@ class ReleaseSource:
         self.taxonomy = Taxonomy.from_labels_list(self._labels / LABELS_LIST)
         self.synthetic = bool(world.get("synthetic"))
         self.label_files = {split: self._label_file(split) for split in SPLITS}
-        self._text = np.zeros((self.taxonomy.size("city"), N_TEXT))
-        self._text_lines = np.zeros(self.taxonomy.size("city"), dtype=np.int64)
-        self._refs = self._read()
-        self.text_features: np.ndarray | None = None
-        if self._text_lines.sum() == len(self._refs):
-            with np.errstate(invalid="ignore"):
-                self.text_features = (self._text / self._text_lines[:, None]).astype(np.float32)
+        lines = [line for split in SPLITS for line in self._lines(split)]
+        for split, file in self.label_files.items():
+            if not any(line.split == split for line in lines):
+                raise InputError(f"{file}: lists no clip; both splits are needed, with one line per clip")
+        self._refs = self._clips(lines)
+        self.text_features = self._mean_text(lines)
 
     def clips(self) -> list[ClipRef]:
         """Every listed clip: those of train, then those of val, in the order of their files."""
@@ -115,43 +129,49 @@ class ReleaseSource:
                 widths.append(max((line.count(",") for line in itertools.islice(lines, 1)), default=-1))
         return files[widths.index(max(widths))]
 
-    def _read(self) -> list[ClipRef]:
-        lines = [(split, *line) for split in SPLITS for line in self._lines(split)]
-        for split in SPLITS:
-            if not any(line[0] == split for line in lines):
-                raise InputError(f"{self.label_files[split]}: lists no clip; both splits are needed, a clip a line")
-        seen: dict[str, set[str]] = {}
-        for split, clip_id, *_ in lines:
-            seen.setdefault(clip_id, set()).add(split)
-        videos = self._videos()
-        ids = {clip_id for _, clip_id, *_ in lines}
-        scenes, gps = self._frame_scenes(ids), self._gps(ids)
+    def _clips(self, lines: Sequence[_Line]) -> list[ClipRef]:
+        """A clip for every line, with what the further files say of it."""
+        splits: dict[str, set[str]] = {}
+        for line in lines:
+            splits.setdefault(line.clip_id, set()).add(line.split)
+        videos, scenes, gps = self._videos(), self._frame_scenes(splits), self._gps(splits)
         clips = []
-        for split, clip_id, path, labels, clip_scenes in lines:
+        for line in lines:
             # the two splits may number their clips apart from one another
-            unique = clip_id if len(seen[clip_id]) == 1 else f"{split}/{clip_id}"
+            unique = line.clip_id if len(splits[line.clip_id]) == 1 else f"{line.split}/{line.clip_id}"
             clips.append(
                 ClipRef(
                     clip_id=unique,
-                    video_id=videos.get((split, clip_id), unique),
-                    split=split,
-                    labels=labels,
-                    path=str(path),
-                    clip_scenes=clip_scenes if self.scenes == len(SCENES) else None,
-                    frame_scenes=None if scenes is None else scenes.get(clip_id, np.full(1, -1, np.int8)),
-                    gps=gps.get(clip_id),
+                    video_id=videos.get((line.split, line.clip_id), unique),
+                    split=line.split,
+                    labels=line.labels,
+                    path=str(line.folder),
+                    clip_scenes=line.scenes if self.scenes == len(SCENES) else None,
+                    frame_scenes=None if scenes is None else scenes.get(line.clip_id, np.full(1, -1, np.int8)),
+                    gps=gps.get(line.clip_id),
                 )
             )
         return clips
 
-    def _lines(self, split: str) -> Iterator[tuple[str, Path, tuple[int, int, int, int], np.ndarray | None]]:
-        """Clip id, folder, labels and scene row of every line of a label file."""
+    def _mean_text(self, lines: Sequence[_Line]) -> np.ndarray | None:
+        """The mean text features of each city's lines; see the class."""
+        sums, counts = np.zeros((self.taxonomy.size("city"), N_TEXT)), np.zeros(self.taxonomy.size("city"), np.int64)
+        for line in lines:
+            if line.text is None:
+                return None
+            sums[line.labels[0]] += line.text
+            counts[line.labels[0]] += 1
+        with np.errstate(invalid="ignore"):
+            return (sums / counts[:, None]).astype(np.float32)
+
+    def _lines(self, split: str) -> Iterator[_Line]:
+        """Every line of a split's label file that is not empty, checked."""
         file = self.label_files[split]
-        width, seen = 0, {}
+        width, numbers = 0, {}
         with open_text(file) as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, content in enumerate(lines, start=1):
                 where = f"{file}, line {number}"
-                fields = [field.strip() for field in line.rstrip("\r\n").rstrip(",").split(",")]
+                fields = [field.strip() for field in content.rstrip("\r\n").rstrip(",").split(",")]
                 if fields == [""]:
                     continue
                 if len(fields) not in WIDTHS:
@@ -160,31 +180,34 @@ class ReleaseSource:
                 width = width or len(fields)
                 if len(fields) != width:
                     raise InputError(f"{where}: {len(fields)} fields, and {width} in the lines above; correct the line")
-                clip = fields[0].rstrip("/")
-                clip_id = clip.rsplit("/", 1)[-1]
-                if not clip_id:
-                    raise InputError(f"{where}: the clip has no name; write its id or the path of its folder first")
-                if clip_id in seen:
-                    raise InputError(f"{where}: {clip_id} stands in line {seen[clip_id]} already; keep one of them")
-                seen[clip_id] = number
-                labels = self._check_ids(fields[1:_IDS], where)
-                numbers = self._check_numbers(fields[_IDS:], where)
-                if len(numbers) > len(SCENES):
-                    self._text[labels[0]] += numbers[:N_TEXT]
-                    self._text_lines[labels[0]] += 1
-                scenes = numbers[-len(SCENES) :] if len(numbers) else None
-                if scenes is not None and ((scenes < 0).any() or scenes.sum() <= 0):
-                    raise InputError(f"{where}: scene shares are negative or all zero; correct the line")
-                yield clip_id, self._folder(split, clip, clip_id), labels, scenes
+                line = self._parse(split, fields, where)
+                first = numbers.setdefault(line.clip_id, number)
+                if first != number:
+                    raise InputError(f"{where}: {line.clip_id} stands in line {first} already; keep one of them")
+                yield line
+
+    def _parse(self, split: str, fields: Sequence[str], where: str) -> _Line:
+        """One line of a label file from its fields."""
+        clip = fields[0].rstrip("/")
+        clip_id = clip.rsplit("/", 1)[-1]
+        if not clip_id:
+            raise InputError(f"{where}: the clip has no name; write its id or the path of its folder first")
+        labels = self._check_ids(fields[1:_IDS], where)
+        numbers = self._check_numbers(fields[_IDS:], where)
+        scenes = numbers[-len(SCENES) :] if len(numbers) else None
+        if scenes is not None and ((scenes < 0).any() or scenes.sum() <= 0):
+            raise InputError(f"{where}: scene shares are negative or all zero; correct the line")
+        text = numbers[:N_TEXT] if len(numbers) > len(SCENES) else None
+        return _Line(split, clip_id, self._folder(split, clip, clip_id), labels, scenes, text)
 
     def _folder(self, split: str, clip: str, clip_id: str) -> Path:
-        """Where a clip's frames are: at its place in the layout, or else where the line's own path points."""
+        """Where a clip's frames are: at its place in the layout, or else where the path in the line points."""
         place = self.root / split / clip_id.rsplit("_", 1)[0] / clip_id
         if "/" in clip and not place.is_dir() and (self.root / clip).is_dir():
             return self.root / clip
         return place
 
-    def _check_ids(self, fields: list[str], where: str) -> tuple[int, int, int, int]:
+    def _check_ids(self, fields: Sequence[str], where: str) -> tuple[int, int, int, int]:
         ids = []
         for level, field in zip(LEVELS, fields, strict=True):
             size = self.taxonomy.size(level)
@@ -205,7 +228,7 @@ class ReleaseSource:
         return city, state, country, continent
 
     @staticmethod
-    def _check_numbers(fields: list[str], where: str) -> np.ndarray:
+    def _check_numbers(fields: Sequence[str], where: str) -> np.ndarray:
         try:
             numbers = np.array(list(map(float, fields)), dtype=np.float32)
         except ValueError as error:
@@ -215,47 +238,47 @@ class ReleaseSource:
         return numbers
 
     def _videos(self) -> dict[tuple[str, str], str]:
-        """(split, clip) -> the long video it was cut from, from `clips.csv` where it is."""
+        """(split, clip) -> the long video it was cut from, from `clips.csv` where there is one."""
         path = self.root / "clips.csv"
         if not path.is_file():
             return {}
         return {(row["split"], row["clip"]): row["video"] for _, row in read_rows(path, ("clip", "video", "split"))}
 
-    def _frame_scenes(self, clips: set[str]) -> dict[str, np.ndarray] | None:
+    def _frame_scenes(self, clips: Iterable[str]) -> dict[str, np.ndarray] | None:
         """Clip -> scene (or category) id by frame number, from `frame_scenes.csv`; None where there is no such file."""
         path = self.root / "frame_scenes.csv"
         if not path.is_file():
             return None
-        found: dict[str, dict[int, int]] = {}
+        listed: dict[str, dict[int, int]] = {}
         column = "category" if self.scenes == CATEGORIES else "scene"
         for line, row in read_rows(path, ("clip", "frame", column)):
             if not row[column].isdecimal() or int(row[column]) >= self.scenes:
                 raise InputError(f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scenes - 1}")
-            found.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = int(row[column])
-        out, kind = {}, np.int8 if self.scenes == len(SCENES) else np.int16
-        for clip in clips & found.keys():
-            out[clip] = np.full(max(found[clip]) + 1, -1, kind)
-            out[clip][list(found[clip])] = list(found[clip].values())
-        return out
+            listed.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = int(row[column])
+        by_number, kind = {}, np.int8 if self.scenes == len(SCENES) else np.int16
+        for clip in listed.keys() & clips:
+            by_number[clip] = np.full(max(listed[clip]) + 1, -1, kind)
+            by_number[clip][list(listed[clip])] = list(listed[clip].values())
+        return by_number
 
-    def _gps(self, clips: set[str]) -> dict[str, np.ndarray]:
-        """Clip -> latitude and longitude by frame number, from `gps.csv` where it is."""
+    def _gps(self, clips: Iterable[str]) -> dict[str, np.ndarray]:
+        """Clip -> latitude and longitude by frame number, from `gps.csv` where there is one."""
         path = self.root / "gps.csv"
         if not path.is_file():
             return {}
-        found: dict[str, dict[int, tuple[float, float]]] = {}
+        listed: dict[str, dict[int, tuple[float, float]]] = {}
         for line, row in read_rows(path, ("clip", "frame", "lat", "lon")):
             place = check_place(row["lat"], row["lon"], f"{path}, line {line}")
-            found.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = place
-        out = {}
-        for clip in clips & found.keys():
-            out[clip] = np.full((max(max(found[clip]) + 1, 2), 2), np.nan)
-            out[clip][list(found[clip])] = list(found[clip].values())
-        return out
+            listed.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = place
+        by_number = {}
+        for clip in listed.keys() & clips:
+            by_number[clip] = np.full((max(max(listed[clip]) + 1, 2), 2), np.nan)
+            by_number[clip][list(listed[clip])] = list(listed[clip].values())
+        return by_number
 
 
 def check_place(lat: str, lon: str, where: str) -> tuple[float, float]:
-    """Two fields as degrees. Raises InputError, with `where`, for what is no place on Earth."""
+    """Latitude and longitude in degrees from two fields. Raises InputError, with `where`, for no place on Earth."""
     try:
         place = float(lat), float(lon)
     except ValueError:

@@ -1,12 +1,16 @@
 """Prepared clips: the one format that training reads, whatever the source was.
 
 A prepared set is a folder: `taxonomy.csv`, `meta.json` (written last: without it the set is not whole), the shards
-`clips-00000.parquet` ... with a row a clip, `index.parquet` with the same rows without their frames (and without their
-scenes where these are of 365 categories, which would fill the memory), `rejected.csv`, and `text_features.safetensors`
-where the source carries text features of its cities.
+`clips-00000.parquet` ... with one row per clip, `index.parquet` with the same rows without their frames (and without
+their scenes where these are of 365 categories, which would fill the memory), `rejected.csv`, and
+`text_features.safetensors` where the source carries text features of its cities.
 """
 
+from __future__ import annotations
+
+import csv
 import functools
+import io
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import InputError, one_of
 from cityguessr.data.shards import read_shard
 from cityguessr.data.sources import SPLITS
 from cityguessr.data.splits import by_video
@@ -33,32 +41,28 @@ REJECTED = "rejected.csv"
 TEXT = "text_features.safetensors"
 
 
-_DECODED: dict[tuple[str, int], Tensor] = {}  # (fingerprint, clips) -> frames, see ClipDataset.frames_tensor
-
-
 class PreparedClips:
-    """A whole prepared set on disk.
+    """A whole prepared set on disk. It keeps the frames that its splits have decoded (`ClipDataset.frames_tensor`).
 
     Attributes:
         folder: where it is.
         taxonomy: the label tree that its ids refer to.
-        meta: what `meta.json` says: name, source, frames, size, sampling, synthetic, clips, scene classes, counts a
-            split and level, shards, fingerprint.
+        meta: the content of `meta.json`: name, source, frames, size, sampling, synthetic, clips, scene classes, counts
+            by split and level, shards, fingerprint.
     """
 
-    def __init__(self, folder: Path, taxonomy: Taxonomy, meta: dict[str, Any], index: Any) -> None:
+    def __init__(self, folder: Path, taxonomy: Taxonomy, meta: dict[str, Any], index: pa.Table) -> None:
         self.folder, self.taxonomy, self.meta = folder, taxonomy, meta
         self._index = index
+        self._decoded: dict[tuple[str, ...], Tensor] = {}  # ids of clips -> their frames
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> "PreparedClips":
-        """Open a prepared set, without reading any frame.
+    def load(cls, folder: str | os.PathLike[str]) -> PreparedClips:
+        """A prepared set, of which no frame is read yet.
 
         Raises InputError where the folder is missing, its preparation did not finish, or shards are missing or do not
         hold the rows that were written.
         """
-        import pyarrow.parquet as pq
-
         folder = Path(folder).resolve()
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; prepare a source there first")
@@ -90,7 +94,7 @@ class PreparedClips:
 
     @property
     def name(self) -> str:
-        """The set's name, that of its folder when it was prepared."""
+        """The name of its folder when it was prepared."""
         return self.meta["name"]
 
     @property
@@ -105,38 +109,34 @@ class PreparedClips:
 
     @property
     def scenes(self) -> int:
-        """How many scene classes its frames are labelled with: 16, or the 365 categories under them."""
+        """How many scene classes its frames are labelled with: 16, or 365."""
         return self.meta.get("scene_classes", len(SCENES))
 
     @functools.cached_property
     def text_features(self) -> Tensor | None:
         """Text features that the source itself carries, float32 (number of cities, d), NaN for a city without; or None.
 
-        In the released label files these are 512 numbers a clip, in effect one vector a city; here it is their mean.
+        The released label files have 512 numbers per clip, in effect one vector per city; this is their mean.
         """
         if not (self.folder / TEXT).is_file():
             return None
-        from safetensors.torch import load_file
-
         return load_file(self.folder / TEXT)["city"]
 
     def rejected(self) -> list[dict[str, str]]:
         """The clips that were listed and could not be prepared: `clip_id`, `path`, `reason`."""
-        import csv
-
         with open(self.folder / REJECTED, newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
-    def split(self, name: str, by: str = "clip") -> "ClipDataset":
+    def split(self, name: str, by: str = "clip") -> ClipDataset:
         """The clips of "train" or "val", as the source splits them, or by="video" with no source video in both.
 
         Raises InputError for another name, where the split is empty, or where a split by source video is not possible
         (`cityguessr.data.splits`).
         """
         if name not in SPLITS:
-            raise InputError(f"unknown split {name!r}; it is one of {', '.join(SPLITS)}")
+            raise one_of("split", name, SPLITS)
         if by not in ("clip", "video"):
-            raise InputError(f"unknown split by {by!r}; it is by clip or video")
+            raise one_of("split by", by, ("clip", "video"))
         if by == "video":
             held_out = by_video(self._index["video_id"].to_pylist(), self._index["city"].to_pylist())
             rows = np.flatnonzero(held_out == (name == "val"))
@@ -160,14 +160,14 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         scenes: how many scene classes there are, 16 or 365.
-        clip_ids, video_ids: one string a clip.
+        clip_ids, video_ids: one string per clip.
         labels: level -> LongTensor (N,).
     """
 
     def __init__(self, prepared: PreparedClips, name: str, rows: np.ndarray) -> None:
         self.name, self.taxonomy, self.fingerprint = name, prepared.taxonomy, prepared.fingerprint
         self.synthetic, self.scenes = prepared.synthetic, prepared.scenes
-        self._index = prepared._index.take(rows)
+        self._decoded, self._index = prepared._decoded, prepared._index.take(rows)
         self.clip_ids: list[str] = self._index["clip_id"].to_pylist()
         self.video_ids: list[str] = self._index["video_id"].to_pylist()
         self.labels = {level: torch.from_numpy(self._index[level].to_numpy().astype(np.int64)) for level in LEVELS}
@@ -193,11 +193,11 @@ class ClipDataset(Dataset[dict[str, Any]]):
         }
 
     def jpegs(self, i: int) -> list[bytes]:
-        """The frames of a clip as they stand on disk: T JPEG files' content."""
+        """The frames of a clip as they are stored, the content of T JPEG files."""
         return self._read(i, "frames").as_py()
 
     def frame(self, i: int, at: int) -> Tensor:
-        """One frame of a clip, the at-th: uint8 (3, H, W), RGB; the others are not decoded."""
+        """The frame of a clip at a position, uint8 (3, H, W), RGB; the others are not decoded."""
         return torch.from_numpy(_decode(self.jpegs(i)[at]))
 
     def frame_scenes(self, i: int) -> Tensor | None:
@@ -216,14 +216,12 @@ class ClipDataset(Dataset[dict[str, Any]]):
     def frames_tensor(self) -> Tensor:
         """Every clip's frames at once, uint8 (N, T, 3, H, W), for sets that fit in memory; not to be written to.
 
-        They are decoded once for all who ask in this process, as long as nobody asks for another prepared set.
+        They are decoded once for all splits of the same clips that one `PreparedClips` gives, and kept as long as it.
         """
-        key = self.fingerprint, hash(tuple(self.clip_ids))
-        if key not in _DECODED:
-            for other in [other for other in _DECODED if other[0] != self.fingerprint]:
-                del _DECODED[other]
-            _DECODED[key] = self._decode_all()
-        return _DECODED[key]
+        key = tuple(self.clip_ids)
+        if key not in self._decoded:
+            self._decoded[key] = self._decode_all()
+        return self._decoded[key]
 
     def _decode_all(self) -> Tensor:
         out = None
@@ -243,8 +241,6 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
     def _file(self, shard: int) -> Any:
         """An open reader of a shard, of this process alone: none is handed on by fork or pickle."""
-        import pyarrow.parquet as pq
-
         if self._pid != os.getpid():
             self._open, self._pid = {}, os.getpid()
         if shard not in self._open:
@@ -252,7 +248,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         return self._open[shard]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}}
+        return self.__dict__ | {"_open": {}, "_decoded": {}}
 
     def __repr__(self) -> str:
         return f"ClipDataset({self.name}: {len(self):,} clips)"
@@ -260,9 +256,5 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
 def _decode(content: bytes) -> np.ndarray:
     """JPEG -> uint8 (3, H, W), RGB."""
-    import io
-
-    from PIL import Image
-
     with Image.open(io.BytesIO(content)) as image:
         return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

@@ -1,5 +1,7 @@
 """A plain folder of videos with a table of labels, as a source of clips."""
 
+from __future__ import annotations
+
 import os
 import random
 from pathlib import Path
@@ -14,16 +16,15 @@ from cityguessr.taxonomy import LEVELS, Taxonomy
 
 
 class FolderSource:
-    """Videos in a folder, and a CSV file that says where each was filmed.
+    """The videos of a folder, with a CSV file that says where each was filmed.
 
     Columns, in any order: `video` (path of the file inside the folder) and `city` (folder name or display name in the
     taxonomy) are needed; `split` ("train" or "val"), `video_id` (the longer video that it was cut from), `lat` and
-    `lon` (degrees; they stand for the whole clip) are optional, as a column or field by field.
+    `lon` (degrees; they stand for the whole clip) are optional: the column may be absent, or single fields empty.
 
     Every video is one clip, named by its path without the suffix. Clips without a split are divided by city, 80:20
-    (paper, section 5.1), the same way for the same seed and list: a city's share is rounded, yet it has a clip in
-    either split as soon as it has two, and a single one is for training. Only where the list itself gives splits may a
-    city come out otherwise.
+    (paper, section 5.1), the same way for the same seed and list. A city's share is rounded, but a city with two clips
+    or more has one in either split, and a single clip is for training; only splits in the list itself can change that.
 
     Args:
         videos_dir: the folder of videos.
@@ -31,7 +32,7 @@ class FolderSource:
         taxonomy: the label tree that the cities belong to, the paper's by default.
         seed: draws the clips of the validation split.
         val_share: of the clips without a split, between 0 and 1.
-        synthetic: say so where the videos are rendered rather than filmed; tables and figures carry it on.
+        synthetic: whether the videos are rendered rather than filmed, which tables and figures then say.
 
     Raises InputError for a missing folder or table, an unknown city, a video listed twice and a field that makes no
     sense, naming file, line and remedy. A video that is missing or cannot be read is rejected when it is prepared.
@@ -85,9 +86,9 @@ class FolderSource:
                 gps = np.array([check_place(row.get("lat", ""), row.get("lon", ""), where)])
             listed.append((clip_id, row, city, gps))
         if not listed:
-            raise InputError(f"{self.labels_csv}: no rows below the header; list a video a line")
+            raise InputError(f"{self.labels_csv}: no rows below the header; write one line per video")
         splits = [row.get("split", "") for _, row, _, _ in listed]
-        for i in self._draw([city for _, _, city, _ in listed], splits, rng, val_share):
+        for i in self._draw_validation([city for _, _, city, _ in listed], splits, rng, val_share):
             splits[i] = "val"
         return [
             ClipRef(
@@ -102,8 +103,8 @@ class FolderSource:
         ]
 
     @staticmethod
-    def _draw(cities: list[int], splits: list[str], rng: random.Random, val_share: float) -> list[int]:
-        """Which of the clips without a split go to validation."""
+    def _draw_validation(cities: list[int], splits: list[str], rng: random.Random, val_share: float) -> list[int]:
+        """The positions of the clips that validation gets, among those without a split."""
         undecided: dict[int, list[int]] = {}
         for i, (city, split) in enumerate(zip(cities, splits, strict=True)):
             if not split:

@@ -4,15 +4,17 @@
         images/<key>.jpg
         seq_info.csv            key, sequence_key or sequence_id, frame_number
         raw.csv                 key, lon, lat, ca, captured_at, pano        (train_val only)
-        subtask_index.csv, postprocessed.csv        not read here
+        subtask_index.csv, postprocessed.csv        not read
 
 Every table has an index as its first column. A sequence is a clip: the frames of one city and side (query or database)
 that share a sequence key, in the order of their frame numbers. Both sides and both parts are taken together, sequences
 of fewer than 15 frames and of cities outside CityGuessr68k are left out, and what remains is split 80:20 by city.
 
-MiniWorld writes the same layout, and two further files in the root that are used where they are: `scenes.csv` (key,
-scene, category: the scene of every image) and `world.json` (name, and the mark of synthetic pictures).
+MiniWorld writes the same layout, and two further files in the root that are read where there are any: `scenes.csv`
+(key, scene, category: the scene of every image) and `world.json` (name, and the mark of synthetic pictures).
 """
+
+from __future__ import annotations
 
 import csv
 import dataclasses
@@ -31,7 +33,7 @@ from cityguessr.base.files import read_json, read_rows
 from cityguessr.base.progress import track
 from cityguessr.data.cityguessr68k import check_place
 from cityguessr.data.sources import ClipRef
-from cityguessr.scenes import check_level
+from cityguessr.scenes import check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 PARTS = ("train_val", "test")
@@ -44,7 +46,7 @@ CITIES_TABLE = "msls_cities.csv"
 def cities() -> dict[str, dict[str, str]]:
     """The 30 cities of MSLS by folder: `part`, `kept` ("1" for the 21 that CityGuessr68k has too), names and place.
 
-    The columns of the tree are those of `Taxonomy.to_csv`; `city` is the release's own spelling (bengaluru: Banglore).
+    The columns of the tree are those of `Taxonomy.to_csv`; `city` is spelled as in CityGuessr68k (bengaluru: Banglore).
     """
     table = resources.files("cityguessr.data") / CITIES_TABLE
     with table.open(encoding="utf-8", newline="") as file:
@@ -59,13 +61,13 @@ def tree() -> Taxonomy:
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What became of the sequences of a tree; `sequences` is the sum of the next four.
+    """How many sequences a tree has, and what became of them: `sequences` is the sum of the next four.
 
     Attributes:
         sequences: in all.
         short: of fewer frames than needed, in any city.
         other_city: long enough, in a city that CityGuessr68k does not have.
-        alone: long enough, the only one of its city, which therefore cannot be in both halves of a split.
+        alone: long enough, but the only one of its city, which therefore cannot be in both halves of a split.
         kept, train, val: clips, and how they are split.
         long: folder -> its sequences that are long enough, for every city of the tree.
     """
@@ -97,7 +99,7 @@ class _Sequence:
 
 
 class MapillarySource:
-    """The sequences of an MSLS tree that CityGuessr's protocol keeps, split anew.
+    """The sequences of an MSLS tree that CityGuessr's protocol keeps, with its split.
 
     A clip is called `<City>_<side>_<sequence key>`, and its source video is `<City>_<sequence key>`: where query and
     database have parts of one sequence, a split by source video keeps these together. Its frames are the sequence's in
@@ -113,13 +115,13 @@ class MapillarySource:
         scenes: 16 or 365, which column of `scenes.csv` is read where there is such a file.
 
     Attributes:
-        name: what `world.json` says, or the name of the root folder.
-        taxonomy: the part of CityGuessr68k's tree of the kept cities: 21 / 21 / 19 / 6 classes where all are there.
+        name: from `world.json`, or the name of the root folder.
+        taxonomy: the part of CityGuessr68k's tree with the kept cities: 21 / 21 / 19 / 6 classes for the whole of MSLS.
         synthetic: whether `world.json` marks the pictures as rendered.
-        counts: what was found, kept and left out.
+        counts: the sequences of the tree, kept and left out.
 
     Raises InputError for a folder that is no such tree, a city without one of its tables or without its images, and a
-    line that makes no sense, naming file, line and remedy. An image that is missing or damaged is found when its clip
+    line that makes no sense, naming file, line and remedy. An image that is missing or damaged is noticed when its clip
     is prepared: the clip is then rejected with the reason.
     """
 
@@ -141,53 +143,50 @@ class MapillarySource:
             raise InputError(f"val_share is {val_share}; it is a share between 0 and 1, 0.2 in the paper")
         if min_frames < 1:
             raise InputError(f"min_frames is {min_frames}; it must be at least 1, and is 15 in the paper")
-        check_level(scenes)
+        check_scene_classes(scenes)
         self.scenes = scenes
         about = read_json(self.root / "world.json") if (self.root / "world.json").is_file() else {}
         self.name = str(about.get("name") or self.root.name)
         self.synthetic = bool(about.get("synthetic"))
         self.min_frames = min_frames
-        kept = self._select()
-        full = Taxonomy.cityguessr68k()
+        kept, counts = self._select()
         if not kept:
             raise InputError(
                 f"{self.root}: no city has two sequences of {min_frames} frames or more that CityGuessr68k also has "
-                f"(of {self.counts.sequences:,} sequences {self.counts.short:,} are shorter); give a whole MSLS tree"
+                f"(of {counts.sequences:,} sequences {counts.short:,} are shorter); give a whole MSLS tree"
             )
-        self.taxonomy = full.subset([cities()[folder]["city"] for folder in kept])
-        self._refs = list(self._clips(kept, random_seed=seed, val_share=val_share))
+        self.taxonomy = Taxonomy.cityguessr68k().subset([cities()[folder]["city"] for folder in kept])
+        self._refs = list(self._clips(kept, seed, val_share))
         val = sum(clip.split == "val" for clip in self._refs)
-        self.counts = dataclasses.replace(self.counts, val=val, train=len(self._refs) - val)
+        self.counts = dataclasses.replace(counts, val=val, train=len(self._refs) - val)
 
     def clips(self) -> list[ClipRef]:
         """Every kept sequence, city by city."""
         return list(self._refs)
-
-    # ---- reading the tree
 
     def _sides(self) -> Iterator[tuple[str, str, Path]]:
         """City folder, side and place of every side of the tree, in a fixed order."""
         parts = [self.root / part for part in PARTS if (self.root / part).is_dir()]
         if not parts:
             raise InputError(f"{self.root}: neither train_val/ nor test/ is in it; give the folder of an MSLS tree")
-        seen: dict[str, Path] = {}
+        folders: dict[str, Path] = {}
         for part in parts:
             for city in sorted(path for path in part.iterdir() if path.is_dir() and path.name[0] != "."):
-                if city.name in seen:
-                    raise InputError(f"{city}: {seen[city.name]} is the same city; keep one of the two")
-                seen[city.name] = city
+                if city.name in folders:
+                    raise InputError(f"{city}: {folders[city.name]} is the same city; keep one of the two")
+                folders[city.name] = city
                 for side in SIDES:
                     if not (city / side / "seq_info.csv").is_file():
                         raise InputError(
                             f"{city / side}: no seq_info.csv; a city of MSLS has query/ and database/ with one each: "
-                            "unpack the archive of metadata here, or remove what is no city"
+                            "unpack the archive of metadata there, or remove what is no city"
                         )
                     yield city.name, side, city / side
-        if not seen:
-            raise InputError(f"{parts[0]}: no city in it; unpack the archives of MSLS here")
+        if not folders:
+            raise InputError(f"{parts[0]}: no city in it; unpack the archives of MSLS there")
 
-    def _select(self) -> dict[str, list[_Sequence]]:
-        """City folder -> the sequences to keep; fills `counts` but for the split."""
+    def _select(self) -> tuple[dict[str, list[_Sequence]], Counts]:
+        """City folder -> the sequences to keep; and the counts, which lack the split."""
         sides = list(self._sides())
         kept: dict[str, list[_Sequence]] = {}
         total = short = other = alone = 0
@@ -208,11 +207,9 @@ class MapillarySource:
                 kept.setdefault(folder, []).extend(enough)
         for folder in [folder for folder, sequences in kept.items() if len(sequences) < 2]:
             alone += len(kept.pop(folder))
-        clips = sum(map(len, kept.values()))
-        self.counts = Counts(total, short, other, alone, clips, 0, 0, long)
-        return kept
+        return kept, Counts(total, short, other, alone, sum(map(len, kept.values())), 0, 0, long)
 
-    def _clips(self, kept: Mapping[str, list[_Sequence]], random_seed: int, val_share: float) -> Iterator[ClipRef]:
+    def _clips(self, kept: Mapping[str, list[_Sequence]], seed: int, val_share: float) -> Iterator[ClipRef]:
         scenes = self._image_scenes()
         for folder, sequences in kept.items():
             city = cities()[folder]["city"]
@@ -220,7 +217,7 @@ class MapillarySource:
             sequences = sorted(sequences, key=lambda sequence: (sequence.side, sequence.key))
             # Cities are drawn one by one, so that a tree of fewer cities is split in the same way.
             share = min(math.ceil(round(val_share * len(sequences), 9)), len(sequences) - 1)
-            held_out = set(random.Random(f"{random_seed}/{city}").sample(range(len(sequences)), share))
+            held_out = set(random.Random(f"{seed}/{city}").sample(range(len(sequences)), share))
             for number, sequence in enumerate(sequences):
                 keys = sequence.keys
                 gps = None
@@ -243,12 +240,12 @@ class MapillarySource:
         if not path.is_file():
             return None
         column = "scene" if self.scenes == 16 else "category"
-        found = {}
+        scenes = {}
         for line, row in read_rows(path, ("key", column)):
             if not row[column].isdecimal() or int(row[column]) >= self.scenes:
                 raise InputError(f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scenes - 1}")
-            found[row["key"]] = int(row[column])
-        return found
+            scenes[row["key"]] = int(row[column])
+        return scenes
 
 
 def _read_side(folder: str, side: str, place: Path) -> list[_Sequence]:
@@ -263,7 +260,7 @@ def _read_side(folder: str, side: str, place: Path) -> list[_Sequence]:
             raise InputError(f"{path}, line 1: no column sequence_key or sequence_id; add it to the header")
         key, sequence, number = row["key"], row[name], row["frame_number"]
         if not key or key[0] == "." or "/" in key or "\\" in key:
-            raise InputError(f"{where}: {key!r} is no image's key (images/<key>.jpg); correct the line")
+            raise InputError(f"{where}: {key!r} is no key of an image (images/<key>.jpg); correct the line")
         if not sequence:
             raise InputError(f"{where}: the field {name} is empty; write the key of the image's sequence")
         if not number.isdecimal():
@@ -278,10 +275,10 @@ def _read_side(folder: str, side: str, place: Path) -> list[_Sequence]:
 
 
 def _read_places(sequences: list[_Sequence], path: Path) -> None:
-    """Give the sequences latitude and longitude by image key, from `raw.csv` where it is."""
+    """Give the sequences latitude and longitude by image key, from `raw.csv` where there is one."""
     if not path.is_file():
         return
-    owner = {key: sequence for sequence in sequences for _, key in sequence.frames}
+    sequence_of = {key: sequence for sequence in sequences for _, key in sequence.frames}
     for line, row in read_rows(path, ("key", "lon", "lat")):
-        if sequence := owner.get(row["key"]):
+        if sequence := sequence_of.get(row["key"]):
             sequence.places[row["key"]] = check_place(row["lat"], row["lon"], f"{path}, line {line}")

@@ -1,34 +1,59 @@
-"""One preparation for every source: clips of frames at training size, in Parquet shards, whole or not at all."""
+"""The preparation of clips, one for every source: frames at training size in Parquet shards, whole or not at all."""
+
+from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
+from safetensors.numpy import save
 
-from cityguessr.base.errors import InputError
+from cityguessr.base import pools
+from cityguessr.base.errors import InputError, one_of
 from cityguessr.base.files import PARTIAL, make_folder, write_atomically, write_bytes
 from cityguessr.base.progress import track
 from cityguessr.data import video
 from cityguessr.data.clips import FORMAT, INDEX, META, REJECTED, TAXONOMY, TEXT, PreparedClips
 from cityguessr.data.shards import JPEG_QUALITY, SceneLabeller, Shard, ShardJob, read_shard, write_shard
-from cityguessr.data.sources import SPLITS, ClipRef, Source
-from cityguessr.scenes import SCENES, check_level
-from cityguessr.taxonomy import LEVELS
+from cityguessr.data.sources import SPLITS, ClipRef
+from cityguessr.scenes import SCENES, check_scene_classes
+from cityguessr.taxonomy import LEVELS, Taxonomy
 
 PLAN = "plan.json"
-SHARD_CLIPS = 256  # clips a shard: about 100 MB at 16 frames of 224 pixels
+SHARD_CLIPS = 256  # clips per shard: about 100 MB at 16 frames of 224 pixels
+
+
+class Source(Protocol):
+    """Anything that lists clips: a `ReleaseSource`, `MapillarySource`, `FolderSource`, or one that you write.
+
+    Attributes:
+        name: what the source is called in `meta.json`.
+        taxonomy: the label tree that the ids of its clips refer to.
+        synthetic: whether the pictures are rendered rather than filmed.
+        text_features: float32 (number of cities, d), NaN for a city without any, or None: text features that the source
+            itself carries for each city.
+        scenes: (optional) how many scene classes its clips are labelled with, 16 or 365; 16 where it does not say.
+    """
+
+    name: str
+    taxonomy: Taxonomy
+    synthetic: bool
+    text_features: np.ndarray | None
+
+    def clips(self) -> list[ClipRef]:
+        """Every listed clip, in the order of the list."""
+        ...
 
 
 def prepare(
@@ -47,13 +72,12 @@ def prepare(
 ) -> PreparedClips:
     """Turn every clip of a source into `frames` JPEG frames of `size` pixels, and write them to the folder `out`.
 
-    A clip that cannot be read never stops the others: it stands in `rejected.csv` with its reason, and prepared and
+    A clip that cannot be read never stops the others: it is listed in `rejected.csv` with the reason, and prepared and
     rejected clips add up to those listed. Shards are written one by one under a temporary name; run again after an
     interruption, it goes on after the finished ones. `meta.json` is written last and marks a whole set; a set that is
     whole already is loaded as it is. Neither `workers`, `cluster` nor `shard_clips` changes a byte of a clip.
 
     Args:
-        source: a `ReleaseSource`, a `FolderSource`, or anything that fits `Source`.
         out: the folder to fill, by custom `data/prepared/<name>/`.
         frames, size, sampling: as in `video.read_frames`.
         workers: processes of this machine; with 1, the work is done in this process. From a script, call with more
@@ -62,21 +86,16 @@ def prepare(
             the source and `out` under the same paths and have this package.
         text: text features of the cities (number of cities, d) to keep with the set; the source's own by default.
         scene_labeller: gives the scenes of frames where the source gives none, such as a `Places365Labeller`. The
-            number of scene classes is the source's `scenes`, else the labeller's `level`, else 16.
-        shard_clips: clips a shard.
+            number of scene classes is the source's `scenes`, else the labeller's `scene_classes`, else 16.
+        shard_clips: clips per shard.
         overwrite: throw away what an earlier preparation, whole or not, left in `out`.
 
-    Raises InputError where `out` holds something else, cannot be written or the disk is full, where no clip at all can
-    be prepared, and for arguments that make no sense.
+    Returns the prepared set. Raises InputError where `out` holds something else, cannot be written or the disk is full,
+    where no clip at all can be prepared, and for arguments that make no sense.
     """
-    for name, value in (("frames", frames), ("size", size), ("workers", workers), ("shard_clips", shard_clips)):
-        if value < 1:
-            raise InputError(f"prepare: {name} is {value}; it must be at least 1")
-    if sampling not in video.SAMPLINGS:
-        raise InputError(f"prepare: unknown sampling {sampling!r}; it is one of {', '.join(video.SAMPLINGS)}")
-    if text is None:
-        text = getattr(source, "text_features", None)
-    text = None if text is None else _check_text(np.asarray(text, dtype=np.float32), source)
+    _check_arguments(frames=frames, size=size, workers=workers, shard_clips=shard_clips, sampling=sampling)
+    scenes = _scene_classes(source, scene_labeller)
+    text = _text_features(source, text)
     clips = source.clips()
     if not clips:
         raise InputError(f"{source.name}: the source lists no clip; give one that does")
@@ -88,7 +107,6 @@ def prepare(
         "quality": JPEG_QUALITY,
         "scenes": None if scene_labeller is None else getattr(scene_labeller, "name", type(scene_labeller).__name__),
     }
-    scenes = _scene_classes(source, scene_labeller)
     if scenes != len(SCENES):  # sets of 16 scenes keep the plan, and with it the shards, that they have had
         settings["scene_classes"] = scenes
     out = make_folder(out).resolve()
@@ -108,15 +126,18 @@ def prepare(
         for number, first in enumerate(range(0, len(clips), shard_clips))
     ]  # fmt: skip
     shards = _run(jobs, f"preparing {out.name}, shards of {shard_clips} clips", workers, cluster)
-    _finish(
-        out,
-        source,
-        shards,
-        [Path(job.path).name for job in jobs],
-        settings | {"plan": plan, "scene_classes": scenes},
-        text,
-    )
+    names = [Path(job.path).name for job in jobs]
+    _finish(out, source, shards, names, settings | {"plan": plan, "scene_classes": scenes}, text)
     return PreparedClips.load(out)
+
+
+def _check_arguments(*, sampling: str, **counts: int) -> None:
+    """Raise InputError for arguments of `prepare` that make no sense."""
+    for name, value in counts.items():
+        if value < 1:
+            raise InputError(f"prepare: {name} is {value}; it must be at least 1")
+    if sampling not in video.SAMPLINGS:
+        raise one_of("sampling", sampling, video.SAMPLINGS)
 
 
 def _run(jobs: list[ShardJob], description: str, workers: int, cluster: str | None) -> list[Shard]:
@@ -130,46 +151,16 @@ def _run(jobs: list[ShardJob], description: str, workers: int, cluster: str | No
     todo = [job for job in jobs if job.path not in done]
     if done:
         print(f"{description}: {len(done):,} of {len(jobs):,} are there already", flush=True)
-    if workers == 1 and cluster is None:
-        done |= {job.path: write_shard(job) for job in track(todo, description)}
-    elif todo:
-        with _executor(min(workers, len(todo)), cluster) as executor:
-            futures: dict[Future[Shard], str] = {executor.submit(write_shard, job): job.path for job in todo}
-            try:
-                for future in track(as_completed(futures), description, total=len(todo)):
-                    done[futures[future]] = future.result()
-            except BrokenProcessPool:
-                raise InputError(
-                    "a worker of the preparation ended by force, as it does where memory runs out, or where a script "
-                    'has no `if __name__ == "__main__":`; run again with fewer workers, finished shards are kept'
-                ) from None
-            finally:
-                for future in futures:
-                    future.cancel()
+    tasks, kept = [(job.path, functools.partial(write_shard, job)) for job in todo], "finished shards are kept"
+    if cluster:
+        finished = pools.on_cluster(tasks, cluster, kept)
+    elif workers > 1:
+        finished = pools.in_processes(tasks, min(workers, len(todo)), kept, preload=write_shard.__module__)
+    else:
+        finished = ((path, write()) for path, write in tasks)
+    if todo:
+        done |= track(finished, description, len(todo))
     return [done[job.path] for job in jobs]
-
-
-@contextlib.contextmanager
-def _executor(workers: int, cluster: str | None) -> Iterator[Executor]:
-    if cluster is None:
-        # forked workers would inherit the threads' locks of torch and decord; these start clean
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        context: Any = multiprocessing.get_context(method)
-        if method == "forkserver":
-            context.set_forkserver_preload([write_shard.__module__])
-        with ProcessPoolExecutor(workers, mp_context=context) as executor:
-            yield executor
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError("a cluster needs the package distributed; install it, or leave `cluster` out") from None
-    try:
-        client = Client(cluster)  # waits as long as Dask's own configuration says
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler at {cluster!r} ({error}); give its address, tcp://host:port") from None
-    with client, client.get_executor(pure=False) as executor:
-        yield executor
 
 
 def _hash_clips(clips: list[ClipRef], text: np.ndarray | None) -> str:
@@ -182,7 +173,7 @@ def _hash_clips(clips: list[ClipRef], text: np.ndarray | None) -> str:
         path = Path(clip.path)
         first = path / (clip.files[0] if clip.files else "1.jpg")
         try:
-            stamp = os.stat(path if clip.files is None and path.suffix and not path.is_dir() else first).st_size
+            stamp = os.stat(path if clip.is_video else first).st_size
         except OSError:
             stamp = -1
         listed = (clip.clip_id, clip.video_id, clip.split, clip.labels, path.name, stamp)
@@ -193,7 +184,7 @@ def _hash_clips(clips: list[ClipRef], text: np.ndarray | None) -> str:
 
 
 def _agree_on_plan(out: Path, plan: dict[str, Any]) -> str:
-    """Write the plan beside the shards, or hold it against the one that is there. Returns its hash."""
+    """The hash of the plan, which is written beside the shards, or compared with the plan of an earlier call."""
     path = out / PLAN
     if not path.is_file():
         others = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
@@ -201,11 +192,11 @@ def _agree_on_plan(out: Path, plan: dict[str, Any]) -> str:
             raise InputError(f"{out}: holds other files ({sorted(others)[0]}, ...); choose an empty or a new folder")
         write_bytes(path, json.dumps(plan, indent=1).encode())
     try:
-        found = json.loads(path.read_bytes())
+        earlier = json.loads(path.read_bytes())
         differences = [
-            f"{key} {found.get(key)!r}, now {plan.get(key)!r}"
-            for key in {**found, **plan}
-            if found.get(key) != plan.get(key)
+            f"{key} {earlier.get(key)!r}, now {plan.get(key)!r}"
+            for key in {**earlier, **plan}
+            if earlier.get(key) != plan.get(key)
         ]
     except (ValueError, AttributeError):
         differences = [f"{PLAN} is damaged"]
@@ -218,7 +209,7 @@ def _agree_on_plan(out: Path, plan: dict[str, Any]) -> str:
 
 
 def _clear(out: Path) -> None:
-    """Delete what a preparation wrote, the mark of a whole set first, and nothing else."""
+    """Delete what `prepare` wrote, the mark of a whole set first, and nothing else."""
     names = [META, INDEX, REJECTED, TAXONOMY, TEXT, *(path.name for path in out.glob("clips-*.parquet")), PLAN]
     if (out / PLAN).is_file():
         for name in names:
@@ -229,9 +220,6 @@ def _finish(
     out: Path, source: Source, shards: list[Shard], names: list[str], settings: dict[str, Any], text: np.ndarray | None
 ) -> None:
     """Write everything that depends on all shards, and `meta.json` last."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rejected = [row for shard in shards for row in shard.rejected]
     prepared, listed = sum(shard.rows for shard in shards), sum(shard.listed for shard in shards)
     lines = io.StringIO()
@@ -240,17 +228,10 @@ def _finish(
     if not prepared:
         raise InputError(f"none of the {listed} clips of {source.name} could be prepared; the first: {rejected[0][2]}")
 
-    for path in set(out.glob("clips-*.parquet")) - {out / name for name in names}:
-        path.unlink()  # of an interrupted preparation with smaller shards
-    for path in out.glob(f".*{PARTIAL}"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > 3600:  # left by a process that was killed
-                path.unlink()
+    _remove_leftovers(out, names)
     tree = source.taxonomy.csv().encode()
     write_bytes(out / TAXONOMY, tree)
     if text is not None:
-        from safetensors.numpy import save
-
         write_bytes(out / TEXT, save({"city": text}))
     columns = ["clip_id", "video_id", "split", *LEVELS, "gps"]
     if settings["scene_classes"] == len(SCENES):
@@ -275,27 +256,44 @@ def _finish(
     write_bytes(out / META, json.dumps(meta, indent=1).encode())
 
 
-def _counts(index: Any, split: str, source: Source) -> dict[str, Any]:
+def _remove_leftovers(out: Path, names: list[str]) -> None:
+    """Delete shards other than `names`, of an interrupted call with smaller shards, and old temporary files."""
+    for path in set(out.glob("clips-*.parquet")) - {out / name for name in names}:
+        path.unlink()
+    for path in out.glob(f".*{PARTIAL}"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > 3600:  # left by a process that was killed
+                path.unlink()
+
+
+def _counts(index: pa.Table, split: str, source: Source) -> dict[str, Any]:
     """How many clips and source videos a split has, and how many clips each class of each level has."""
-    here = index.filter([s == split for s in index["split"].to_pylist()])
-    counts = {"clips": here.num_rows, "videos": len(set(here["video_id"].to_pylist()))}
+    rows = index.filter([name == split for name in index["split"].to_pylist()])
+    counts = {"clips": rows.num_rows, "videos": len(set(rows["video_id"].to_pylist()))}
     for level in LEVELS:
-        counts[level] = np.bincount(here[level].to_numpy(), minlength=source.taxonomy.size(level)).tolist()
+        counts[level] = np.bincount(rows[level].to_numpy(), minlength=source.taxonomy.size(level)).tolist()
     return counts
 
 
 def _scene_classes(source: Source, labeller: SceneLabeller | None) -> int:
     """How many scene classes the prepared frames are labelled with: the source says, else the labeller, else 16."""
-    level = getattr(labeller, "level", None)
-    scenes = getattr(source, "scenes", None) or level or len(SCENES)
-    check_level(scenes)
-    if level and level != scenes:
-        raise InputError(f"the labeller sees {level} scenes and {source.name} is read with {scenes}; make them agree")
+    labelled = getattr(labeller, "scene_classes", None)
+    scenes = getattr(source, "scenes", None) or labelled or len(SCENES)
+    check_scene_classes(scenes)
+    if labelled and labelled != scenes:
+        raise InputError(
+            f"the labeller gives {labelled} scenes and {source.name} is read with {scenes}; make them agree"
+        )
     return scenes
 
 
-def _check_text(text: np.ndarray, source: Source) -> np.ndarray:
-    cities = source.taxonomy.size("city")
+def _text_features(source: Source, text: np.ndarray | torch.Tensor | None) -> np.ndarray | None:
+    """The text features to keep with the set, float32: those given, else the source's, else None."""
+    if text is None:
+        text = getattr(source, "text_features", None)
+    if text is None:
+        return None
+    text, cities = np.asarray(text, dtype=np.float32), source.taxonomy.size("city")
     if text.ndim != 2 or len(text) != cities:
         raise InputError(f"text features are (number of cities = {cities}, d), not {text.shape}")
     return np.ascontiguousarray(text)

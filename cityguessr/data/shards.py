@@ -1,7 +1,9 @@
 """One Parquet shard of prepared clips: how a clip becomes a row, and how a shard is written and looked into.
 
-This is what the workers of the preparation run. It imports no torch, so that a worker starts at once.
+This is what the worker processes of `prepare` run. It imports no torch, so that they start at once.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import hashlib
@@ -9,19 +11,17 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
 
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_atomically
 from cityguessr.data import video
 from cityguessr.data.sources import ClipRef
-from cityguessr.scenes import SCENES
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from PIL.Image import Image
 
 JPEG_QUALITY = 95
 
@@ -34,7 +34,13 @@ _METADATA = b"cityguessr"
 
 @dataclasses.dataclass(frozen=True)
 class ShardJob:
-    """What a worker needs to write one shard: `first` is the position of its first clip in the source's list."""
+    """What a worker needs to write one shard.
+
+    Attributes:
+        path: of the shard.
+        plan: hash of the settings and of the source's clips.
+        first: position of its first clip in the source's list.
+    """
 
     path: str
     plan: str
@@ -45,15 +51,15 @@ class ShardJob:
     size: int
     sampling: video.Sampling
     scene_labeller: SceneLabeller | None = None
-    scenes: int = len(SCENES)
+    scene_classes: int = 16  # a number, not `scenes.SCENES`: workers start without torch
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """What a written shard says of itself in its footer.
+    """The footer of a written shard.
 
     Attributes:
-        plan: hash of the preparation that wrote it.
+        plan: as of the `ShardJob` that wrote it.
         first: position of its first listed clip in the source.
         listed: how many clips of the source it stands for, prepared or rejected.
         rejected: (clip id, path, reason) of the clips left out.
@@ -72,10 +78,8 @@ class Shard:
         return len(self.digests)
 
 
-def schema(levels: tuple[str, ...]) -> "pa.Schema":
+def schema(levels: tuple[str, ...]) -> pa.Schema:
     """The columns of a shard; shapes and meaning are those of `PreparedClips`."""
-    import pyarrow as pa
-
     ids = [pa.field(level, pa.int32(), nullable=False) for level in levels]
     return pa.schema(
         [
@@ -91,21 +95,15 @@ def schema(levels: tuple[str, ...]) -> "pa.Schema":
 
 
 def clip_row(clip: ClipRef, job: ShardJob) -> dict[str, Any]:
-    """Read, resize and encode one clip. Raises InputError, naming file and reason, where that is impossible."""
-    numbers: list[int | None] = []
-    if clip.files is None and Path(clip.path).suffix and not Path(clip.path).is_dir():
-        pictures = [_as_image(f) for f in video.read_frames(clip.path, job.frames, job.size, job.sampling)]
-        encoded = [_jpeg(picture) for picture in pictures]
+    """One clip as a row of `schema`, its frames read, resized and encoded.
+
+    Raises InputError, naming file and reason, where that is impossible.
+    """
+    if clip.is_video:
+        pictures = [Image.fromarray(f) for f in video.read_frames(clip.path, job.frames, job.size, job.sampling)]
+        numbers, encoded = [], [_jpeg(picture) for picture in pictures]
     else:
-        if clip.files is None:
-            files = video.frame_files(clip.path, job.frames, job.sampling)
-            numbers += [video.frame_number(file) for file in files]
-        else:
-            try:
-                numbers += video.frame_indices(len(clip.files), job.frames, job.sampling)
-            except InputError as error:
-                raise InputError(f"{clip.clip_id}: {error}") from None
-            files = [Path(clip.path) / clip.files[n] for n in numbers if n is not None]
+        numbers, files = _numbered_files(clip, job)
         pictures, encoded = map(list, zip(*(_shrink(file, job.size) for file in files), strict=True))
     return {
         "clip_id": clip.clip_id,
@@ -121,11 +119,8 @@ def clip_row(clip: ClipRef, job: ShardJob) -> dict[str, Any]:
 def write_shard(job: ShardJob) -> Shard:
     """Write the clips of a job as one Parquet file, leaving out those that cannot be read, with the reason.
 
-    Raises InputError where the file cannot be written; then there is no file.
+    Returns the footer of the file. Raises InputError where the file cannot be written; then there is no file.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rows: list[dict[str, Any]] = []
     rejected: list[tuple[str, str, str]] = []
     for clip in job.clips:
@@ -148,10 +143,7 @@ def write_shard(job: ShardJob) -> Shard:
 
 
 def read_shard(path: str | Path) -> Shard:
-    """The footer of a shard. Raises InputError for a file that no preparation wrote, or wrote in part."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    """The footer of a shard. Raises InputError for a file that `write_shard` did not write, or not all of it."""
     try:
         metadata = pq.read_metadata(path)
         content = json.loads((metadata.metadata or {})[_METADATA])
@@ -182,19 +174,25 @@ def row_digest(row: dict[str, Any]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _as_image(frame: np.ndarray) -> "Image":
-    from PIL import Image
+def _numbered_files(clip: ClipRef, job: ShardJob) -> tuple[list[int | None], list[Path]]:
+    """The image files that a clip's frames are read from, and the number of each."""
+    if clip.files is None:
+        files = video.frame_files(clip.path, job.frames, job.sampling)
+        return [video.frame_number(file) for file in files], files
+    try:
+        numbers = video.frame_indices(len(clip.files), job.frames, job.sampling)
+    except InputError as error:
+        raise InputError(f"{clip.clip_id}: {error}") from None
+    return list(numbers), [Path(clip.path) / clip.files[n] for n in numbers]
 
-    return Image.fromarray(frame)
 
-
-def _jpeg(image: "Image") -> bytes:
+def _jpeg(image: Image.Image) -> bytes:
     content = io.BytesIO()
     image.save(content, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # full colour: signs are small at training size
     return content.getvalue()
 
 
-def _shrink(file: Path, size: int) -> tuple["Image", bytes]:
+def _shrink(file: Path, size: int) -> tuple[Image.Image, bytes]:
     """A frame at training size, decoded and encoded; a JPEG of that very size stays as it is, without a second loss."""
     content = video.read_bytes(file)
     image = video.decode_image(file, content)
@@ -205,33 +203,33 @@ def _shrink(file: Path, size: int) -> tuple["Image", bytes]:
 
 
 def _scenes(
-    clip: ClipRef, numbers: list[int | None], pictures: list["Image"], job: ShardJob
+    clip: ClipRef, numbers: list[int | None], pictures: list[Image.Image], job: ShardJob
 ) -> list[list[float]] | None:
-    """Scene probabilities: a row a frame where frames are labelled, one row where the clip is, or None."""
-    labeller = job.scene_labeller
+    """Scene probabilities: one row per frame where frames are labelled, one row where the clip is, or None."""
     if clip.frame_scenes is not None:
         rows = []
         for n in numbers:
             scene = int(clip.frame_scenes[n]) if n is not None and n < len(clip.frame_scenes) else -1
             if scene < 0:
                 raise InputError(f"{clip.path}: no scene is listed for frame {n}; add it to the table of scenes")
-            if scene >= job.scenes:
+            if scene >= job.scene_classes:
                 raise InputError(
-                    f"{clip.path}: scene {scene} of frame {n} is not one of 0..{job.scenes - 1}; correct it"
+                    f"{clip.path}: scene {scene} of frame {n} is not one of 0..{job.scene_classes - 1}; correct it"
                 )
-            rows.append([float(k == scene) for k in range(job.scenes)])
+            rows.append([float(k == scene) for k in range(job.scene_classes)])
         return rows
     if clip.clip_scenes is not None:
         return [[float(p) for p in clip.clip_scenes]]
-    if labeller is None:
+    if job.scene_labeller is None:
         return None
-    probabilities = np.asarray(labeller(np.stack([np.asarray(p) for p in pictures])), dtype=np.float32)
-    if probabilities.shape != (len(pictures), job.scenes):
-        raise InputError(f"the scene labeller gave {probabilities.shape}, not ({len(pictures)}, {job.scenes})")
+    probabilities = np.asarray(job.scene_labeller(np.stack([np.asarray(p) for p in pictures])), dtype=np.float32)
+    if probabilities.shape != (len(pictures), job.scene_classes):
+        raise InputError(f"the scene labeller gave {probabilities.shape}, not ({len(pictures)}, {job.scene_classes})")
     return [[float(p) for p in row] for row in probabilities]
 
 
 def _gps(clip: ClipRef, numbers: list[int | None], frames: int) -> list[dict[str, float]] | None:
+    """The place of every frame, or None where one has none."""
     if clip.gps is None:
         return None
     if len(clip.gps) == 1:

@@ -1,33 +1,42 @@
 """The one place that opens video, and the rule by which frames are picked from it.
 
-decord reads video files. It is imported inside the functions, after torch, and every call opens its own reader, so that
-these functions are safe in the workers of a pool or of a DataLoader.
+decord and PyAV, which read video files, are imported inside the functions: decord after torch, and neither where clips
+are folders of images. Every call opens its own reader, so that these functions are safe in the workers of a pool or of
+a DataLoader.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import io
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
+from PIL import Image
 
-from cityguessr.base.errors import InputError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from cityguessr.base.errors import InputError, one_of
 
 Sampling = Literal["uniform", "released"]
-SAMPLINGS = ("uniform", "released")
+SAMPLINGS = get_args(Sampling)
 
 RELEASED_STRIDE = 5  # the authors' loader takes every 5th file ...
 RELEASED_KEPT = 100  # ... of the about 100 frames that the release keeps of a clip (paper, section 3)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
+_Item = TypeVar("_Item")
+
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-    """What a video file says of itself: number of frames, frames a second, width and height in pixels as shown."""
+    """Length and size of a video file.
+
+    Attributes:
+        fps: frames per second.
+        width, height: in pixels as shown, after any rotation noted in the file.
+    """
 
     frames: int
     fps: float
@@ -36,30 +45,36 @@ class VideoInfo:
 
 
 def frame_indices(total: int, frames: int, sampling: Sampling = "uniform") -> list[int]:
-    """Which of `total` frames a clip of `frames` frames consists of: 0-based, in the order the model sees them.
+    """The indices of the `total` frames that make a clip of `frames`: from 0, in the order the model sees them.
 
     `uniform`: the clip is cut into `frames` equal segments and the middle frame of each is taken (paper, section 5.2:
     frames spread over the whole video). `released`: as the authors' loader does, the frames are files `1.jpg`, `2.jpg`
     ... sorted by name, not by number, of which every fifth is taken until there are enough; of 100 files these are
-    1, 13, 18, 22, 27, ... Both leave every frame once at most.
+    1, 13, 18, 22, 27, ... Both take every frame once at most.
 
     Raises InputError where there are too few frames, or the arguments make no sense.
     """
+    return _pick(range(total), frames, sampling, name=lambda index: str(index + 1))
+
+
+def _pick(items: Sequence[_Item], frames: int, sampling: Sampling, name: Callable[[_Item], str]) -> list[_Item]:
+    """As `frame_indices`, of any items in the order of their numbers; `released` sorts them by `name` first."""
+    total = len(items)
     if frames < 1:
         raise InputError(f"a clip needs at least one frame, not {frames}; give frames=16 as in the paper's code")
     if sampling == "uniform":
         if total < frames:
             raise InputError(f"{frames} frames are needed and there are {total}; ask for fewer, or leave the clip out")
-        return [(2 * i + 1) * total // (2 * frames) for i in range(frames)]
+        return [items[(2 * i + 1) * total // (2 * frames)] for i in range(frames)]
     if sampling == "released":
-        if (total - 1) // RELEASED_STRIDE + 1 < frames:
+        every_fifth = sorted(items, key=name)[::RELEASED_STRIDE]
+        if len(every_fifth) < frames:
             raise InputError(
                 f"every {RELEASED_STRIDE}th of {total} frames gives fewer than {frames}; ask for fewer, or use "
                 'sampling="uniform"'
             )
-        by_name = sorted(range(total), key=lambda index: str(index + 1))
-        return by_name[::RELEASED_STRIDE][:frames]
-    raise InputError(f"unknown sampling {sampling!r}; it is one of {', '.join(SAMPLINGS)}")
+        return every_fifth[:frames]
+    raise one_of("sampling", sampling, SAMPLINGS)
 
 
 def read_frames(
@@ -72,16 +87,14 @@ def read_frames(
     release did with its source videos, and then takes from these what the authors' loader would.
 
     Returns uint8 (T, H, W, 3), RGB, with T = `frames` and H = W = `size`.
-    Raises InputError, naming the file, for a missing, empty, truncated or other than video file and for too few frames.
+    Raises InputError, naming the file, where it is missing, empty, truncated or no video, and for too few frames.
     """
     path = Path(path)
     if path.is_dir():
         return np.stack([np.asarray(resize(open_image(file), size)) for file in frame_files(path, frames, sampling)])
-    from PIL import Image
-
     reader = _open(path)
-    chosen = _video_indices(path, len(reader), frames, sampling)
-    return np.stack([np.asarray(resize(Image.fromarray(_decode(path, reader, i)), size)) for i in chosen])
+    indices = _video_indices(path, len(reader), frames, sampling)
+    return np.stack([np.asarray(resize(Image.fromarray(_decode(path, reader, i)), size)) for i in indices])
 
 
 def _video_indices(path: str | os.PathLike[str], total: int, frames: int, sampling: Sampling) -> list[int]:
@@ -99,9 +112,9 @@ def _video_indices(path: str | os.PathLike[str], total: int, frames: int, sampli
 
 
 def video_info(path: str | os.PathLike[str]) -> VideoInfo:
-    """Length, rate and size of a video file, after any rotation noted in it.
+    """Length, rate and size of a video file.
 
-    Raises InputError, naming the file, for what is no readable video.
+    Raises InputError, naming the file, where it is no readable video.
     """
     reader = _open(Path(path))
     height, width = _decode(Path(path), reader, 0).shape[:2]
@@ -111,9 +124,11 @@ def video_info(path: str | os.PathLike[str]) -> VideoInfo:
 def frame_files(
     folder: str | os.PathLike[str], frames: int | None = None, sampling: Sampling = "uniform"
 ) -> list[Path]:
-    """The image files of a clip's folder that make a clip of `frames` frames, or all of them, by number.
+    """The image files of a folder that make a clip of `frames` frames, or all of them, in the order of their numbers.
 
-    Files are `<n>.jpg`, not zero-padded. Raises InputError, naming the folder, if it is missing or has too few.
+    Files are `<n>.jpg`, not zero-padded. Their numbers need neither start at 1 nor be without gaps.
+
+    Raises InputError, naming the folder, where it is missing or has too few.
     """
     folder = Path(folder)
     try:
@@ -121,16 +136,12 @@ def frame_files(
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}); a clip is a folder of <n>.jpg files") from None
     names.sort(key=lambda name: (frame_number(name) or 0, name))
-    if frames is None:
-        return [folder / name for name in names]
-    try:
-        chosen = frame_indices(len(names), frames, sampling)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
-    if sampling == "released":  # by name, whatever the numbers are: they need not start at 1 or be without a gap
-        names.sort(key=lambda name: name.rsplit(".", 1)[0])
-        return [folder / name for name in names[::RELEASED_STRIDE][:frames]]
-    return [folder / names[i] for i in chosen]
+    if frames is not None:
+        try:
+            names = _pick(names, frames, sampling, name=lambda name: name.rsplit(".", 1)[0])
+        except InputError as error:
+            raise InputError(f"{folder}: {error}") from None
+    return [folder / name for name in names]
 
 
 def frame_number(name: str | os.PathLike[str]) -> int | None:
@@ -139,15 +150,16 @@ def frame_number(name: str | os.PathLike[str]) -> int | None:
     return int(stem) if stem.isdecimal() else None
 
 
-def open_image(path: str | os.PathLike[str]) -> "Image":
-    """Decode an image file completely. Raises InputError, naming it, if it is missing, empty, truncated or no image."""
+def open_image(path: str | os.PathLike[str]) -> Image.Image:
+    """The image in a file, decoded completely.
+
+    Raises InputError, naming the file, where it is missing, empty, truncated or no image.
+    """
     return decode_image(path, read_bytes(path))
 
 
-def decode_image(path: str | os.PathLike[str], content: bytes) -> "Image":
-    """Decode the `content` of the image file at `path` completely; as `open_image` for a file already read."""
-    from PIL import Image
-
+def decode_image(path: str | os.PathLike[str], content: bytes) -> Image.Image:
+    """The image in the `content` of the file at `path`; as `open_image`, for a file already read."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
@@ -158,15 +170,14 @@ def decode_image(path: str | os.PathLike[str], content: bytes) -> "Image":
         ) from None
 
 
-def resize(image: "Image", size: int) -> "Image":
-    """The whole image as a square of `size` pixels in RGB (bilinear, antialiased: Pillow's own, as the authors use)."""
-    from PIL import Image
-
+def resize(image: Image.Image, size: int) -> Image.Image:
+    """The whole image as a square of `size` pixels in RGB (Pillow's antialiased bilinear, as the authors do)."""
     image = image if image.mode == "RGB" else image.convert("RGB")
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of a frame's file. Raises InputError, naming it, where it cannot be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -188,7 +199,7 @@ def _open(path: Path) -> Any:
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise InputError(f"{path}: holds no video stream; give a file with pictures in it")
+                raise InputError(f"{path}: has no video stream; give a file with pictures in it")
     except PermissionError:
         raise InputError(f"{path}: no permission to read it; change its mode or owner") from None
     except av.error.FFmpegError:
@@ -218,7 +229,7 @@ def _decord() -> Any:
         import decord
     except (ImportError, OSError) as error:
         raise InputError(
-            f"video needs decord, which cannot be imported here ({error}); it has wheels for Linux and Windows on "
+            f"video needs decord, which cannot be imported ({error}); it has wheels for Linux and Windows on "
             "x86-64: open videos there, or work from folders of JPEG frames, which need no decord"
         ) from None
     return decord

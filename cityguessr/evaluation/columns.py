@@ -7,6 +7,9 @@ import pandas as pd
 
 from cityguessr.base.errors import InputError
 
+REFERENCE = "cityguessr"
+"""The full model, which other rows are compared with."""
+
 COLUMNS = ("table", "row", "label", "metric", "level", "paper", "measured", "std", "n_seeds", "profile", "state")
 METRICS = {
     "top1": "top-1 accuracy (%)",
@@ -40,7 +43,7 @@ def check_differences(differences: pd.DataFrame, rows: Iterable[str], reference:
     """Raise InputError where a frame of differences lacks a column, or it or the reference has a row not in `rows`."""
     if absent := [name for name in DIFFERENCES if name not in differences.columns]:
         raise InputError(
-            f"a frame of differences has the columns {', '.join(DIFFERENCES)}; no {', '.join(absent)} here"
+            f"a frame of differences has the columns {', '.join(DIFFERENCES)}; this one has no {', '.join(absent)}"
         )
     known = dict.fromkeys(rows)
     for row in (reference, *differences["row"]):

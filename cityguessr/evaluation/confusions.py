@@ -1,49 +1,33 @@
 """Where the answers go: accuracy city by city, the commonest confusions, and whether any region is favoured.
 
-Pure functions of a run's predictions and its label tree. Answers are codependent (paper, section 4.6): the city
-answers, and its state, country and continent follow from the tree.
+Pure functions of a run's predictions, read as the run reads them: the city answers, and its state, country and
+continent follow from the tree (paper, section 4.6).
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
-from cityguessr import hierarchy
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import InputError, one_of
 from cityguessr.measures import metrics
-from cityguessr.measures.sphere import great_circle_km, kernel_density
-from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training.runs import Predictions
-
-if TYPE_CHECKING:
-    import pandas as pd
+from cityguessr.measures.sphere import EARTH_RADIUS_KM, great_circle_km, kernel_density
+from cityguessr.taxonomy import LEVELS
+from cityguessr.training.predictions import Predictions
 
 Z = 1.959964  # of a normal distribution: 95 % lie within so many standard deviations
 
 
-def right(predictions: Predictions, taxonomy: Taxonomy) -> dict[str, Tensor]:
-    """Whether each clip's answer is right: level -> bool (N,). Raises InputError where there are no clips."""
-    if not len(predictions.labels["city"]):
-        raise InputError("these predictions hold no clip; nothing can be counted")
-    answers = hierarchy.predict(predictions.logits, taxonomy)
-    return {level: answers[level] == predictions.labels[level] for level in LEVELS}
-
-
-def by_city(predictions: Predictions, taxonomy: Taxonomy) -> "pd.DataFrame":
+def by_city(predictions: Predictions) -> pd.DataFrame:
     """Accuracy in each city, and how rough it is.
 
-    Returns a row a city of the taxonomy, by city id: `city_id`; its names `city`, `state`, `country`, `continent`;
+    Returns one row per city of the taxonomy, by city id: `city_id`; its names `city`, `state`, `country`, `continent`;
     `latitude`, `longitude` in degrees (NaN where not known); `clips`, how many it has in the validation split; and for
     each level, such as `city`: `right_city`, how many of them are right; `accuracy_city` in percent; `low_city` and
-    `high_city`, its 95 % interval (Wilson 1927), which takes clips for independent and so is at least so wide; and
-    `shrunken_city`, the accuracy after `shrink`. A city without clips has NaN in all four.
+    `high_city`, its 95 % interval (Wilson 1927), which takes clips as independent, so the true one is at least as
+    wide; and `shrunken_city`, the accuracy after `shrink`. A city without clips has NaN in all four.
     """
-    import pandas as pd
-
-    hits, cities = right(predictions, taxonomy), predictions.labels["city"]
+    hits, cities, taxonomy = predictions.right(), predictions.labels["city"], predictions.taxonomy
     rows = taxonomy.rows()
     clips = torch.bincount(cities, minlength=len(rows)).numpy()
     columns = {
@@ -67,21 +51,19 @@ def by_city(predictions: Predictions, taxonomy: Taxonomy) -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
-def by_class(predictions: Predictions, taxonomy: Taxonomy, of: str = "continent", draws: int = 2000) -> "pd.DataFrame":
+def by_class(predictions: Predictions, of: str = "continent", draws: int = 2000) -> pd.DataFrame:
     """Accuracy over all clips of each class, such as each continent: enough of them for a number to mean something.
 
     Args:
         of: the level whose classes are the rows.
-        draws: of the bootstrap over source videos (`measures.bootstrap`).
+        draws: of the bootstrap over source videos (`metrics.bootstrap`).
 
     Returns a row for each class that has clips, and each level: `of` (its name), `clips`, `level`, `accuracy`, `low`,
     `high` in percent, with the 95 % interval; most clips first, and last a row for all clips, named "all".
     """
-    import pandas as pd
-
     if of not in LEVELS:
-        raise InputError(f"no level {of!r}; it is one of {', '.join(LEVELS)}")
-    hits, labels = right(predictions, taxonomy), predictions.labels[of]
+        raise one_of("level", of, LEVELS)
+    hits, labels, taxonomy = predictions.right(), predictions.labels[of], predictions.taxonomy
     counts = torch.bincount(labels, minlength=taxonomy.size(of))
     order = sorted(np.flatnonzero(counts.numpy()).tolist(), key=lambda i: (-int(counts[i]), i))
     groups = [(taxonomy.names[of][i], labels == i) for i in order]
@@ -90,25 +72,21 @@ def by_class(predictions: Predictions, taxonomy: Taxonomy, of: str = "continent"
     for name, member in groups:
         videos = [video for video, inside in zip(predictions.video_ids, member.tolist(), strict=True) if inside]
         for level in LEVELS:
-            found = metrics.bootstrap(hits[level][member], videos, draws)
-            row = {of: name, "clips": len(videos), "level": level}
-            rows.append(row | dict(zip(("accuracy", "low", "high"), found, strict=True)))
-    return pd.DataFrame(rows)
+            rows.append((name, len(videos), level, *metrics.bootstrap(hits[level][member], videos, draws)))
+    return pd.DataFrame(rows, columns=[of, "clips", "level", "accuracy", "low", "high"])
 
 
-def commonest(predictions: Predictions, taxonomy: Taxonomy, count: int | None = 30) -> "pd.DataFrame":
+def commonest(predictions: Predictions, count: int | None = 30) -> pd.DataFrame:
     """The commonest confusions of cities.
 
     Args:
         count: how many at most; None for all.
 
-    Returns a row a pair, the commonest first: `truth` and `answer`, city ids; `clips` of that city with that answer;
-    `share`, their share of all clips of the true city, in percent, which also decides between pairs of as many clips;
-    `km` between the two cities' centres, NaN where one has no coordinates.
+    Returns one row per pair, the commonest first: `truth` and `answer`, city ids; `clips` of that city with that
+    answer; `share`, their share of all clips of the true city, in percent, which also orders pairs of equally many
+    clips; `km` between the two cities' centres, NaN where one has no coordinates.
     """
-    import pandas as pd
-
-    answers = hierarchy.predict(predictions.logits, taxonomy)["city"].numpy()
+    answers, taxonomy = predictions.answers()["city"].numpy(), predictions.taxonomy
     truths, cities = predictions.labels["city"].numpy(), taxonomy.size("city")
     wrong = answers != truths
     codes, clips = np.unique(truths[wrong].astype(np.int64) * cities + answers[wrong], return_counts=True)
@@ -127,41 +105,36 @@ def commonest(predictions: Predictions, taxonomy: Taxonomy, count: int | None = 
     return pairs.head(len(pairs) if count is None else count).reset_index(drop=True)
 
 
-def between(predictions: Predictions, taxonomy: Taxonomy, level: str = "continent") -> "pd.DataFrame":
+def between(predictions: Predictions, level: str = "continent") -> pd.DataFrame:
     """The confusion matrix of a level: clips of each true class (rows) by the class answered (columns), as counts."""
-    import pandas as pd
-
-    size, names = taxonomy.size(level), list(taxonomy.names[level])
-    answers = hierarchy.predict(predictions.logits, taxonomy)[level]
+    names, answers = list(predictions.taxonomy.names[level]), predictions.answers()[level]
+    size = len(names)
     table = torch.bincount(predictions.labels[level] * size + answers, minlength=size * size).reshape(size, size)
     return pd.DataFrame(table.numpy(), index=pd.Index(names, name="true"), columns=pd.Index(names, name="answered"))
 
 
-def overlap(
-    predictions: Predictions, taxonomy: Taxonomy, radius_km: float = 400, draws: int = 200, seed: int = 0
-) -> "pd.DataFrame":
+def overlap(predictions: Predictions, radius_km: float = 400, draws: int = 200, seed: int = 0) -> pd.DataFrame:
     """How alike the correct predictions and the data are spread over the world: Fig. S5 as numbers.
 
     Both are densities of soft blobs, as on the maps, each scaled to an integral of 1; their overlap is the integral of
     the smaller of the two, 100 % where they are alike. Few clips never overlap wholly with many, even if they are
-    drawn evenly, so a reference is needed: how many clips are right is dealt out anew among the videos of equally many
-    clips, which no region can then have a part in.
+    drawn evenly, so a reference is needed: the numbers of right clips are shuffled among videos with equally many
+    clips, so that no region can be favoured.
 
     Args:
         radius_km: of a blob, as in `sphere.kernel_density`.
-        draws: how many times the right clips are dealt out.
-        seed: of the dealing.
+        draws: how many times the right clips are shuffled.
+        seed: of the shuffling.
 
-    Returns a row a level: `level`; `accuracy`; `overlap`; `expected`, the mean overlap of the draws, and `low` and
+    Returns one row per level: `level`; `accuracy`; `overlap`; `expected`, the mean overlap of the draws, and `low` and
     `high`, within which 95 % of them lie; all in percent, NaN at a level where no clip is right. Clips of cities
     without coordinates are left out.
 
     Raises InputError where no clip lies in a city with coordinates.
     """
-    import pandas as pd
-
-    hits, cities = right(predictions, taxonomy), predictions.labels["city"].numpy()
-    placed = np.isfinite(taxonomy.latlon.numpy()).all(axis=1)
+    hits, cities = predictions.right(), predictions.labels["city"].numpy()
+    latlon = predictions.taxonomy.latlon.numpy()
+    placed = np.isfinite(latlon).all(axis=1)
     keep = placed[cities]
     if not keep.any():
         raise InputError("none of these clips lies in a city with coordinates; add lat and lon to the label table")
@@ -169,7 +142,7 @@ def overlap(
     home, sizes = cities[keep][first], np.bincount(video)  # of each video: its city, its clips
     used, row = np.unique(home, return_inverse=True)
     data = np.bincount(row, sizes)
-    blobs = _blobs(taxonomy.latlon.numpy()[used], data, radius_km)  # (cities, cells), each row adds up to 1
+    blobs = _blobs(latlon[used], data, radius_km)  # (cities, cells), each row adds up to 1
     target = data @ blobs / data.sum()
 
     def likeness(counts: NDArray) -> float:
@@ -183,15 +156,14 @@ def overlap(
         counts = np.bincount(video, hits[level].numpy()[keep].astype(float))
         chance = []
         for _ in range(draws):
-            dealt = counts.copy()
+            shuffled = counts.copy()
             for group in groups:
-                dealt[group] = generator.permutation(counts[group])
-            chance.append(likeness(dealt))
+                shuffled[group] = generator.permutation(counts[group])
+            chance.append(likeness(shuffled))
         low, high = np.percentile(chance, [2.5, 97.5])
         share = 100 * counts.sum() / sizes.sum()
-        found = {"overlap": likeness(counts), "expected": np.mean(chance), "low": low, "high": high}
-        rows.append({"level": level, "accuracy": share} | found)
-    return pd.DataFrame(rows)
+        rows.append((level, share, likeness(counts), np.mean(chance), low, high))
+    return pd.DataFrame(rows, columns=["level", "accuracy", "overlap", "expected", "low", "high"])
 
 
 def wilson(hits: ArrayLike, clips: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -210,10 +182,10 @@ def wilson(hits: ArrayLike, clips: ArrayLike) -> tuple[NDArray, NDArray]:
 def shrink(hits: ArrayLike, clips: ArrayLike) -> tuple[NDArray, float]:
     """Shares drawn towards the share of all clips together, the more so the fewer clips they rest on.
 
-    Empirical Bayes: the cities' own shares are taken for draws of one beta distribution, whose mean is the share of all
+    Empirical Bayes: the cities' shares are taken as draws from one beta distribution, whose mean is the share of all
     clips and whose strength is the one that makes the counts likeliest. That strength is a number of clips: each city
-    is treated as if it had so many more, with the overall share of them right. Where the counts cannot tell, as with
-    one clip a city, it is the largest tried, 10,000: then nothing is known of single cities.
+    is treated as if it had that many more, with the overall share of them right. Where the counts cannot tell, as with
+    one clip per city, it is the largest tried, 10,000: then nothing is known of single cities.
 
     Args:
         hits, clips: (n,) how many are right of how many; at least one clip in all.
@@ -242,7 +214,7 @@ def _share(hits: NDArray, clips: NDArray) -> NDArray:
 
 def _blobs(places: NDArray, weights: NDArray, radius_km: float) -> NDArray:
     """(n, 2) degrees -> (n, cells), the share of each place's blob in each cell of a grid, where all of them matter."""
-    sigma = np.degrees(radius_km / 6371.0)
+    sigma = np.degrees(radius_km / EARTH_RADIUS_KM)
     step = 180 / np.ceil(180 / min(2.0, sigma / 1.2))
     everything = kernel_density(places, weights, radius_km, step)
     matters = everything.values > 1e-5 * everything.values.max()

@@ -1,14 +1,15 @@
-"""Clips to show, drawn by lot and never by hand, and what a system says of them (supplement, Figs. 1, 3 and 6 to 10).
+"""Clips to show, drawn at random and never by hand, and a system's answers (supplement, Figs. 1, 3 and 6 to 10).
 
-Every draw is decided by its seed and the names of what is drawn. With `clip_ids` it does not depend on the order in
-which the clips stand; without, a clip's position stands in for its name.
+Every draw is decided by its seed and the names of what is drawn. With `clip_ids` it does not depend on the order of the
+clips; without, a clip's position stands in for its name.
 """
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -17,10 +18,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.measures import metrics
 from cityguessr.measures.sphere import great_circle_km
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training.runs import Predictions
-
-if TYPE_CHECKING:
-    import pandas as pd
+from cityguessr.training.predictions import Predictions
 
 RIGHT = (*LEVELS, "nowhere")
 """The finest level at which a clip can be right: the five classes of the supplement's Figs. 6 to 10."""
@@ -50,11 +48,12 @@ def quartets(
     clips = _by_city(labels, taxonomy, seed, clip_ids)
     turns: Counter[str] = Counter()
     queues: dict[str, list[tuple[int, int, int, int]]] = {}
-    for city in sorted(clips, key=lambda city: _lot(seed, "city", taxonomy.folders[city])):
+    for city in sorted(clips, key=lambda city: _random_number(seed, "city", taxonomy.folders[city])):
         country = taxonomy.names["country"][taxonomy.ancestors["country"][city]]
         # First a clip of every country, then one of each country's second city, and so on; then second clips.
-        lines = [(nth, turns[country], _lot(seed, "country", country), i) for nth, i in enumerate(clips[city][:4])]
-        queues.setdefault(_continent(taxonomy, city), []).extend(lines)
+        number = _random_number(seed, "country", country)
+        places = [(nth, turns[country], number, i) for nth, i in enumerate(clips[city][:4])]
+        queues.setdefault(_continent(taxonomy, city), []).extend(places)
         turns[country] += 1
     return {name: [i for *_, i in sorted(queues[name])[:4]] for name in _ordered(queues, QUARTETS_ORDER)}
 
@@ -67,10 +66,10 @@ def one_per_city(
     Returns continent -> clip numbers, in the supplement's order; for the arguments see `quartets`.
     """
     clips = _by_city(labels, taxonomy, seed, clip_ids)
-    found: dict[str, list[int]] = {}
+    chosen: dict[str, list[int]] = {}
     for city in sorted(clips, key=lambda city: _plain(taxonomy.names["city"][city])):
-        found.setdefault(_continent(taxonomy, city), []).append(clips[city][0])
-    return {name: found[name] for name in _ordered(found, CITIES_ORDER)}
+        chosen.setdefault(_continent(taxonomy, city), []).append(clips[city][0])
+    return {name: chosen[name] for name in _ordered(chosen, CITIES_ORDER)}
 
 
 def draw(
@@ -81,7 +80,7 @@ def draw(
     cities: Tensor | None = None,
     clip_ids: Sequence[str] | None = None,
 ) -> list[int]:
-    """So many of the marked clips by lot, or all of them where there are fewer.
+    """So many of the marked clips, drawn at random, or all of them where there are fewer.
 
     Args:
         mask: bool (N,).
@@ -98,101 +97,94 @@ def draw(
         )
     names = _names(clip_ids, len(mask))
     if cities is not None and cities.shape != mask.shape:
-        raise InputError(f"one city a clip: got {tuple(cities.shape)} for {len(mask)} clips")
-    drawn = sorted(mask.nonzero()[:, 0].tolist(), key=lambda i: _lot(seed, "clip", names[i]))
+        raise InputError(f"give one city per clip: got {tuple(cities.shape)} for {len(mask)} clips")
+    drawn = sorted(mask.nonzero()[:, 0].tolist(), key=lambda i: _random_number(seed, "clip", names[i]))
     if cities is not None:
-        seen: Counter[int] = Counter()
+        counts: Counter[int] = Counter()
         turn = {}
         for i in drawn:
-            turn[i] = seen[int(cities[i])]
-            seen[int(cities[i])] += 1
+            turn[i] = counts[int(cities[i])]
+            counts[int(cities[i])] += 1
         drawn.sort(key=turn.__getitem__)
     return drawn[:count]
 
 
-def finest_right(predictions: Predictions, taxonomy: Taxonomy, products: bool = True) -> Tensor:
+def finest_right(predictions: Predictions) -> Tensor:
     """The finest level at which each clip is right: LongTensor (N,) of positions in `RIGHT` (Figs. S6 to S10).
 
-    0 city, 1 state, 2 country, 3 continent, 4 nowhere. The answers are codependent, a path in the tree, so a clip that
-    is right at a level is right at all coarser ones. `products` as in `hierarchy.top_k`.
+    0 city, 1 state, 2 country, 3 continent, 4 nowhere. An answer is a path in the tree, so a clip that is right at a
+    level is right at all coarser ones.
     """
-    answers = hierarchy.predict(predictions.logits, taxonomy, "codependent", products)
-    return torch.stack([answers[level] != predictions.labels[level] for level in LEVELS]).sum(dim=0)
+    right = predictions.right()
+    return torch.stack([~right[level] for level in LEVELS]).sum(dim=0)
 
 
-def outcomes(predictions: Predictions, taxonomy: Taxonomy, k: int = 5, products: bool = True) -> Tensor:
+def outcomes(predictions: Predictions, k: int = 5) -> Tensor:
     """LongTensor (N,) of positions in `OUTCOMES`: the true city is the likeliest, among the k likeliest, or neither."""
-    listed = hierarchy.top_k(predictions.logits, taxonomy, k, "codependent", products)["city"]
+    listed = hierarchy.top_k(predictions.logits, predictions.taxonomy, k, predictions.mode)["city"]
     right = listed == predictions.labels["city"][:, None]
     return 2 - right[:, 0].long() - right.any(dim=1).long()
 
 
-def describe(
-    predictions: Predictions, taxonomy: Taxonomy, which: Sequence[int], products: bool = True
-) -> "pd.DataFrame":
-    """What is true and what was answered of some clips, a row each in the order asked for.
+def describe(predictions: Predictions, which: Sequence[int]) -> pd.DataFrame:
+    """Truth and answer of some clips, one row per clip in the order asked for.
 
-    Columns: `clip_id`; `city`, `state`, `country`, `continent`, the truth; `answer_city` and so on, the codependent
-    answer; `finest_right`, one of `RIGHT`; `probability` of the answered city, as in `likeliest`; `km` from its centre
-    to the clip, NaN where either place is unknown.
+    Columns: `clip_id`; `city`, `state`, `country`, `continent`, the truth; `answer_city` and so on, the answer;
+    `finest_right`, one of `RIGHT`; `probability` of the answered city, as in `likeliest`; `km` from its centre to the
+    clip, NaN where either place is unknown.
     """
-    import pandas as pd
-
-    best = likeliest(predictions, taxonomy, which, 1, products)
-    finest = finest_right(predictions, taxonomy, products)
-    answers = hierarchy.predict(predictions.logits, taxonomy, "codependent", products)
+    best, finest, names = likeliest(predictions, which, 1), finest_right(predictions), predictions.taxonomy.names
     columns: dict[str, list] = {"clip_id": [predictions.clip_ids[i] for i in which]}
-    for prefix, ids in (("", predictions.labels), ("answer_", answers)):
-        columns |= {f"{prefix}{level}": [taxonomy.names[level][ids[level][i]] for i in which] for level in LEVELS}
+    for prefix, ids in (("", predictions.labels), ("answer_", predictions.answers())):
+        columns |= {f"{prefix}{level}": [names[level][ids[level][i]] for i in which] for level in LEVELS}
     columns["finest_right"] = [RIGHT[finest[i]] for i in which]
     columns |= {"probability": best["probability"].tolist(), "km": best["km"].tolist()}
     return pd.DataFrame(columns)
 
 
-def likeliest(
-    predictions: Predictions, taxonomy: Taxonomy, which: Sequence[int], k: int = 5, products: bool = True
-) -> "pd.DataFrame":
-    """The k likeliest cities of some clips, a row each (supplement, Fig. 1).
+def likeliest(predictions: Predictions, which: Sequence[int], k: int = 5) -> pd.DataFrame:
+    """The k likeliest cities of some clips, one row per city (supplement, Fig. 1).
 
     Columns: `clip_id`, `city`, `country`, the truth; `outcome`, one of `OUTCOMES`; `rank` from 1; `answer`,
-    `answer_country`; `probability` in [0, 1], the products of Eq. 5 divided by their sum over all cities; `km` from the
-    answer's centre to the clip (to the centre of its city where the clip has no coordinates), NaN where a place is
-    unknown; `right`; `latitude`, `longitude` of the answer and `true_latitude`, `true_longitude` of the clip, degrees.
-    """
-    import pandas as pd
+    `answer_country`; `probability` in [0, 1], as `hierarchy.probabilities` in the run's mode; `km` from the answer's
+    centre to the clip (to the centre of its city where the clip has no coordinates), NaN where a place is unknown;
+    `right`; `latitude`, `longitude` of the answer and `true_latitude`, `true_longitude` of the clip, degrees.
 
+    Raises InputError for a clip that there is not.
+    """
     for i in which:
-        if not 0 <= i < len(predictions.clip_ids):
-            raise InputError(f"clip {i}: there are predictions of clips 0 to {len(predictions.clip_ids) - 1}")
-    some = torch.as_tensor(list(which), dtype=torch.int64)
-    logits = {level: values[some] for level, values in predictions.logits.items()}
-    truth = predictions.labels["city"][some]
-    ids = hierarchy.top_k(logits, taxonomy, k, "codependent", products)["city"]  # (n, k)
-    scores = hierarchy.path_scores(logits, taxonomy)["city"] if products else logits["city"]
-    shares = scores.double().softmax(dim=1).gather(1, ids)
-    places = metrics.clip_places(predictions.places[some], truth, taxonomy)  # (n, 2) degrees
-    outcome = outcomes(predictions, taxonomy, k, products)[some]
+        if not 0 <= i < len(predictions):
+            raise InputError(f"clip {i}: there are predictions of clips 0 to {len(predictions) - 1}")
+    some, taxonomy = predictions.subset(torch.as_tensor(list(which), dtype=torch.int64)), predictions.taxonomy
+    truth = some.labels["city"]
+    ids = hierarchy.top_k(some.logits, taxonomy, k, some.mode)["city"]  # (n, k)
+    shares = hierarchy.probabilities(some.logits, taxonomy, some.mode, torch.float64)["city"].gather(1, ids)
+    places = metrics.clip_places(some.places, truth, taxonomy)  # (n, 2) degrees
     km = great_circle_km(taxonomy.latlon[ids].numpy(), places[:, None].numpy())  # (n, k)
     n, k = ids.shape
-    names, above = taxonomy.names, taxonomy.ancestors["country"]
-    each, listed = truth.repeat_interleave(k).tolist(), ids.flatten().tolist()  # a row a pair of clip and answer
-    where, there = places.repeat_interleave(k, dim=0), taxonomy.latlon[ids.flatten()]
+    country_of = taxonomy.ancestors["country"]
+    true, listed = truth.repeat_interleave(k), ids.flatten()  # one per pair of clip and answer
+    origins, centres = places.repeat_interleave(k, dim=0), taxonomy.latlon[listed]
+
+    def names(level: str, classes: Tensor) -> list[str]:
+        return [taxonomy.names[level][i] for i in classes.tolist()]
+
     return pd.DataFrame(
         {
-            "clip_id": [predictions.clip_ids[i] for i in some.tolist() for _ in range(k)],
-            "city": [names["city"][i] for i in each],
-            "country": [names["country"][above[i]] for i in each],
-            "outcome": [OUTCOMES[i] for i in outcome.repeat_interleave(k).tolist()],
+            "clip_id": [clip for clip in some.clip_ids for _ in range(k)],
+            "city": names("city", true),
+            "country": names("country", country_of[true]),
+            "outcome": [OUTCOMES[i] for i in outcomes(some, k).repeat_interleave(k).tolist()],
             "rank": list(range(1, k + 1)) * n,
-            "answer": [names["city"][i] for i in listed],
-            "answer_country": [names["country"][above[i]] for i in listed],
+            "answer": names("city", listed),
+            "answer_country": names("country", country_of[listed]),
             "probability": shares.flatten().tolist(),
             "km": km.ravel().tolist(),
-            "right": [answer == true for answer, true in zip(listed, each, strict=True)],
-            "latitude": there[:, 0].tolist(),
-            "longitude": there[:, 1].tolist(),
-            "true_latitude": where[:, 0].tolist(),
-            "true_longitude": where[:, 1].tolist(),
+            "right": (true == listed).tolist(),
+            "latitude": centres[:, 0].tolist(),
+            "longitude": centres[:, 1].tolist(),
+            "true_latitude": origins[:, 0].tolist(),
+            "true_longitude": origins[:, 1].tolist(),
         }
     )
 
@@ -200,24 +192,24 @@ def likeliest(
 def _by_city(
     labels: Mapping[str, Tensor], taxonomy: Taxonomy, seed: int, clip_ids: Sequence[str] | None
 ) -> dict[int, list[int]]:
-    """City id -> its clips, in the order of their lots."""
+    """City id -> its clips, in a random order."""
     cities = labels["city"].tolist()
     if cities and not 0 <= min(cities) <= max(cities) < taxonomy.size("city"):
         raise InputError(f"city ids run from 0 to {taxonomy.size('city') - 1}; got {min(cities)} to {max(cities)}")
     names = _names(clip_ids, len(cities))
-    found: dict[int, list[int]] = {}
-    for i in sorted(range(len(cities)), key=lambda i: _lot(seed, "clip", names[i])):
-        found.setdefault(cities[i], []).append(i)
-    return found
+    clips: dict[int, list[int]] = {}
+    for i in sorted(range(len(cities)), key=lambda i: _random_number(seed, "clip", names[i])):
+        clips.setdefault(cities[i], []).append(i)
+    return clips
 
 
 def _names(clip_ids: Sequence[str] | None, count: int) -> Sequence[object]:
     if clip_ids is not None and len(clip_ids) != count:
-        raise InputError(f"one clip id a clip: got {len(clip_ids)} for {count} clips")
+        raise InputError(f"give one clip id per clip: got {len(clip_ids)} for {count} clips")
     return range(count) if clip_ids is None else clip_ids
 
 
-def _lot(seed: int, kind: str, name: object) -> int:
+def _random_number(seed: int, kind: str, name: object) -> int:
     """A number that seed and name decide, and nothing else."""
     return int.from_bytes(hashlib.blake2b(f"{seed}/{kind}/{name}".encode(), digest_size=8).digest(), "big")
 
@@ -232,6 +224,4 @@ def _ordered(names: Iterable[str], order: Sequence[str]) -> list[str]:
 
 def _plain(name: str) -> str:
     """A name as an index sorts it: without regard to case and accents."""
-    import unicodedata
-
     return "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c)).casefold()

@@ -1,25 +1,24 @@
 """A table's results: the runs behind its rows, what each of them is worth, and how sure the differences are."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from cityguessr import hierarchy, paper
 from cityguessr.base import paths
-from cityguessr.base.errors import CannotRun, InputError
+from cityguessr.base.errors import CannotRun, InputError, one_of
+from cityguessr.evaluation.columns import DIFFERENCES, REFERENCE
 from cityguessr.measures import metrics
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import experiments, jobs, profiles
+from cityguessr.training.predictions import Predictions
 from cityguessr.training.runs import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-REFERENCE = "cityguessr"  # the full model, which other rows are compared with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +28,15 @@ class Results:
     Attributes:
         table: its id, as in `experiments.TABLES`.
         profile: the scale at which they were run.
-        modes: row -> how its answers are read, one of `hierarchy.MODES`.
-        runs: row -> a run a seed.
+        mode: the mode that was asked for, one of `hierarchy.MODES`.
+        modes: row -> the mode that its answers are read in.
+        runs: row -> one run per seed.
         missing: row -> why it was not run.
     """
 
     table: str
     profile: str
+    mode: str
     modes: Mapping[str, str]
     runs: Mapping[str, tuple[Run, ...]]
     missing: Mapping[str, str]
@@ -43,55 +44,44 @@ class Results:
     @property
     def labels(self) -> dict[str, str]:
         """Row -> label, of the rows that the paper lacks."""
-        printed = {row for row, _ in paper.rows(self.table)} if self.table in paper.TITLES else set()
-        names = experiments.TABLES[self.table]
+        printed, names = dict(paper.rows(self.table)), experiments.TABLES[self.table]
         return {row: experiments.get(name).label for row, name in names.items() if row not in printed}
 
     def measured(self) -> dict[str, dict[tuple[str, str], list[float]]]:
-        """Row -> (metric, level) -> a value a seed, as `tables.build` takes it; for the metrics see `measure`."""
-        found = {}
+        """Row -> (metric, level) -> one value per seed; for the metrics see `measure`."""
+        table = {}
         for row, runs in self.runs.items():
-            values = [measure(run, self.modes[row]) for run in runs]
-            if self.table == "table4":  # its rows are about the answers themselves
-                rates = [_conflicts(run, self.modes[row]) for run in runs]
-                values = [value | {("conflict_rate", "all"): rate} for value, rate in zip(values, rates, strict=True)]
-            found[row] = {key: [value[key] for value in values] for key in values[0]}
-        return found
-
-    def hits(self, row: str) -> dict[str, Tensor]:
-        """Whether each validation clip is right: level -> bool (seeds, N)."""
-        return hits(self.runs[row], self.modes[row])
+            values = [measure(run.predictions, self.modes[row]) for run in runs]
+            if row in experiments.READINGS.get(self.table, ()):  # such a row is about the answers themselves
+                for value, run in zip(values, runs, strict=True):
+                    value["conflict_rate", "all"] = _conflict_rate(run.predictions, self.modes[row])
+            table[row] = {key: [value[key] for value in values] for key in values[0]}
+        return table
 
     def intervals(self) -> dict[tuple[str, str], tuple[float, float]]:
         """(row, level) -> the 95 % interval of the top-1 accuracy over source videos, in percent."""
-        found = {}
-        for row, runs in self.runs.items():
-            videos = runs[0].predictions().video_ids
-            for level, right in self.hits(row).items():
-                found[row, level] = metrics.bootstrap(right, videos)[1:]
-        return found
+        return {
+            (row, level): metrics.bootstrap(hits, runs[0].predictions.video_ids)[1:]
+            for row, runs in self.runs.items()
+            for level, hits in right(runs, self.modes[row]).items()
+        }
 
-    def differences(self, reference: str = REFERENCE) -> "pd.DataFrame":
+    def differences(self, reference: str = REFERENCE) -> pd.DataFrame:
         """How much better each row is than the reference, clip by clip, with 95 % intervals over source videos.
 
         Columns: row, label, level, difference, low, high, in percentage points, NaN for a row that is validated on
         other clips, as one split by source video is; clips and videos, how many of them the reference was validated on.
         The reference itself and rows without runs are left out; where the reference has no run, the frame is empty.
         """
-        import pandas as pd
-
-        columns = ["row", "label", "level", "difference", "low", "high"]
         if reference not in self.runs:
-            return pd.DataFrame(columns=[*columns, "clips", "videos"])
-        labels = (dict(paper.rows(self.table)) if self.table in paper.TITLES else {}) | self.labels
-        lines = []
+            return pd.DataFrame(columns=[*DIFFERENCES, "clips", "videos"])
+        labels, lines = dict(paper.rows(self.table)) | self.labels, []
         for row in self.runs:
             if row != reference:
                 gains = gain((self.runs[row], self.modes[row]), (self.runs[reference], self.modes[reference]))
                 lines += [(row, labels[row], level, *gains[level]) for level in LEVELS]
-        frame = pd.DataFrame(lines, columns=columns)
-        said = self.runs[reference][0].predictions()
-        return frame.assign(clips=len(said.clip_ids), videos=len(set(said.video_ids)))
+        videos = self.runs[reference][0].predictions.video_ids
+        return pd.DataFrame(lines, columns=list(DIFFERENCES)).assign(clips=len(videos), videos=len(set(videos)))
 
 
 def collect(
@@ -109,17 +99,19 @@ def collect(
 
     Args:
         mode: how the four heads' answers are read. The paper names codependent evaluation for its own system and for
-            Table 3, and leaves it open for the baselines: here it is one for all. In Table 4 each row has its own.
+            Table 3, and leaves it open for the baselines: here it is one for all. In Table 4 each row has its own, and
+            a system that is configured as released is read as its code reads it, "traced", in place of "codependent".
         only: rows to take, all of them when left out.
         data_root, allow_downloads: as in `runs.ensure`.
         cluster: the address of a Dask scheduler to train on; this machine's processors or GPUs otherwise.
 
-    Raises:
-        InputError: for an unknown table or row, no seed, and runs that do not belong together: of another code, of
-            other training settings, or validated on other clips than they should be.
+    Raises InputError for an unknown table, row or mode, no seed, and runs that do not belong together: of another code,
+    of other training settings, or validated on other clips than they should be.
     """
     if table not in experiments.TABLES:
-        raise InputError(f"no table {table!r}; there are {', '.join(experiments.TABLES)}")
+        raise one_of("table", table, experiments.TABLES)
+    if mode not in hierarchy.MODES:
+        raise one_of("evaluation mode", mode, hierarchy.MODES)
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"seeds {list(seeds)}: give one or more, each once")
     rows = experiments.TABLES[table]
@@ -134,20 +126,17 @@ def collect(
         allow_downloads=allow_downloads,
         cluster=cluster,
     )
-    found = {row: done[name] for row, name in chosen.items()}
-    runs = {row: answer for row, answer in found.items() if not isinstance(answer, CannotRun)}
+    outcome = {row: done[name] for row, name in chosen.items()}
+    runs = {row: answer for row, answer in outcome.items() if not isinstance(answer, CannotRun)}
+    missing = {row: reason(answer) for row, answer in outcome.items() if isinstance(answer, CannotRun)}
     if not runs:
-        raise InputError(
-            f"{table}: no row of it can be run here, the first because {reason(next(iter(found.values())))}"
-        )
+        raise InputError(f"{table}: none of its rows can be run, the first because {next(iter(missing.values()))}")
     _check_agreement(table, chosen, runs, profiles.get(profile))
-    return Results(
-        table,
-        profile,
-        {row: row if table == "table4" else mode for row in chosen},
-        runs,
-        {row: reason(answer) for row, answer in found.items() if isinstance(answer, CannotRun)},
-    )
+    modes = dict.fromkeys(chosen, mode)
+    if mode == "codependent":
+        modes |= {row: trained[0].config.evaluation for row, trained in runs.items()}
+    modes |= {row: own for row, own in experiments.READINGS.get(table, {}).items() if row in chosen}
+    return Results(table, profile, mode, modes, runs, missing)
 
 
 def reason(error: CannotRun) -> str:
@@ -155,65 +144,54 @@ def reason(error: CannotRun) -> str:
     return str(error).replace(f"{paths.root()}/", "").rstrip(".")
 
 
-def measure(run: Run, mode: str = "codependent") -> dict[tuple[str, str], float]:
+def measure(predictions: Predictions, mode: str | None = None) -> dict[tuple[str, str], float]:
     """What a run is worth on its validation split: (metric, level) -> value.
 
     - `top1` at the four levels, in percent;
-    - `conflict_rate` ("all"): how often the four heads' own answers are no path in the tree, in percent, whatever the
-      mode: codependent answers never conflict. In Table 4, whose rows are modes, it is that of the row's answers;
+    - `conflict_rate` ("all"): how often the four heads' own answers contradict each other, in percent, whatever the
+      mode: codependent answers never do. In Table 4, whose rows are modes, it is that of the row's answers;
     - `ece` ("city"): expected calibration error in percent, of the probability with which the city is given: softmax of
       the city's head, or the products of Eq. 5 divided by their sum;
     - `median_km`, `within_25km` ... `within_2500km` ("city"): great-circle error of the predicted city's centre from
       where the clip was filmed; the true city's centre where that is not known.
+
+    Args:
+        mode: one of `hierarchy.MODES`; the run's own when left out.
     """
-    said, taxonomy, products = run.predictions(), run.taxonomy, run.config.products
-    found = {
-        ("top1", level): value
-        for level, value in hierarchy.accuracy(said.logits, said.labels, taxonomy, mode, products=products).items()
-    }
-    found["conflict_rate", "all"] = _conflicts(run, "none")
-    multiplied = mode == "independent" or (mode == "codependent" and products)
-    scores = hierarchy.path_scores(said.logits, taxonomy) if multiplied else said.logits
-    found["ece", "city"] = metrics.calibration_error(scores["city"].softmax(dim=1), said.labels["city"])
-    cities = hierarchy.predict(said.logits, taxonomy, mode, products)["city"]
-    places = metrics.clip_places(said.places, said.labels["city"], taxonomy)
-    summary = metrics.distance_summary(metrics.distances_km(cities, places, taxonomy))
-    return found | {(name, "city"): value for name, value in summary.items()}
+    mode, taxonomy, cities = mode or predictions.mode, predictions.taxonomy, predictions.labels["city"]
+    values = {("top1", level): value for level, value in predictions.accuracy(mode).items()}
+    values["conflict_rate", "all"] = _conflict_rate(predictions, "none")
+    probabilities = hierarchy.probabilities(predictions.logits, taxonomy, mode)["city"]
+    values["ece", "city"] = metrics.calibration_error(probabilities, cities)
+    places = metrics.clip_places(predictions.places, cities, taxonomy)
+    distances = metrics.distances_km(predictions.answers(mode)["city"], places, taxonomy)
+    return values | {(name, "city"): value for name, value in metrics.distance_summary(distances).items()}
 
 
-def _conflicts(run: Run, mode: str) -> float:
-    return hierarchy.conflict_rate(run.predictions().logits, run.taxonomy, mode)
+def _conflict_rate(predictions: Predictions, mode: str) -> float:
+    return hierarchy.conflict_rate(predictions.logits, predictions.taxonomy, mode)
 
 
-def hits(runs: Sequence[Run], mode: str = "codependent", products: bool | None = None) -> dict[str, Tensor]:
-    """Whether each validation clip is right, seed by seed: level -> bool (seeds, N).
-
-    `products` says whether codependent answers use the products of Eq. 5; by default as the runs' configuration does.
-    """
-    right: dict[str, list[Tensor]] = {level: [] for level in LEVELS}
-    for run in runs:
-        said = run.predictions()
-        multiply = run.config.products if products is None else products
-        answers = hierarchy.predict(said.logits, run.taxonomy, mode, multiply)
-        for level in LEVELS:
-            right[level].append(answers[level] == said.labels[level])
-    return {level: torch.stack(seeds) for level, seeds in right.items()}
+def right(runs: Sequence[Run], mode: str | None = None) -> dict[str, Tensor]:
+    """Whether each validation clip is right, seed by seed: level -> bool (seeds, N); `mode` as in `measure`."""
+    seeds = [run.predictions.right(mode) for run in runs]
+    return {level: torch.stack([seed[level] for seed in seeds]) for level in LEVELS}
 
 
-Answers = tuple[Sequence[Run], str]
-"""The runs of a system, one a seed, and the mode in which they are read."""
+Answers = tuple[Sequence[Run], str | None]
+"""The runs of a system, one per seed, and the mode in which they are read: None for the runs' own."""
 
 
 def gain(a: Answers, b: Answers) -> dict[str, tuple[float, float, float]]:
     """How much better system a is than b on the same clips: level -> (difference, low, high) in percentage points.
 
-    The interval is that of `measures.paired_bootstrap`; NaN where the two were not validated on the same clips.
+    The interval is that of `metrics.paired_bootstrap`; NaN where the two were not validated on the same clips.
     """
-    said = [runs[0].predictions() for runs, _ in (a, b)]
-    if said[0].clip_ids != said[1].clip_ids:
+    first, second = (runs[0].predictions for runs, _ in (a, b))
+    if first.clip_ids != second.clip_ids:
         return dict.fromkeys(LEVELS, (float("nan"),) * 3)
-    right = [hits(*answers) for answers in (a, b)]
-    return {level: metrics.paired_bootstrap(right[0][level], right[1][level], said[0].video_ids) for level in LEVELS}
+    hits = [right(*answers) for answers in (a, b)]
+    return {level: metrics.paired_bootstrap(hits[0][level], hits[1][level], first.video_ids) for level in LEVELS}
 
 
 def _check_agreement(
@@ -224,14 +202,11 @@ def _check_agreement(
     for row, seeds in runs.items():
         dataset = experiments.get(names[row]).dataset
         for run in seeds:
-            said = run.predictions()
+            clips = run.predictions.clip_ids, run.predictions.labels["city"].tolist()
             facts = {
                 f"code ({run.config.selection})": run.provenance["code"],
                 "training settings": run.provenance["training"],
-                f"validation clips of {dataset}, split by {run.config.split}": (
-                    said.clip_ids,
-                    said.labels["city"].tolist(),
-                ),
+                f"validation clips of {dataset}, split by {run.config.split}": clips,
             }
             for what, value in facts.items():
                 there, known = first.setdefault(what, (str(run.folder), value))

@@ -1,1 +1,1 @@
-"""Faces found, inspected and blurred before a data set is published (supplement, section 5)."""
+"""Faces are detected, inspected and blurred before a data set is published (supplement, section 5)."""

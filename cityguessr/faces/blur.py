@@ -1,4 +1,6 @@
-"""Blurring the faces that a scan found and a person kept (supplement, section 5, step 3), into another folder."""
+"""Blurring the faces that a person kept of a scan (supplement, section 5, step 3), into another folder."""
+
+from __future__ import annotations
 
 import dataclasses
 import hashlib
@@ -10,10 +12,13 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cv2
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image, JpegImagePlugin
 
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import PARTIAL, make_folder, read_json, write_bytes
@@ -21,9 +26,6 @@ from cityguessr.base.progress import track
 from cityguessr.data import video
 from cityguessr.faces.detectors import iou
 from cityguessr.faces.scan import Scan, files_digest, read_frame
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 KERNEL, SIGMA = 63, 21.0
 """The paper's Gaussian blur: side of the kernel and standard deviation, in pixels (supplement, section 5)."""
@@ -38,7 +40,8 @@ class Blur:
     """How a face is blurred; the defaults are the paper's.
 
     Attributes:
-        kernel: side of the Gaussian kernel in pixels, odd; sigma: its standard deviation in pixels.
+        kernel: side of the Gaussian kernel in pixels, odd.
+        sigma: its standard deviation in pixels.
         grow: let the kernel of a face larger than it be as large as the face, and sigma with it. The paper's blur has
             one size, and a face much larger than the kernel keeps its features.
         margin: how far beyond the detector's box the blur reaches on each side, as a share of the box. The paper does
@@ -68,10 +71,8 @@ class Blur:
         Each box is blurred by itself with `cv2.GaussianBlur`, mirrored at its edges, so that nothing around a face
         reaches into it and no pixel outside changes. Where boxes overlap, the common part is blurred twice.
         """
-        import cv2
-
         blurred = frame.copy()
-        for left, top, right, bottom in inside(boxes, frame.shape, self.margin):
+        for left, top, right, bottom in corners(boxes, frame.shape, self.margin):
             kernel, sigma = self.size(right - left, bottom - top)
             part = np.ascontiguousarray(blurred[top:bottom, left:right])
             blurred[top:bottom, left:right] = cv2.GaussianBlur(part, (kernel, kernel), sigma)
@@ -83,29 +84,37 @@ class Blur:
         return kernel, self.sigma * kernel / self.kernel
 
 
-def inside(boxes: NDArray[np.floating], shape: tuple[int, ...], margin: float = 0.0) -> list[tuple[int, int, int, int]]:
+def corners(
+    boxes: NDArray[np.floating], shape: tuple[int, ...], margin: float = 0.0
+) -> list[tuple[int, int, int, int]]:
     """Boxes as whole pixels of a frame (left, top, right, bottom; the last two exclusive), without those off it."""
-    corners = []
+    pixels = []
     for x, y, width, height in np.asarray(boxes, np.float64)[:, :4]:
         left, top = max(0, int(np.floor(x - margin * width))), max(0, int(np.floor(y - margin * height)))
         right = min(shape[1], int(np.ceil(x + width * (1 + margin))))
         bottom = min(shape[0], int(np.ceil(y + height * (1 + margin))))
         if right > left and bottom > top:
-            corners.append((left, top, right, bottom))
-    return corners
+            pixels.append((left, top, right, bottom))
+    return pixels
+
+
+def outside(boxes: NDArray[np.floating], shape: tuple[int, ...], margin: float = 0.0) -> NDArray[np.bool_]:
+    """The pixels of a frame that no box touches: bool (H, W)."""
+    mask = np.ones(shape[:2], bool)
+    for left, top, right, bottom in corners(boxes, shape, margin):
+        mask[top:bottom, left:right] = False
+    return mask
 
 
 def detail_left(frame: NDArray[np.uint8], blurred: NDArray[np.uint8], box: NDArray[np.floating]) -> float:
     """How much of a face's detail a blur has left: 1 all of it, 0 nothing.
 
-    Detail is what in the luminance inside the box is finer than a quarter of its width (eyes, nose and mouth): the
-    difference from a Gaussian mean with a standard deviation of an eighth of the width, where a box wider than 64
-    pixels is shrunk to that first. The number is the slope of the blurred detail on the original one, so that a pattern
-    of equal strength in other places does not count.
+    Detail is the luminance inside the box as far as it is finer than a quarter of the box's width (eyes, nose and
+    mouth): its difference from a Gaussian mean with a standard deviation of an eighth of the width, where a box wider
+    than 64 pixels is shrunk to that first. The number is the slope of the blurred detail on the original one, so that a
+    pattern of equal strength in other places does not count.
     """
-    import cv2
-
-    (left, top, right, bottom), *_ = inside(np.asarray(box)[None], frame.shape)
+    (left, top, right, bottom), *_ = corners(np.asarray(box)[None], frame.shape)
     wide = min(right - left, 64)
     size, details = (wide, max(1, round((bottom - top) * wide / (right - left)))), []
     for picture in (frame, blurred):
@@ -116,15 +125,15 @@ def detail_left(frame: NDArray[np.uint8], blurred: NDArray[np.uint8], box: NDArr
     return float((before * after).sum() / max((before**2).sum(), 1e-9))
 
 
-def to_blur(scan: Scan, marks: "pd.DataFrame | None" = None) -> dict[tuple[str, str], NDArray[np.float32]]:
-    """The boxes to blur, float32 (n, 5) by (clip, frame): all that the scan found but those a person rejected.
+def to_blur(scan: Scan, marks: pd.DataFrame | None = None) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """The boxes to blur, float32 (n, 5) by (clip, frame): all of the scan but those that a person rejected.
 
-    The paper inspected one frame a clip and does not say what that decided for the others. Here a rejected box spares
-    itself, and in the frames after it the box that overlaps with it (IoU of 0.3 or more), as long as they follow frame
+    The paper inspected one frame per clip and does not say what that decided for the others. We leave a rejected box as
+    it is, and in the frames after it the box that overlaps with it (IoU of 0.3 or more), as long as they follow frame
     by frame and have not grown by half: a far face that was rejected is blurred once it comes near. In doubt a box is
     blurred.
     """
-    boxes = {(clip, name): rows for clip, found in scan.clips.items() for name, rows in found.boxes.items()}
+    boxes = scan.boxes()
     for row in () if marks is None else marks[~marks.keep.astype(bool)].itertuples():
         frames = scan.clips[row.clip].frames
         last = rejected = np.array([[row.x, row.y, row.width, row.height]])
@@ -144,7 +153,7 @@ def to_blur(scan: Scan, marks: "pd.DataFrame | None" = None) -> dict[tuple[str, 
 def anonymise(
     scan: Scan,
     target: str | os.PathLike[str],
-    marks: "pd.DataFrame | None" = None,
+    marks: pd.DataFrame | None = None,
     blur: Blur | None = None,
     *,
     lossless: bool = False,
@@ -152,9 +161,9 @@ def anonymise(
 ) -> dict[str, int]:
     """Write the scanned clips with their faces blurred below another folder, which has the source's layout.
 
-    A clip's folder appears when all of it is written, and `anonymised.json` when all clips are; run again, it goes on
-    where it stopped. Frames without a face are copied bit for bit, and so are lists of labels (csv, txt, json) that
-    stand beside the clips' folders at the top. A frame with faces is encoded again, a JPEG with the tables it had,
+    A clip's folder appears when all of it is written, and `anonymised.json` is complete when all clips are; run again,
+    it goes on where it stopped. Frames without a face are copied bit for bit, and so are lists of labels (csv, txt,
+    json) beside the clips' folders at the top. A frame with faces is encoded again, a JPEG with the tables it had,
     which changes its other pixels a little; with `lossless` it becomes a PNG, where they stay exactly as they are. A
     frame that the scan could not read is left out: nobody knows who is on it.
 
@@ -164,8 +173,8 @@ def anonymise(
         lossless: write blurred frames as `<n>.png`, about ten times as large.
         workers: threads.
 
-    Returns the counts that `anonymised.json` holds. Raises InputError for a target that is the source, in it or around
-    it, one that holds something else, a clip that has changed since it was scanned, and where the disk refuses.
+    Returns the counts in `anonymised.json`. Raises InputError for a target that is the source, in it or around it, one
+    that holds something else, a clip that has changed since it was scanned, and where the disk cannot be written.
     """
     blur, target = blur or Blur(), Path(target).resolve()
     if target == scan.source or scan.source in target.parents or target in scan.source.parents:
@@ -173,14 +182,9 @@ def anonymise(
     boxes = to_blur(scan, marks)
     plan = {"blur": dataclasses.asdict(blur), "lossless": lossless, "scan": _plan(scan, boxes)}
     _claim(target, plan)
-    jobs: dict[str, dict[str, NDArray[np.float32]]] = {}
-    for (clip, name), rows in boxes.items():
-        jobs.setdefault(clip, {})[name] = rows
     with ThreadPoolExecutor(max(1, workers)) as pool:
         try:
-            work = pool.map(
-                lambda clip: _write_clip(scan, clip, jobs.get(clip, {}), target, blur, lossless), scan.clips
-            )
+            work = pool.map(lambda clip: _write_clip(scan, clip, boxes, target, blur, lossless), scan.clips)
             for _ in track(work, f"{target.name}: clips written", len(scan.clips)):
                 pass
         finally:
@@ -188,12 +192,13 @@ def anonymise(
     for file in sorted(scan.source.iterdir()):
         if file.is_file() and file.suffix in _LISTS and file.name[0] != "." and file.name != MARKER:
             write_bytes(target / file.name, file.read_bytes())
+    faces = sum(map(len, boxes.values()))
     counts = {
         "clips": len(scan.clips),
         "frames": sum(len(clip.frames) for clip in scan.clips.values()),
         "frames_blurred": len(boxes),
-        "faces_blurred": sum(map(len, boxes.values())),
-        "faces_spared": len(scan.table()) - sum(map(len, boxes.values())),
+        "faces_blurred": faces,
+        "faces_spared": len(scan.table()) - faces,
         "frames_left_out": sum(len(clip.failed) for clip in scan.clips.values()),
     }
     write_bytes(target / MARKER, json.dumps({**plan, "complete": True, **counts}, indent=1).encode() + b"\n")
@@ -202,17 +207,17 @@ def anonymise(
 
 def _plan(scan: Scan, boxes: Mapping[tuple[str, str], NDArray[np.float32]]) -> str:
     """A hash of what will be written: which clips with which files, and the boxes."""
-    digest = hashlib.sha256(json.dumps([(clip, found.digest) for clip, found in scan.clips.items()]).encode())
+    digest = hashlib.sha256(json.dumps([(clip, scanned.digest) for clip, scanned in scan.clips.items()]).encode())
     for (clip, name), rows in boxes.items():
         digest.update(f"{clip}/{name}".encode() + rows.tobytes())
     return digest.hexdigest()[:16]
 
 
 def _claim(target: Path, plan: dict[str, Any]) -> None:
-    """Begin a target or find one that this very plan began; refuse any other folder with something in it."""
+    """Begin a target, or go on with one of this very plan; refuse any other folder with something in it."""
     if (target / MARKER).is_file():
-        found = read_json(target / MARKER)
-        if {name: found.get(name) for name in plan} != plan:
+        begun = read_json(target / MARKER)
+        if {name: begun.get(name) for name in plan} != plan:
             raise InputError(
                 f"{target}: was written with other marks or another blur; give another folder, or remove it"
             )
@@ -224,7 +229,12 @@ def _claim(target: Path, plan: dict[str, Any]) -> None:
 
 
 def _write_clip(
-    scan: Scan, clip: str, boxes: Mapping[str, NDArray[np.float32]], target: Path, blur: Blur, lossless: bool
+    scan: Scan,
+    clip: str,
+    boxes: Mapping[tuple[str, str], NDArray[np.float32]],
+    target: Path,
+    blur: Blur,
+    lossless: bool,
 ) -> None:
     """Write one clip's folder, whole or not at all."""
     source, folder = scan.source / clip, target / clip
@@ -239,10 +249,10 @@ def _write_clip(
     try:
         partial.mkdir()
         for name in scan.clips[clip].frames:
-            if name in boxes:
-                blurred = blur(read_frame(source / name), boxes[name])
-                name_of = Path(name).with_suffix(".png").name if lossless else name
-                write_bytes(partial / name_of, encoded(source / name, blurred, lossless))
+            if (clip, name) in boxes:
+                blurred = blur(read_frame(source / name), boxes[clip, name])
+                file = partial / (Path(name).with_suffix(".png").name if lossless else name)
+                write_bytes(file, encode(source / name, blurred, lossless))
             else:
                 shutil.copyfile(source / name, partial / name)
         os.replace(partial, folder)
@@ -255,13 +265,11 @@ def _write_clip(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def encoded(original: Path, frame: NDArray[np.uint8], lossless: bool = False) -> bytes:
+def encode(original: Path, frame: NDArray[np.uint8], lossless: bool = False) -> bytes:
     """A changed frame in the format of the original file: PNG, or JPEG with the original's tables and sampling.
 
     Nothing else of the file is kept: a camera may have put a small picture of the faces into it.
     """
-    from PIL import Image, JpegImagePlugin
-
     image, buffer = Image.fromarray(frame), io.BytesIO()
     like = Image.open(io.BytesIO(video.read_bytes(original)))
     if like.format == "JPEG" and like.mode == "RGB" and not lossless:

@@ -6,17 +6,19 @@ and where each face is in the picture is known exactly. One face in many sizes s
 says nothing of how it fares with people.
 """
 
+from __future__ import annotations
+
 import colorsys
 import json
 import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from cityguessr.base import threads
 from cityguessr.base.errors import InputError
@@ -25,19 +27,14 @@ from cityguessr.faces import pedestrian
 from cityguessr.faces.detectors import BOX, iou
 from cityguessr.faces.pedestrian import FACE_WIDTH, Pedestrian
 from cityguessr.miniworld.plan import INDOOR, VideoPlan
-from cityguessr.miniworld.render import layout
-from cityguessr.miniworld.render.view import View
 from cityguessr.miniworld.world import MiniWorld
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TRUTH = "true_faces.csv"
 _FORMAT = 1
 
 
 def streets(world: MiniWorld, count: int, seed: int = 0) -> list[VideoPlan]:
-    """Some videos by lot, each of another city: on foot, by day, neither in rain nor in fog, not starting indoors."""
+    """Videos drawn at random, each of another city: on foot, by day, without rain and fog, not starting indoors."""
     fair = [
         video
         for video in world.videos
@@ -46,10 +43,10 @@ def streets(world: MiniWorld, count: int, seed: int = 0) -> list[VideoPlan]:
         and video.weather not in ("rain", "fog")
         and int(video.scenes[0]) not in INDOOR
     ]
-    chosen: dict[int, VideoPlan] = {}
+    by_city: dict[int, VideoPlan] = {}
     for video in random.Random(f"{world.fingerprint}/{seed}").sample(fair, len(fair)):
-        chosen.setdefault(video.city, video)
-    return list(chosen.values())[:count]
+        by_city.setdefault(video.city, video)
+    return list(by_city.values())[:count]
 
 
 def street(
@@ -76,19 +73,19 @@ def picture(
 
     Args:
         frames: numbers of the video's frames; the pedestrians are placed for the first of them and stay there.
-        people: at most so many; fewer where no more can stand without one's face being hidden.
+        people: at most so many; fewer where one more would hide a face.
         widths: least and greatest width of a face in the first frame, in pixels; drawn evenly by their logarithm.
         seed: of places and looks.
         rendered: the empty frames, from `street`, where they have been rendered already.
 
-    Returns a pair a frame: uint8 (height, width, 3), and float32 (n, 5) x, y, width, height in pixels of every face in
-    it, and 1 where the face is whole and nobody stands before it, else 0.
+    Returns one pair per frame: uint8 (height, width, 3), and float32 (n, 5): x, y, width, height in pixels of every
+    face in it, and 1 where the face is whole and nobody stands before it, else 0.
     """
     if rendered is None:
         rendered = street(world, video, frames, height, width)
     cameras = [_Camera(world, video, frame, height, width) for frame in frames]
     crowd = _place(cameras[0], world, video, people, widths, random.Random(f"{video.video_id}/{seed}"))
-    return [_draw(empty, camera, crowd) for empty, camera in zip(rendered, cameras, strict=True)]
+    return [_paint(empty, camera, crowd) for empty, camera in zip(rendered, cameras, strict=True)]
 
 
 def write(
@@ -100,14 +97,14 @@ def write(
     seed: int = 0,
     world: MiniWorld | None = None,
 ) -> Path:
-    """Write clips of such frames in the layout of a release, `<split>/<City>/<clip>/<n>.jpg` at 1280 x 720, once.
+    """Write clips of streets with pedestrians in the layout of a release, `<split>/<City>/<clip>/<n>.jpg`, once.
 
-    The last clip has nobody in it, and the first frame of the one before it is empty too. `true_faces.csv` (clip,
-    frame, x, y, width, height, clear) lists the faces. A folder that is whole and of the same settings stays as it is.
-    Raises InputError for a folder of other settings.
+    Frames are 1280 x 720. The last clip has nobody in it, and the first frame of the one before it is empty too.
+    `true_faces.csv` (clip, frame, x, y, width, height, clear) lists the faces. A folder that is whole and of the same
+    settings stays as it is.
+
+    Returns the folder. Raises InputError for a folder of other settings.
     """
-    from PIL import Image
-
     world, root = world or MiniWorld(), make_folder(root)
     settings = {"format": _FORMAT, "world": world.fingerprint, "clips": clips, "frames": frames, "people": people}
     settings, marker = settings | {"seed": seed}, root / "crowd.json"
@@ -121,10 +118,10 @@ def write(
         numbers = range(video.clips[0].first_frame, video.clips[0].first_frame + frames)
         empty = street(world, video, numbers)
         crowd = people if number < clips - 1 else 0
-        shown = picture(world, video, numbers, people=crowd, seed=seed, rendered=empty)
+        pictures = picture(world, video, numbers, people=crowd, seed=seed, rendered=empty)
         if number == clips - 2:
-            shown[0] = (empty[0], np.zeros((0, 5), np.float32))
-        for n, (frame, boxes) in enumerate(shown, start=1):
+            pictures[0] = (empty[0], np.zeros((0, 5), np.float32))
+        for n, (frame, boxes) in enumerate(pictures, start=1):
             make_folder(root / name)
             Image.fromarray(frame).save(root / name / f"{n}.jpg", quality=92)
             lines += [f"{name},{n}.jpg,{','.join(f'{value:.1f}' for value in box)}" for box in boxes]
@@ -133,8 +130,8 @@ def write(
     return root
 
 
-def not_faces(root: str | Path, marks: "pd.DataFrame") -> list[str]:
-    """What a careful person would reject on the inspection sheets: detections that lie on none of the true faces.
+def not_faces(root: str | Path, marks: pd.DataFrame) -> list[str]:
+    """The detections that a careful person would reject on the inspection sheets: those on none of the true faces.
 
     Args:
         root: a folder that `write` made; any other has no true faces listed, and nothing is rejected.
@@ -159,27 +156,24 @@ class _Camera:
     """The renderer's camera of one frame: from metres in the street to pixels."""
 
     def __init__(self, world: MiniWorld, video: VideoPlan, frame: int, height: int, width: int) -> None:
-        style, built = world.effects.style(video.city), world._layout(video, world.effects.style(video.city), "cpu")
-        page = world._page(video.city, layout.page_size(height), "cpu")
-        camera = View(video, style, built, page, torch.tensor([frame]), width).camera
-        self.at = {name: float(value) for name, value in camera.items()}
+        self.at = world.camera(video, frame)
         self.focal = width / 2 / math.tan(math.radians(video.fov / 2))
         self.height, self.width = height, width
 
     def project(self, x: float, y: float, s: float) -> tuple[float, float, float]:
-        """Column, row, and pixels a metre there, of a point x right, y up, s along (metres); all 0 behind the camera.
+        """Column, row, and pixels per metre, of a point x right, y up, s along (metres); all 0 behind the camera.
 
-        The way back of what the renderer does with a pixel's ray (`street`): yaw, then pitch, then roll.
+        The inverse of the renderer's turns of a pixel's ray: yaw, then pitch, then roll.
         """
         at = self.at
-        dx, dy, ds = x - at["x"], y - at["y"], s - at["s"]
-        sin, cos = math.sin(at["yaw"]), math.cos(at["yaw"])
+        dx, dy, ds = x - at.x, y - at.y, s - at.s
+        sin, cos = math.sin(at.yaw), math.cos(at.yaw)
         dx, ds = dx * cos - ds * sin, dx * sin + ds * cos
-        sin, cos = math.sin(at["pitch"]), math.cos(at["pitch"])
+        sin, cos = math.sin(at.pitch), math.cos(at.pitch)
         dy, ds = dy * cos - ds * sin, dy * sin + ds * cos
         if ds < 0.3:
             return 0.0, 0.0, 0.0
-        sin, cos = math.sin(at["roll"]), math.cos(at["roll"])
+        sin, cos = math.sin(at.roll), math.cos(at.roll)
         dx, dy = dx * cos + dy * sin, dy * cos - dx * sin
         return self.width / 2 + self.focal * dx / ds, self.height / 2 - self.focal * dy / ds, self.focal / ds
 
@@ -196,35 +190,37 @@ def _place(
     widths: tuple[float, float],
     rng: random.Random,
 ) -> list[Pedestrian]:
-    """Pedestrians on the pavements and about the camera's way, none hiding another's face at first."""
-    built = world._layout(video, world.effects.style(video.city), "cpu")
-    placed: list[Pedestrian] = []
-    taken: list[tuple[float, float, float, float, float]] = []  # left, top, right, bottom, distance
-    faces: list[tuple[float, float, float, float, float]] = []
+    """Pedestrians on the pavements and around the camera's way, none hiding another's face at first, far ones first."""
+    style = world.effects.style(video.city)
+    placed: list[tuple[float, Pedestrian, tuple[float, ...], tuple[float, ...]]] = []  # distance, whom, whole, face
     for _ in range(people * 40):
         if len(placed) >= people:
             break
         distance = camera.focal * FACE_WIDTH / math.exp(rng.uniform(math.log(widths[0]), math.log(widths[1])))
         side = rng.choice((-1, 1))
-        x = rng.choice((side * rng.uniform(built.kerb + 0.3, max(built.kerb + 0.5, built.half - 0.4)),
-                        camera.at["x"] + rng.uniform(-0.8, 0.8) * distance))  # fmt: skip
-        person = Pedestrian(
-            x=x, s=camera.at["s"] + distance, height=rng.uniform(1.52, 1.88), mirrored=rng.random() < 0.5,
-            tint=tuple(rng.uniform(0.86, 1.1) for _ in range(3)), exposure=math.exp(rng.gauss(0, 0.18)),
-            coat=_colour(rng, (0.08, 0.5), (0.22, 0.72)), legs=_colour(rng, (0.05, 0.35), (0.14, 0.4)),
-        )  # fmt: skip
+        x = rng.choice((side * rng.uniform(style.road_half + 0.3, max(style.road_half + 0.5, style.street_half - 0.4)),
+                        camera.at.x + rng.uniform(-0.8, 0.8) * distance))  # fmt: skip
+        person = _draw_looks(rng, x, camera.at.s + distance)
         whole, face = camera.outline(person)
-        if abs(x) > built.half - 0.3 or face[0] < 2 or face[1] < 2 or face[2] > camera.width - 2:
+        if abs(x) > style.street_half - 0.3 or face[0] < 2 or face[1] < 2:
             continue
-        if face[3] > camera.height - 2 or any(
-            _overlap(whole, other) if distance < other[4] else _overlap(face, body)
-            for other, body in zip(faces, taken, strict=True)
+        if face[2] > camera.width - 2 or face[3] > camera.height - 2:
+            continue
+        if not any(
+            _overlap(whole, other_face) if distance < other else _overlap(face, other_whole)
+            for other, _, other_whole, other_face in placed
         ):
-            continue
-        placed.append(person)
-        taken.append((*whole, distance))
-        faces.append((*face, distance))
-    return sorted(placed, key=lambda person: -person.s)
+            placed.append((distance, person, whole, face))
+    return sorted((person for _, person, _, _ in placed), key=lambda person: -person.s)
+
+
+def _draw_looks(rng: random.Random, x: float, s: float) -> Pedestrian:
+    """A pedestrian of random looks at a place in the street."""
+    return Pedestrian(
+        x=x, s=s, height=rng.uniform(1.52, 1.88), mirrored=rng.random() < 0.5,
+        tint=tuple(rng.uniform(0.86, 1.1) for _ in range(3)), exposure=math.exp(rng.gauss(0, 0.18)),
+        coat=_colour(rng, (0.08, 0.5), (0.22, 0.72)), legs=_colour(rng, (0.05, 0.35), (0.14, 0.4)),
+    )  # fmt: skip
 
 
 def _colour(rng: random.Random, saturation: tuple[float, float], value: tuple[float, float]) -> tuple[int, int, int]:
@@ -236,12 +232,10 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
     return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
 
 
-def _draw(
+def _paint(
     empty: NDArray[np.uint8], camera: _Camera, crowd: Sequence[Pedestrian]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Paint pedestrians into a street, the far ones first; and their faces, as of `picture`."""
-    from PIL import Image
-
+    """A street with pedestrians painted into it, the far ones first; and their faces, as `picture` gives them."""
     canvas = Image.fromarray(empty)
     outlines = [camera.outline(person) for person in crowd]
     boxes = []
@@ -250,7 +244,7 @@ def _draw(
             continue
         light = np.asarray(canvas)[max(0, int(whole[1])) : int(whole[3]) + 1, max(0, int(whole[0])) : int(whole[2]) + 1]
         glow = (float(light.mean()) / 118) ** 0.35 if light.size else 1.0  # in a dark street a person is darker
-        figure, corner = pedestrian.sprite(person, whole, face, glow)
+        figure, corner = pedestrian.draw(person, whole, face, glow)
         canvas.paste(figure, corner, figure)
         if _overlap(face, (0, 0, camera.width, camera.height)):
             whole_face = face[0] >= 0 and face[1] >= 0 and face[2] <= camera.width and face[3] <= camera.height

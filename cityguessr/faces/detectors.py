@@ -1,45 +1,49 @@
 """Faces in street frames: two detectors behind one call (supplement, section 5, step 1).
 
-`scanning.py` runs one of them over a data set, `inspection.py` lets a person judge what it found, and `anonymise.py`
-blurs it.
+`scan` runs one of them over a data set, `inspection` lets a person judge what it found, and `blur` blurs it.
 """
 
-import hashlib
+from __future__ import annotations
+
 import threading
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cityguessr.base import paths
-from cityguessr.base.errors import CannotRun, InputError, MissingWeights
+from cityguessr.base import weights
+from cityguessr.base.errors import CannotRun, InputError, one_of
 
 THRESHOLD, NMS = 0.5, 0.3
 """The paper's confidence threshold, and its IoU threshold of non-maximum suppression (supplement, section 5)."""
 
 BOX = ("x", "y", "width", "height")
-_RETINA_MB = 56
+_RETINAFACE = "retinaface_r34.onnx"
 
 
 class Detector(Protocol):
-    """Anything that finds faces: call it with a frame, uint8 (H, W, 3) RGB, for float32 (n, 5).
+    """Anything that finds faces in a frame.
 
-    A row is x, y (the upper left corner), width, height in pixels of the frame, inside it, and the score in [0, 1]; the
-    surest face comes first. `settings` is everything that decides the result, for the record of a scan.
+    Attributes:
+        settings: everything that decides the result, for the record of a scan.
     """
 
     settings: dict[str, Any]
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The faces of a frame."""
+        """The faces of a frame, uint8 (H, W, 3) RGB, as float32 (n, 5).
+
+        A row is x, y (the upper left corner), width, height in pixels of the frame, inside it, and the score in [0, 1];
+        the surest face comes first.
+        """
         ...
 
 
 class _Network:
-    """What both detectors share: thresholds, and one look at each scale, merged."""
+    """The part that both detectors share: thresholds, and the faces of all scales merged."""
 
     name: ClassVar[str]
 
@@ -52,29 +56,27 @@ class _Network:
             raise InputError(f"scales={list(scales)}: give at least one, each from 0.1 to 4; (1.0,) looks at full size")
         self.threshold, self.nms, self.scales = threshold, nms, tuple(float(scale) for scale in scales)
         self.settings = {"detector": self.name, "threshold": threshold, "nms": nms, "scales": list(self.scales)}
-        self._own = threading.local()  # a network each thread: none of them may be used by two at once
+        self._local = threading.local()  # one network per thread: none of them may be used by two at once
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The faces of a frame; see `Detector`. Raises InputError for anything but uint8 (H, W, 3)."""
-        import cv2
-
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
             raise InputError(f"a frame is uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
         height, width = frame.shape[:2]
         bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)  # as both networks were trained
-        found = []
+        at_scales = []
         for scale in self.scales:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            look = bgr if scale == 1 else cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
-            found.append(self._find(look) / np.array([scale, scale, scale, scale, 1], np.float32))
-        rows = np.concatenate(found)
+            resized = bgr if scale == 1 else cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
+            at_scales.append(self._find(resized) / np.array([scale, scale, scale, scale, 1], np.float32))
+        rows = np.concatenate(at_scales)
         if len(self.scales) > 1 and len(rows):  # the networks suppress within a scale, not between them
             kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 4].tolist(), self.threshold, self.nms)
             rows = rows[np.asarray(kept, dtype=int).reshape(-1)]
-        right, bottom = rows[:, 0] + rows[:, 2], rows[:, 1] + rows[:, 3]
-        rows[:, 0], rows[:, 1] = rows[:, 0].clip(0, width), rows[:, 1].clip(0, height)
-        rows[:, 2], rows[:, 3] = right.clip(0, width) - rows[:, 0], bottom.clip(0, height) - rows[:, 1]
-        rows = rows[(rows[:, 2] >= 1) & (rows[:, 3] >= 1)]
+        edges = np.array([width, height], np.float32)
+        low, high = rows[:, :2].clip(0, edges), (rows[:, :2] + rows[:, 2:4]).clip(0, edges)
+        rows = np.concatenate([low, high - low, rows[:, 4:]], axis=1)
+        rows = rows[(rows[:, 2:4] >= 1).all(1)]
         return rows[np.argsort(-rows[:, 4], kind="stable")].astype(np.float32)
 
     def _find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -97,9 +99,7 @@ class YuNet(_Network):
     name = "YuNet 2023mar (OpenCV)"
 
     def _find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        import cv2
-
-        if not hasattr(self._own, "network"):
+        if not hasattr(self._local, "network"):
             place = resources.files("cityguessr.faces") / "yunet.onnx"
             level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
             try:  # OpenCV 5 warns, on standard error, about a setting that its own detector makes
@@ -107,10 +107,10 @@ class YuNet(_Network):
                     network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.threshold, self.nms, 5000)
             finally:
                 cv2.utils.logging.setLogLevel(level)
-            self._own.network = network
+            self._local.network = network
         height, width = bgr.shape[:2]
-        self._own.network.setInputSize((width, height))
-        faces = self._own.network.detect(bgr)[1]
+        self._local.network.setInputSize((width, height))
+        faces = self._local.network.detect(bgr)[1]
         return np.zeros((0, 5), np.float32) if faces is None else faces[:, [0, 1, 2, 3, 14]].astype(np.float32)
 
 
@@ -118,7 +118,7 @@ class RetinaFace(_Network):
     """RetinaFace (Deng et al., 2020), the paper's detector, with a ResNet-34 trained on WIDER FACE, through uniface.
 
     The paper does not say which backbone it used. uniface by itself shrinks every frame to 640 pixels, where a far face
-    of a street is lost: here it looks at the frame as it is.
+    of a street is lost; this class looks at the frame as it is.
 
     Args:
         threshold, nms, scales: as of `YuNet`.
@@ -149,43 +149,37 @@ class RetinaFace(_Network):
                 '`.venv/bin/uv pip install -e ".[retinaface]"`, or use detector="yunet", which is always there'
             ) from None
         self._weights = RetinaFaceWeights.RESNET34
-        file = paths.data() / "weights" / f"{self._weights.value}.onnx"
-        command = (
-            'python -c "from uniface.model_store import verify_model_weights as get; from uniface.constants import '
-            f"RetinaFaceWeights as W; get(W.RESNET34, root='{file.parent}')\""
-        )
-        there = file.is_file()
+        file = weights.place(_RETINAFACE)
+        if not file.is_file() and not allow_downloads:
+            raise weights.missing(_RETINAFACE, "RetinaFace", allow_downloads)
         # uniface itself would remove a file that it does not know, and fetch it, whoever asks.
-        if there and _sha256(file) != MODEL_REGISTRY[self._weights].sha256 and not allow_downloads:
-            raise InputError(f"{file}: not the weights that uniface expects; remove it, and bring it with `{command}`")
+        if not allow_downloads and weights.sha256(file) != MODEL_REGISTRY[self._weights].sha256:
+            raise InputError(
+                f"{file}: not the weights that uniface expects; remove it, and bring it with "
+                f"`{weights.command(_RETINAFACE)}`"
+            )
         try:
-            if not there and not allow_downloads:
-                raise ConnectionError("is not on this machine")
             model_store.verify_model_weights(self._weights, root=str(file.parent))
-        except ConnectionError as error:
-            state = error if not there and not allow_downloads else "could not be fetched"
-            raise MissingWeights(
-                f"RetinaFace: {file.name} (about {_RETINA_MB} MB) {state}; where there is a network, `{command}` "
-                f"brings it: copy it to {file.parent}{'' if allow_downloads else ', or set allow_downloads=True'}"
-            ) from None
+        except ConnectionError:
+            raise weights.missing(_RETINAFACE, "RetinaFace", allow_downloads=True) from None
         model_store.set_cache_dir(str(file.parent))
 
     def _find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if not hasattr(self._own, "network"):
+        if not hasattr(self._local, "network"):
             from uniface.detection import RetinaFace as Network
 
-            self._own.network = Network(
+            self._local.network = Network(
                 model_name=self._weights, confidence_threshold=self.threshold, nms_threshold=self.nms, dynamic_size=True
             )
         rows = [
             (left, top, right - left, bottom - top, face.confidence)
-            for face in self._own.network.detect(bgr)
+            for face in self._local.network.detect(bgr)
             for left, top, right, bottom in [face.bbox[:4]]
         ]
         return np.array(rows, np.float32).reshape(-1, 5)
 
 
-def detector(
+def get(
     name: str,
     threshold: float = THRESHOLD,
     nms: float = NMS,
@@ -193,23 +187,18 @@ def detector(
     *,
     allow_downloads: bool = False,
 ) -> Detector:
-    """The detector of that name, "yunet" or "retinaface". Raises InputError for another."""
+    """The detector of a name, "yunet" or "retinaface". Raises InputError for another."""
     if name == "yunet":
         return YuNet(threshold, nms, scales)
     if name == "retinaface":
         return RetinaFace(threshold, nms, scales, allow_downloads=allow_downloads)
-    raise InputError(f"no detector {name!r}; it is yunet or retinaface")
+    raise one_of("detector", name, ("yunet", "retinaface"))
 
 
 def iou(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Intersection over union of each of n boxes with each of m others, (n, m), in [0, 1]; columns x, y, w, h first."""
+    """Intersection over union of each of n boxes with each of m others, (n, m), in [0, 1]; rows begin x, y, w, h."""
     a, b = np.asarray(boxes, np.float64)[:, None], np.asarray(others, np.float64)[None]
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., :2] + a[..., 2:4], b[..., :2] + b[..., 2:4])
     common = (high - low).clip(0).prod(-1)
     return common / np.maximum(a[..., 2:4].prod(-1) + b[..., 2:4].prod(-1) - common, 1e-9)
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

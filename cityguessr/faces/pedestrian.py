@@ -3,16 +3,16 @@
 The portrait comes with matplotlib: Grace Hopper, photographed for the US Navy, 1984.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from matplotlib import cbook
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 FACE_WIDTH = 0.14  # metres, ear to ear: what a detector's box spans
 FACE = (183, 121, 170, 212)  # of the face in the portrait: x, y, width, height in its pixels
@@ -29,10 +29,14 @@ _STRIPS = 48
 
 @dataclasses.dataclass(frozen=True)
 class Pedestrian:
-    """Who stands where: metres right of the middle of the road and along it, height in metres, and the looks.
+    """One pedestrian: the place in the street and the looks.
 
     Attributes:
-        mirrored: the portrait turned left to right; tint: factors of its red, green and blue; exposure: of the whole.
+        x, s: metres right of the middle of the road, and along it.
+        height: in metres.
+        mirrored: whether the portrait is turned left to right.
+        tint: factors of the portrait's red, green and blue.
+        exposure: factor of its brightness.
         coat, legs: colours, RGB in 0..255.
     """
 
@@ -52,7 +56,9 @@ def outline(
     """Left, top, right and bottom of a pedestrian and of the face, in pixels.
 
     Args:
-        column, feet: where the feet stand, in pixels; scale: pixels a metre there; height: of the pedestrian in metres.
+        column, feet: where the feet stand, in pixels.
+        scale: pixels per metre there.
+        height: of the pedestrian, in metres.
     """
     width = FACE_WIDTH * scale
     top = feet - height * scale
@@ -61,77 +67,102 @@ def outline(
     return (column - 0.3 * scale, top, column + 0.3 * scale, feet), face
 
 
-def sprite(
+def draw(
     person: Pedestrian, whole: Sequence[float], face: Sequence[float], glow: float
-) -> tuple["Image", tuple[int, int]]:
-    """A pedestrian as an RGBA picture, and where its upper left corner goes."""
-    from PIL import Image, ImageDraw, ImageFilter
+) -> tuple[Image.Image, tuple[int, int]]:
+    """A pedestrian as an RGBA picture, and where its upper left corner goes.
 
-    scale = (face[2] - face[0]) / FACE_WIDTH  # pixels a metre
-    fine = 4 if scale < 150 else 2 if scale < 700 else 1  # drawn so much larger, then shrunk: smooth edges
+    Args:
+        whole, face: of `outline`.
+        glow: factor of the brightness, for dark streets.
+    """
+    scale = (face[2] - face[0]) / FACE_WIDTH  # pixels per metre
     left, top = math.floor(whole[0]) - 2, math.floor(whole[1]) - 2
-    width, height = math.ceil(whole[2]) - left + 3, math.ceil(whole[3] + 0.06 * scale) - top + 3
-    body = Image.new("RGBA", (width * fine, height * fine), (0, 0, 0, 0))
-    draw = ImageDraw.Draw(body)
-    unit, middle, ground = scale * fine, ((face[0] + face[2]) / 2 - left) * fine, (whole[3] - top) * fine
+    size = math.ceil(whole[2]) - left + 3, math.ceil(whole[3] + 0.06 * scale) - top + 3
+    fine = 4 if scale < 150 else 2 if scale < 700 else 1  # drawn so much larger, then shrunk: smooth edges
+    body = Image.new("RGBA", (size[0] * fine, size[1] * fine), (0, 0, 0, 0))
+    middle, ground = ((face[0] + face[2]) / 2 - left) * fine, (whole[3] - top) * fine
+    _draw_body(_Pen(body, scale * fine, middle, ground, glow), person, person.height - (face[3] - whole[1]) / scale)
+    head, corner = _light_head(person, face, glow, (left, top))
+    layer = Image.new("RGBA", size, (0, 0, 0, 0))
+    layer.paste(head, corner)
+    figure = Image.alpha_composite(body.resize(size, Image.Resampling.BOX), layer)
+    return (figure.filter(ImageFilter.GaussianBlur(0.4)) if 100 < scale < 500 else figure), (left, top)
 
-    def at(*points: tuple[float, float]) -> list[tuple[float, float]]:
-        """Metres right of the middle and above the ground, as pixels of the sprite."""
-        return [(middle + x * unit, ground - y * unit) for x, y in points]
 
-    def lit(colour: tuple[int, int, int], shade: float) -> tuple[int, int, int]:
-        red, green, blue = (int(min(255, value * glow * shade)) for value in colour)
+class _Pen:
+    """Draws in metres right of a pedestrian's middle and above the ground.
+
+    Args:
+        unit: pixels of the image per metre.
+        middle, ground: the pedestrian's middle and the ground, in pixels of the image.
+    """
+
+    def __init__(self, image: Image.Image, unit: float, middle: float, ground: float, glow: float) -> None:
+        self.draw, self.unit, self.middle, self.ground, self.glow = ImageDraw.Draw(image), unit, middle, ground, glow
+
+    def at(self, *points: tuple[float, float]) -> list[tuple[float, float]]:
+        """Points in pixels of the image."""
+        return [(self.middle + x * self.unit, self.ground - y * self.unit) for x, y in points]
+
+    def lit(self, colour: tuple[int, int, int], shade: float) -> tuple[int, int, int]:
+        """A colour in the light of the street."""
+        red, green, blue = (int(min(255, value * self.glow * shade)) for value in colour)
         return red, green, blue
 
+    def ellipse(self, upper_left: tuple[float, float], lower_right: tuple[float, float], fill: tuple[int, ...]) -> None:
+        """An ellipse between two corners."""
+        self.draw.ellipse([*self.at(upper_left)[0], *self.at(lower_right)[0]], fill=fill)
+
     def round_part(
-        colour: tuple[int, int, int], *outline: tuple[float, float], x: float = 0.0, lean: float = 0.35
+        self, colour: tuple[int, int, int], *outline: tuple[float, float], x: float = 0.0, lean: float = 0.35
     ) -> None:
-        """A part with light from one side: half widths by height, from the top down, about a middle."""
+        """A part with light from one side: half widths by height, from the top down, around a middle at x."""
         for k in range(_STRIPS):
             a, b = -1 + 2 * k / _STRIPS, -1 + 2 * (k + 1) / _STRIPS
             side = [(x + a * half, y) for half, y in outline] + [(x + b * half, y) for half, y in reversed(outline)]
-            draw.polygon(at(*side), fill=lit(colour, 0.62 + 0.44 * math.cos(1.25 * ((a + b) / 2 + lean))))
+            shade = 0.62 + 0.44 * math.cos(1.25 * ((a + b) / 2 + lean))
+            self.draw.polygon(self.at(*side), fill=self.lit(colour, shade))
 
+
+def _draw_body(pen: _Pen, person: Pedestrian, chin: float) -> None:
+    """Shadow, shoes, legs, hands, arms and coat, below a chin at that height (metres)."""
     h = person.height
-    chin = h - (face[3] - whole[1]) / scale
     shoulder, hip, hem = chin - 0.11, 0.52 * h, 0.44 * h
-    draw.ellipse([*at((-0.28, 0.05))[0], *at((0.28, -0.05))[0]], fill=(0, 0, 0, 80))
+    pen.ellipse((-0.28, 0.05), (0.28, -0.05), (0, 0, 0, 80))
     for side in (-1, 1):
-        draw.ellipse([*at((side * 0.095 - 0.06, 0.075))[0], *at((side * 0.095 + 0.065, -0.01))[0]], fill=(20, 19, 20))
-        round_part(person.legs, (0.082, hem + 0.05), (0.07, 0.28 * h), (0.05, 0.05), x=side * 0.085)
+        pen.ellipse((side * 0.095 - 0.06, 0.075), (side * 0.095 + 0.065, -0.01), (20, 19, 20))
+        pen.round_part(person.legs, (0.082, hem + 0.05), (0.07, 0.28 * h), (0.05, 0.05), x=side * 0.085)
     for side in (-1, 1):
         hand = side * 0.235, hem + 0.03
-        draw.ellipse([*at((hand[0] - 0.035, hand[1] + 0.05))[0], *at((hand[0] + 0.035, hand[1] - 0.06))[0]],
-                     fill=lit((192, 148, 124), 1.0))  # fmt: skip
-        round_part(person.coat, (0.016, shoulder - 0.005), (0.05, shoulder - 0.07), (0.047, hip), (0.04, hem + 0.05),
-                   x=side * 0.208, lean=0.35 - 0.3 * side)  # fmt: skip
-    round_part(person.coat, (0.06, chin - 0.02), (0.10, chin - 0.055), (0.19, shoulder), (0.205, shoulder - 0.05),
-               (0.165, hip + 0.06), (0.185, hem))  # fmt: skip
-    draw.line(at((0.0, chin - 0.2), (0.0, hem)), fill=lit(person.coat, 0.55), width=max(1, round(0.012 * unit)))
+        pen.ellipse((hand[0] - 0.035, hand[1] + 0.05), (hand[0] + 0.035, hand[1] - 0.06), pen.lit((192, 148, 124), 1.0))
+        pen.round_part(person.coat, (0.016, shoulder - 0.005), (0.05, shoulder - 0.07), (0.047, hip),
+                       (0.04, hem + 0.05), x=side * 0.208, lean=0.35 - 0.3 * side)  # fmt: skip
+    pen.round_part(person.coat, (0.06, chin - 0.02), (0.10, chin - 0.055), (0.19, shoulder), (0.205, shoulder - 0.05),
+                   (0.165, hip + 0.06), (0.185, hem))  # fmt: skip
+    seam = pen.at((0.0, chin - 0.2), (0.0, hem))
+    pen.draw.line(seam, fill=pen.lit(person.coat, 0.55), width=max(1, round(0.012 * pen.unit)))
     for y in (0.30, 0.45):
-        draw.ellipse([*at((0.02, chin - y))[0], *at((0.035, chin - y - 0.015))[0]], fill=lit(person.coat, 0.4))
-    sprite = body.resize((width, height), Image.Resampling.BOX)
+        pen.ellipse((0.02, chin - y), (0.035, chin - y - 0.015), pen.lit(person.coat, 0.4))
+
+
+def _light_head(
+    person: Pedestrian, face: Sequence[float], glow: float, origin: tuple[int, int]
+) -> tuple[Image.Image, tuple[int, int]]:
+    """The portrait's head at the size of a face and in the light of the street, and where its corner goes."""
     zoom = (face[2] - face[0]) / FACE[2]
     head = _head(person.mirrored)
     size = max(2, round(head.width * zoom)), max(2, round(head.height * zoom))
-    shrunk = head.resize(size, Image.Resampling.LANCZOS)
-    pixels = np.asarray(shrunk).astype(np.float32)
+    pixels = np.asarray(head.resize(size, Image.Resampling.LANCZOS)).astype(np.float32)
     pixels[..., :3] *= np.array(person.tint) * person.exposure * glow
-    shrunk = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    box_x = head.width - FACE[0] - FACE[2] if person.mirrored else FACE[0]
-    corner = round(face[0] - left - box_x * zoom), round(face[1] - top - FACE[1] * zoom)
-    layer = Image.new("RGBA", sprite.size, (0, 0, 0, 0))
-    layer.paste(shrunk, corner)
-    sprite = Image.alpha_composite(sprite, layer)
-    return (sprite.filter(ImageFilter.GaussianBlur(0.4)) if 100 < scale < 500 else sprite), (left, top)
+    face_x = head.width - FACE[0] - FACE[2] if person.mirrored else FACE[0]
+    corner = round(face[0] - origin[0] - face_x * zoom), round(face[1] - origin[1] - FACE[1] * zoom)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), corner
 
 
 @functools.lru_cache(maxsize=2)
-def _head(mirrored: bool) -> "Image":
+def _head(mirrored: bool) -> Image.Image:
     """The portrait's head and collar as RGBA, the rest transparent, with a soft edge."""
-    from matplotlib import cbook
-    from PIL import Image, ImageDraw, ImageFilter, ImageOps
-
     with cbook.get_sample_data("grace_hopper.jpg") as file:
         portrait = Image.open(file).convert("RGB")
     mask = Image.new("L", portrait.size, 0)

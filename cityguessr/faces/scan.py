@@ -1,8 +1,10 @@
 """A scan for faces of every frame of a data set (supplement, section 5, step 1), which goes on where it was stopped.
 
-found = scan("release", faces.YuNet(), "scan")      # every frame below release/
-found.table()                                       # clip, frame, x, y, width, height, score
+scanned = find_faces("release", detectors.YuNet(), "scan")    # every frame below release/
+scanned.table()                                               # clip, frame, x, y, width, height, score
 """
+
+from __future__ import annotations
 
 import dataclasses
 import hashlib
@@ -11,10 +13,12 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from PIL import ImageOps
 
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_bytes
@@ -22,16 +26,13 @@ from cityguessr.base.progress import track
 from cityguessr.data import video
 from cityguessr.faces.detectors import BOX, Detector
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 LOG, TABLE, FAILED = "scan.jsonl", "detections.csv", "rejected.csv"
 _FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class ScannedClip:
-    """What the scan of one clip found.
+    """The faces of one clip.
 
     Attributes:
         digest: of the names and sizes of its files; other files give another.
@@ -48,45 +49,47 @@ class ScannedClip:
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """A scan: the folder that was scanned, the detector's settings, and what each clip gave, in the clips' order.
+    """The faces of a data set.
 
-    A clip is named by its folder's path below `source`, such as `train/Lyon/Lyon_0003`.
+    Attributes:
+        source: the folder that was scanned.
+        settings: of the detector.
+        clips: by the path of a clip's folder below `source`, such as `train/Lyon/Lyon_0003`, in the order of the scan.
     """
 
     source: Path
     settings: dict[str, Any]
     clips: dict[str, ScannedClip]
 
-    def table(self) -> "pd.DataFrame":
-        """Every face: clip, frame (the file's name), x, y, width, height (pixels), score; a row a face."""
-        import pandas as pd
-
-        found = [(clip, frame, rows) for clip, scanned in self.clips.items() for frame, rows in scanned.boxes.items()]
-        counts = [len(rows) for _, _, rows in found]
+    def table(self) -> pd.DataFrame:
+        """One row per face: clip, frame (the name of the file), x, y, width, height (pixels), score."""
+        boxes = self.boxes()
+        counts = [len(rows) for rows in boxes.values()]
         table = pd.DataFrame(
             {
-                "clip": np.repeat(np.array([clip for clip, _, _ in found], object), counts),
-                "frame": np.repeat(np.array([frame for _, frame, _ in found], object), counts),
+                "clip": np.repeat(np.array([clip for clip, _ in boxes], object), counts),
+                "frame": np.repeat(np.array([frame for _, frame in boxes], object), counts),
             }
         )
-        values = np.concatenate([np.zeros((0, 5)), *(rows for _, _, rows in found)]).astype(float)
+        values = np.concatenate([np.zeros((0, 5)), *boxes.values()]).astype(float)
         table[[*BOX, "score"]] = np.column_stack([values[:, :4].round(1), values[:, 4].round(4)])
         return table
 
-    def failed(self) -> "pd.DataFrame":
-        """Every file that could not be looked at: clip, frame, reason."""
-        import pandas as pd
+    def boxes(self) -> dict[tuple[str, str], NDArray[np.float32]]:
+        """(clip, frame) -> its faces, for every frame that has any."""
+        return {(clip, name): rows for clip, scanned in self.clips.items() for name, rows in scanned.boxes.items()}
 
+    def failed(self) -> pd.DataFrame:
+        """One row per file that could not be looked at: clip, frame, reason."""
         rows = [(clip, name, why) for clip, scanned in self.clips.items() for name, why in scanned.failed.items()]
         return pd.DataFrame(rows, columns=["clip", "frame", "reason"])
 
     def __str__(self) -> str:
         frames = sum(len(clip.frames) for clip in self.clips.values())
-        faces = sum(len(boxes) for clip in self.clips.values() for boxes in clip.boxes.values())
-        with_faces = sum(len(clip.boxes) for clip in self.clips.values())
+        boxes = self.boxes()
         return (
             f"{len(self.clips):,} clips, {frames:,} frames looked at, {len(self.failed())} unreadable; "
-            f"{faces:,} faces in {with_faces:,} frames"
+            f"{sum(map(len, boxes.values())):,} faces in {len(boxes):,} frames"
         )
 
 
@@ -101,21 +104,21 @@ def find_clips(source: str | os.PathLike[str], limit: int = 0) -> dict[str, Path
     source = Path(source)
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; give the folder of a release, or any folder of frames")
-    found = {}
+    clips = {}
     for folder, below, names in os.walk(source):
         below[:] = sorted(name for name in below if not name.startswith("."))
         if any(name.lower().endswith(video.IMAGE_SUFFIXES) and name[0] != "." for name in names):
-            found[Path(folder).relative_to(source).as_posix()] = Path(folder)
+            clips[Path(folder).relative_to(source).as_posix()] = Path(folder)
             if below or Path(folder) == source:
                 raise InputError(f"{folder}: frames beside folders, or without a clip's folder; give each clip its own")
-    if not found:
+    if not clips:
         raise InputError(f"{source}: no frames below it; a clip is a folder of <n>.jpg files")
-    names = list(found)
-    chosen = [names[i * len(names) // limit] for i in range(limit)] if 0 < limit < len(names) else names
-    return {name: found[name] for name in chosen}
+    names = list(clips)
+    spread = [names[i * len(names) // limit] for i in range(limit)] if 0 < limit < len(names) else names
+    return {name: clips[name] for name in spread}
 
 
-def scan(
+def find_faces(
     source: str | os.PathLike[str],
     detector: Detector,
     out: str | os.PathLike[str],
@@ -131,7 +134,7 @@ def scan(
 
     Args:
         limit: clips to look at, see `find_clips`.
-        workers: threads, each with a network of its own. Neither they nor their order changes the result.
+        workers: threads, one network for each. Neither their number nor their order changes the result.
 
     Raises InputError for a folder without frames, an `out` that holds a scan with other settings, and where not one
     frame could be looked at.
@@ -162,8 +165,6 @@ def scan(
 
 def read_frame(path: Path) -> NDArray[np.uint8]:
     """A frame's file as uint8 (H, W, 3), RGB, upright. Raises InputError, naming it, where it is damaged."""
-    from PIL import ImageOps
-
     return np.asarray(ImageOps.exif_transpose(video.open_image(path)).convert("RGB"))
 
 
@@ -179,16 +180,16 @@ def _scan_clip(folder: Path, detector: Detector) -> ScannedClip:
     digest = files_digest(folder)
     for file in files:
         try:
-            found = detector(read_frame(file))
-            if len(found):
-                boxes[file.name] = _rounded(found)
+            faces = detector(read_frame(file))
+            if len(faces):
+                boxes[file.name] = _rounded(faces)
         except Exception as error:  # one bad frame never stops the others, not even by a fault in a decoder
             failed[file.name] = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
     return ScannedClip(digest, tuple(file.name for file in files if file.name not in failed), boxes, failed)
 
 
 def _rounded(rows: Sequence[Sequence[float]] | NDArray[np.floating]) -> NDArray[np.float32]:
-    """A tenth of a pixel and four digits of the score: the same from a log as from the detector."""
+    """Faces to a tenth of a pixel and four digits of the score: the same from a log as from the detector."""
     rows = np.asarray(rows, np.float64).reshape(-1, 5)
     return np.concatenate([rows[:, :4].round(1), rows[:, 4:].round(4)], axis=1).astype(np.float32)
 
@@ -211,7 +212,7 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _read_log(path: Path, settings: dict[str, Any]) -> dict[str, ScannedClip]:
-    """The finished clips of a log that these settings began; begins one where there is none, cuts off a torn line."""
+    """The finished clips of a log with these settings; begins one where there is none, and cuts off a torn line."""
     head = json.dumps({"format": _FORMAT, **settings}).encode() + b"\n"
     content = path.read_bytes() if path.is_file() else b""
     whole = content[: content.rfind(b"\n") + 1]
@@ -219,7 +220,7 @@ def _read_log(path: Path, settings: dict[str, Any]) -> dict[str, ScannedClip]:
         write_bytes(path, head)
         return {}
     if whole.partition(b"\n")[0] + b"\n" != head:
-        raise InputError(f"{path}: a scan with other settings stands here; give another folder, or remove this one")
+        raise InputError(f"{path}: holds a scan with other settings; give another folder, or remove this one")
     if whole != content:
         write_bytes(path, whole)
     return dict(_entries(path, whole))

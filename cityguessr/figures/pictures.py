@@ -23,7 +23,7 @@ from cityguessr.data.clips import ClipDataset
 from cityguessr.data.sources import SPLITS
 from cityguessr.miniworld import MiniWorld
 from cityguessr.training import profiles
-from cityguessr.training.datasets import miniworld_config
+from cityguessr.training.datasets import WORLDS
 
 _RAYS = 2  # a pixel along each side: a picture is looked at, and edges without steps cost little on a few
 _NEAR = 2e-6  # degrees; tracks are written with six decimals
@@ -57,15 +57,15 @@ def of(
     Raises InputError for a number that is no clip of the split, `at` or `width` out of range, an unknown profile, and a
     `data_root` that is no folder.
     """
-    source, which = profiles.get(profile).source, _numbers(which, len(clips))
+    world, which = profiles.get(profile).world, _numbers(which, len(clips))
     if not 0 <= at <= 1:  # true for NaN too
         raise InputError(f"at={at}: a place in a clip runs from 0, its first frame, to 1, its last")
     if width < 16:
         raise InputError(f"width={width}: a picture is 16 pixels wide at least")
     drawn: dict[int, NDArray] = {}
-    if source == "miniworld" and clips.synthetic:
+    if world and clips.synthetic:
         drawn = _render(_world(profile), clips, sorted(set(which)), at, width)
-    elif source == "release" and data_root is not None and not clips.synthetic:
+    elif not world and data_root is not None and not clips.synthetic:
         drawn = _read_files(_frames_folder(data_root), clips, sorted(set(which)), at, width)
     return [drawn[i] if i in drawn else _prepared(clips, i, at, width) for i in which]
 
@@ -102,26 +102,22 @@ def _shrunk(image: Image.Image, width: int) -> NDArray:
 @cache
 def _world(profile: str) -> MiniWorld:
     """The world of a profile: its plans alone, nothing is read or written."""
-    return MiniWorld(miniworld_config(profile))
+    return MiniWorld(WORLDS[profiles.get(profile).world][0])
 
 
 def _render(world: MiniWorld, clips: ClipDataset, which: Sequence[int], at: float, width: int) -> dict[int, NDArray]:
     """The pictures of those clips that are this world's; its Mapillary sequences, say, are not among its clips."""
-    from cityguessr.miniworld.write.cityguessr68k import kept
-
     height = round(width * world.config.height / world.config.width)
-    within = torch.tensor(kept(world.config))
     wanted = []  # (city, video, frame, clip): a city's textures are drawn once, and so is the street of a video
     for i in which:
         place = world.find(clips.clip_ids[i])
         if place is None:
             continue
         plan, clip = place
-        numbers = clip.first_frame + within
-        track = clips.gps(i)
+        track, whole = clips.gps(i), plan.gps[world.kept_frames(clip)]
         # A world of another seed has clips of the same names, and other places.
-        if clips.video_ids[i] == plan.video_id and (track is None or _lies_on(track, plan.gps[numbers])):
-            wanted.append((plan.city, plan.video_id, int(numbers[_nearest(at, len(numbers))]), i, plan))
+        if clips.video_ids[i] == plan.video_id and (track is None or _lies_on(track, whole)):
+            wanted.append((plan.city, plan.video_id, world.frame_of(clip.clip_id, at)[1], i, plan))
     found = {}
     with threads.limited(1):
         for _, _, frame, i, plan in sorted(wanted, key=lambda line: line[:4]):

@@ -1,1 +1,1 @@
-"""Pure numbers: accuracy's company (calibration, intervals, error in km), distances on the sphere, inequality."""
+"""Pure functions of numbers: calibration, intervals and errors in km, distances on the sphere, inequality."""

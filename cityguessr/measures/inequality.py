@@ -22,7 +22,7 @@ def lorenz(counts: ArrayLike) -> tuple[NDArray, NDArray]:
 def gini(counts: ArrayLike) -> float:
     """Gini coefficient (supplement, Eq. 1): 0 for even classes, 1 - 1/n where one of n classes holds all samples.
 
-    Eq. 1 asks for the counts in ascending order; they may come in any.
+    Eq. 1 asks for the counts in ascending order; any order will do here.
     """
     values = _sorted(counts)
     n = len(values)
@@ -38,7 +38,7 @@ def hoover(counts: ArrayLike) -> float:
 def _sorted(counts: ArrayLike) -> NDArray:
     values = np.sort(np.asarray(counts, dtype=float), axis=None)
     if np.ndim(counts) != 1 or not len(values):
-        raise InputError(f"counts of samples are a list of numbers, one a class; got shape {np.shape(counts)}")
+        raise InputError(f"counts of samples are a list of numbers, one per class; got shape {np.shape(counts)}")
     if not np.isfinite(values).all() or values[0] < 0 or values[-1] == 0:
         raise InputError(
             "counts of samples are finite numbers of at least 0 and not all 0; "

@@ -1,4 +1,4 @@
-"""What the paper's tables leave out: calibration, error in km, and how sure a difference is. Pure functions of tensors.
+"""Numbers that the paper leaves out: calibration, error in km, how certain a difference is. Pure functions of tensors.
 
 Clips cut from one source video are not independent, so intervals resample whole videos (a cluster bootstrap). They say
 how much an accuracy, or a difference of two, would move with other videos to validate on; how much it moves with the
@@ -25,19 +25,18 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
     """Expected calibration error of the most probable class, in percent (Guo et al., ICML 2017, Eq. 3).
 
     Clips are sorted by the probability p of their likeliest class into bins of equal width, ((m - 1) / bins, m / bins];
-    the error is the mean over clips of |share that is right - mean p| of their bin. 0 is calibrated, 100 is always sure
-    and always wrong.
+    the error is the mean over clips of |share that is right - mean p| of their bin. A calibrated system has 0, one that
+    is always certain and always wrong 100.
 
     Args:
         probabilities: (N, n), each in [0, 1]; rows need not add up to 1 (the products of Eq. 5 do not).
         labels: (N,) class ids.
 
-    Raises:
-        InputError: where there are no clips, shapes do not match, or the numbers are no probabilities.
+    Raises InputError where there are no clips, shapes do not match, or the numbers are no probabilities.
     """
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels) or bins < 1:
         raise InputError(
-            f"calibration needs probabilities (N, n), labels (N,) and a bin or more, N at least 1; "
+            f"calibration needs probabilities (N, n), labels (N,) and at least one bin, N at least 1; "
             f"got {tuple(probabilities.shape)}, {tuple(labels.shape)} and {bins} bins"
         )
     values = probabilities.detach().double()
@@ -52,21 +51,22 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
 
 
 def clip_places(gps: Tensor | None, labels: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """Where each clip was taken: its own coordinates where they are known, else the centre of its true city.
+    """Where each clip was taken: its recorded coordinates where there are any, else the centre of its true city.
 
     Args:
         gps: (N, 2) latitude and longitude in degrees, NaN where unknown; None where no clip has coordinates.
         labels: (N,) true city ids.
 
-    Returns float64 (N, 2) degrees; NaN where the taxonomy has no centre either.
+    Returns float64 (N, 2) degrees; NaN where the taxonomy has no centre either. Raises InputError where the shapes do
+    not match.
     """
     centres = taxonomy.latlon[labels.cpu()]
     if gps is None:
         return centres
     if gps.shape != centres.shape:
-        raise InputError(f"coordinates are (N, 2), a row a label; got {tuple(gps.shape)} for {len(labels)} labels")
-    own = gps.detach().cpu().double()
-    return torch.where(own.isfinite().all(dim=1, keepdim=True), own, centres)
+        raise InputError(f"coordinates are (N, 2), one row per label; got {tuple(gps.shape)} for {len(labels)} labels")
+    recorded = gps.detach().cpu().double()
+    return torch.where(recorded.isfinite().all(dim=1, keepdim=True), recorded, centres)
 
 
 def distances_km(predicted: Tensor, places: Tensor, taxonomy: Taxonomy) -> Tensor:
@@ -76,10 +76,10 @@ def distances_km(predicted: Tensor, places: Tensor, taxonomy: Taxonomy) -> Tenso
         predicted: (N,) city ids.
         places: (N, 2) latitude and longitude in degrees, as from `clip_places`.
 
-    Returns float64 (N,) km; NaN where either place is unknown.
+    Returns float64 (N,) km; NaN where either place is unknown. Raises InputError where the shapes do not match.
     """
     if places.shape != (len(predicted), 2):
-        raise InputError(f"places are (N, 2), a row a prediction; got {tuple(places.shape)} for {len(predicted)}")
+        raise InputError(f"places are (N, 2), one row per prediction; got {tuple(places.shape)} for {len(predicted)}")
     centres = taxonomy.latlon[predicted.cpu()]
     return torch.from_numpy(great_circle_km(centres.numpy(), places.detach().cpu().double().numpy()))
 
@@ -101,13 +101,13 @@ def distance_summary(distances: Tensor) -> dict[str, float]:
 
 
 def bootstrap(
-    hits: Tensor, groups: Sequence[object] | Tensor, draws: int = 2000, seed: int = 0, level: float = 95
+    hits: Tensor, groups: Sequence[object] | Tensor, draws: int = 2000, seed: int = 0, confidence: float = 95
 ) -> tuple[float, float, float]:
     """Accuracy of one system in percent, with a percentile bootstrap interval over source videos.
 
     See `paired_bootstrap` for the arguments. Returns (accuracy, low, high).
     """
-    return _interval(_per_clip(hits, "hits"), groups, draws, seed, level)
+    return _interval(_per_clip(hits, "hits"), groups, draws, seed, confidence)
 
 
 def paired_bootstrap(
@@ -116,7 +116,7 @@ def paired_bootstrap(
     groups: Sequence[object] | Tensor,
     draws: int = 2000,
     seed: int = 0,
-    level: float = 95,
+    confidence: float = 95,
 ) -> tuple[float, float, float]:
     """How much better system a is than b on the same clips, in percentage points, with a paired bootstrap interval.
 
@@ -130,17 +130,15 @@ def paired_bootstrap(
         groups: the source video of each clip, N ids of any kind that can be sorted.
         draws: how many resamples.
         seed: of the resampling; the same seed draws the same videos for every comparison.
-        level: of confidence, in percent.
+        confidence: that of the interval, in percent.
 
     Returns (difference, low, high) in percentage points; low and high are NaN where all clips come from one video.
-
-    Raises:
-        InputError: where there are no clips, or numbers of clips do not match.
+    Raises InputError where there are no clips, or numbers of clips do not match.
     """
     a, b = _per_clip(hits_a, "hits_a"), _per_clip(hits_b, "hits_b")
     if a.shape != b.shape:
         raise InputError(f"a paired comparison needs the same clips; got {len(a)} and {len(b)}")
-    return _interval(a - b, groups, draws, seed, level)
+    return _interval(a - b, groups, draws, seed, confidence)
 
 
 def _per_clip(hits: Tensor, name: str) -> Tensor:
@@ -154,24 +152,24 @@ def _per_clip(hits: Tensor, name: str) -> Tensor:
 
 
 def _interval(
-    values: Tensor, groups: Sequence[object] | Tensor, draws: int, seed: int, level: float
+    values: Tensor, groups: Sequence[object] | Tensor, draws: int, seed: int, confidence: float
 ) -> tuple[float, float, float]:
     """Mean of values (N,), and the interval of its means over resampled groups, all times 100."""
     ids = groups.cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
     if ids.shape != values.shape:
-        raise InputError(f"one source video a clip: got {ids.shape} for {len(values)} clips")
-    if draws < 1 or not 0 < level < 100:
-        raise InputError(f"draws={draws}, level={level}: give at least one draw and a level between 0 and 100")
+        raise InputError(f"one source video per clip is needed: got {ids.shape} for {len(values)} clips")
+    if draws < 1 or not 0 < confidence < 100:
+        raise InputError(f"draws={draws}, confidence={confidence}: give at least 1 draw, and 0 to 100 percent")
     index = torch.from_numpy(np.unique(ids, return_inverse=True)[1].ravel())
     count = int(index.max()) + 1
-    # A draw needs each video's sum and number of clips alone, so the clips themselves are never copied.
+    # A draw needs only the sum and the number of clips of each video, so the clips themselves are never copied.
     sums = torch.zeros(count, dtype=torch.float64).index_add_(0, index, values)
     clips = torch.bincount(index, minlength=count).double()
     mean = 100 * values.mean().item()
     if count == 1:
         return mean, float("nan"), float("nan")
     means = torch.cat([100 * sums[drawn].sum(1) / clips[drawn].sum(1) for drawn in _draws(count, draws, seed)])
-    tail = (1 - level / 100) / 2
+    tail = (1 - confidence / 100) / 2
     low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
     return mean, low, high
 

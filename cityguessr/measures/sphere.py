@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cityguessr.base.errors import InputError
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
+KM_PER_DEGREE = 111.32  # along the equator (WGS 84), and nearly so along a meridian
 
 
 class Density(NamedTuple):
@@ -61,7 +62,8 @@ def kernel_density(
         radius_km: standard deviation of a blob, at least 25.
         step_deg: the grid's step, a whole part of 180; when left out, the coarsest that resolves the blobs, up to 1.
 
-    Raises InputError for coordinates or weights that do not fit, and for a step that cannot resolve the radius.
+    Returns the density on a grid. Raises InputError for coordinates or weights that do not fit, and for a step that
+    cannot resolve the radius.
     """
     points, weights = as_places(latlon), as_weights(weights, latlon)
     if not 25 <= radius_km <= EARTH_RADIUS_KM:
@@ -91,21 +93,23 @@ def kernel_density(
 
 
 def as_places(latlon: ArrayLike) -> NDArray:
+    """Places as a float array (n, 2). Raises InputError where they are no latitude and longitude in degrees."""
     array = np.asarray(latlon, dtype=float)
     if array.ndim != 2 or array.shape[1] != 2:
         raise InputError(f"places are an (n, 2) array of latitude and longitude in degrees; got shape {array.shape}")
     wrong = ~((np.abs(array[:, 0]) <= 90) & (np.abs(array[:, 1]) <= 360))
     if wrong.any():
         i = int(np.flatnonzero(wrong)[0])
-        raise InputError(f"place {i}: {array[i].tolist()} is no latitude and longitude in degrees; drop or mend it")
+        raise InputError(f"place {i}: {array[i].tolist()} is no latitude and longitude in degrees; remove or fix it")
     return array
 
 
 def as_weights(weights: ArrayLike | None, latlon: ArrayLike) -> NDArray:
+    """Weights of places as a float array (n,), all 1 where none are given. Raises InputError for any other numbers."""
     n = len(np.asarray(latlon))
     array = np.ones(n) if weights is None else np.asarray(weights, dtype=float)
     if array.shape != (n,) or not np.isfinite(array).all() or (array < 0).any():
-        raise InputError(f"weights are {n} finite numbers of at least 0, one a place; got shape {array.shape}")
+        raise InputError(f"weights are {n} finite numbers of at least 0, one per place; got shape {array.shape}")
     return array
 
 
@@ -119,7 +123,7 @@ def great_circle_arcs(start: NDArray, end: NDArray, steps: int = 65, bend: float
     """Points along great circles: (n, 2) and (n, 2) degrees -> (n, steps, 2) degrees.
 
     With `bend` an arc bulges to the right of its direction, at its middle by that share of its length, so that the
-    arcs there and back do not cover one another.
+    two arcs between the same places do not cover each other.
     """
     a, b = _unit(start)[:, None], _unit(end)[:, None]
     angle = (great_circle_km(start, end) / EARTH_RADIUS_KM)[:, None, None]
@@ -137,7 +141,7 @@ def great_circle_arcs(start: NDArray, end: NDArray, steps: int = 65, bend: float
 
 
 def interpolate(grid: Density, latlon: NDArray) -> NDArray:
-    """Bilinear values of a density at (..., 2) degrees, round the date line; NaN where the place is not finite."""
+    """Bilinear values of a density at (..., 2) degrees, across the date line; NaN where the place is not finite."""
     step = grid.lat[1] - grid.lat[0]
     inside = np.isfinite(latlon).all(axis=-1)
     safe = np.where(inside[..., None], latlon, 0)
@@ -145,8 +149,8 @@ def interpolate(grid: Density, latlon: NDArray) -> NDArray:
     column = (safe[..., 1] - grid.lon[0]) / step % len(grid.lon)
     r, c = row.astype(int), column.astype(int) % len(grid.lon)
     right = (c + 1) % len(grid.lon)
-    fr, fc = row - r, column % 1
-    v = grid.values
-    low = v[r, c] * (1 - fc) + v[r, right] * fc
-    high = v[r + 1, c] * (1 - fc) + v[r + 1, right] * fc
-    return np.where(inside, low * (1 - fr) + high * fr, np.nan)
+    up, east = row - r, column % 1  # the place's position within its cell, from 0 to 1
+    values = grid.values
+    south = values[r, c] * (1 - east) + values[r, right] * east
+    north = values[r + 1, c] * (1 - east) + values[r + 1, right] * east
+    return np.where(inside, south * (1 - up) + north * up, np.nan)

@@ -1,9 +1,10 @@
 """MiniWorld: a procedural world of street videos on the real tree of 166 cities, the data set that is always there.
 
-world = MiniWorld(MiniWorldConfig.mini())
-frames = world.render(world.videos[0], 270, 480)      # uint8 (T, 270, 480, 3)
-write(world, paths.data() / "miniworld")              # H.264 videos, and the release compiled from them
-write_mapillary(MapillaryConfig.mini(), paths.data() / "miniworld-mapillary")     # an MSLS tree of the same cities
+Example:
+    >>> world = MiniWorld(MiniWorldConfig.mini())
+    >>> frames = world.render(world.videos[0], 270, 480)  # uint8 (T, 270, 480, 3)
+    >>> write_cityguessr68k(world, "data/world")  # H.264 videos, and the release compiled from them
+    >>> write_mapillary(MapillaryConfig.mini(), "data/world-mapillary")  # a Mapillary tree of the same cities
 """
 
 from cityguessr.miniworld.plan import Clip, VideoPlan

@@ -1,4 +1,4 @@
-"""What is a plain fact about a country: the side it drives on, its centre line, its script, its climate."""
+"""Plain facts about countries: the side they drive on, their centre lines, scripts and climates."""
 
 import torch
 

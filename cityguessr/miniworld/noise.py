@@ -1,4 +1,4 @@
-"""Counter-based noise: every random number is a hash of what it is for, so no order of drawing can change it."""
+"""Counter-based noise: every random number is a hash of what it is for, so the order of drawing changes nothing."""
 
 import functools
 import hashlib
@@ -13,6 +13,11 @@ def key(*parts: object) -> int:
     """A 32-bit number that names something: `key(seed, "city", "Paris")`."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
+
+
+def draw(seed: int, *what: object) -> float:
+    """One uniform number in [0, 1) for a named use."""
+    return key(seed, *what) / 2**32
 
 
 def _mix(x: Tensor) -> Tensor:

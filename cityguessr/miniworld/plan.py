@@ -1,6 +1,7 @@
-"""What happens in one long video: who films, when and in what weather, which scenes follow one another, where."""
+"""What happens in one long video: who films, where, when and in what weather, and which scenes follow one another."""
 
 import dataclasses
+import enum
 import math
 import random
 from functools import cached_property
@@ -8,17 +9,24 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from cityguessr.measures.sphere import KM_PER_DEGREE
 from cityguessr.miniworld import noise
 from cityguessr.miniworld.style import Style
-from cityguessr.miniworld.tiles import atlas, grounds
 
 BEHIND, BEYOND = 40.0, 280.0  # metres of street built behind the first and beyond the last position of the camera
 AHEAD = 9.0  # the scene of a frame is the one this many metres ahead, in the middle of the picture
-CITY_RADIUS_KM = 10.0
-INDOOR = range(6)
-# How often each of the 16 scene kinds follows, before a city's own taste. Street videos are mostly of streets.
+# How often each of the 16 scene kinds follows, before a city's taste. Street videos are mostly of streets.
 _SCENE_WEIGHTS = (2, 1, 1, 3, 1, 1.5, 7, 6, 8, 5, 12, 12, 9, 8, 17, 26)
-_KM_PER_DEGREE = 111.32
+
+
+class Scene(enum.IntEnum):
+    """The 16 scene kinds, in the order of `scenes.SCENES`: the first six are streets under a roof."""
+
+    SHOPPING, WORKPLACE, HOTEL, STATION, SPORTS, CULTURE = range(6)
+    WATER, HILLS, FOREST, ELEMENTS, ROADS, MONUMENTS, PARKS, WORKS, HOUSES, TRADE = range(6, 16)
+
+
+INDOOR = range(Scene.WATER)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +48,14 @@ class VideoPlan:
         frames, fps: length and rate of the video.
         clips: the clips that the release cuts from it, in order.
         walk: on foot (else from a car).
-        speed: mean metres a second.
+        speed: mean metres per second.
         eye: height of the camera in metres; `lateral`: its distance right of the middle of the road in metres.
         fov: horizontal field of view in degrees; `pitch`: of the camera in radians, positive upwards.
         hour: local time in [0, 24); weather: "clear", "clouds", "overcast", "rain" or "fog"; exposure: factor.
         heading: direction of the street in degrees clockwise from north.
         start: (latitude, longitude) of the first frame in degrees (NaN where the city's coordinates are unknown).
         plots: scene kind (0..15) of every plot along the street, the first one `BEHIND` metres before the start.
-        plot_width: metres of street a plot takes.
+        plot_width: metres of street that a plot takes.
         key: a 32-bit number for further draws that belong to the video.
     """
 
@@ -86,7 +94,7 @@ class VideoPlan:
 
     @cached_property
     def scenes(self) -> Tensor:
-        """Int64 (frames,): the scene kind, 0..15, of every frame; `categories.of_frames` gives finer labels."""
+        """Int64 (frames,): the scene kind, 0..15, of every frame; `categories.label_frames` gives finer labels."""
         return torch.tensor(self.plots)[self.plot]
 
     @cached_property
@@ -94,9 +102,30 @@ class VideoPlan:
         """Float64 (frames, 2): latitude and longitude in degrees."""
         north, east = math.cos(math.radians(self.heading)), math.sin(math.radians(self.heading))
         km = self.positions / 1000
-        latitude = self.start[0] + km * north / _KM_PER_DEGREE
-        longitude = self.start[1] + km * east / (_KM_PER_DEGREE * math.cos(math.radians(self.start[0])))
+        latitude = self.start[0] + km * north / KM_PER_DEGREE
+        longitude = self.start[1] + km * east / (KM_PER_DEGREE * math.cos(math.radians(self.start[0])))
         return torch.stack([latitude, longitude], 1)
+
+    def draw_by_run(self, what: str) -> Tensor:
+        """A draw in [0, 1) for each side of each run of plots of one scene kind: (2, plots), left side first."""
+        kinds = torch.tensor(self.plots)
+        run = torch.cat([torch.zeros(1, dtype=torch.int64), (kinds[1:] != kinds[:-1]).long().cumsum(0)])
+        return noise.uniform(noise.key(self.key, what), torch.arange(2)[:, None], run[None])
+
+    @property
+    def open_sides(self) -> Tensor:
+        """Which sides lie open where a scene may open to one side: bool (2, plots), at least one of the two."""
+        is_open = self.draw_by_run("open") < 0.5
+        neither = ~is_open & ~is_open.flip(0)
+        return is_open | (neither & (torch.arange(2)[:, None] == 1))
+
+    def is_snowy(self, style: Style) -> bool:
+        """Whether snow lies, as it may where it is cold."""
+        return style.warmth < 0.45 and noise.key(self.key, "snow") % 100 < 45
+
+    def has_mast(self, plot: int) -> bool:
+        """Whether a crane or a chimney stands where a run of industry begins at that plot."""
+        return noise.key(self.key, "mast", plot) % 10 < 6
 
 
 def make(
@@ -109,13 +138,13 @@ def make(
     centre: tuple[float, float],
     seed: int,
 ) -> VideoPlan:
-    """Draw the plan of a video from the world's seed and the video's own name."""
+    """Draw the plan of a video from the world's seed and the video's name."""
     key = noise.key(seed, "video", video_id)
     rng = random.Random(key)
     walk = rng.random() < 0.4
     speed = rng.uniform(1.3, 2.6) if walk else rng.uniform(4.5, 11.0)
     side = -1 if style.drives_left else 1
-    kerb = grounds.road_half(style)
+    kerb = style.road_half
     lane = kerb * (0.5 if kerb < 5.2 else rng.choice((0.26, 0.70)))
     edge = rng.choice((-1, 1)) * (kerb - 1.5)  # on foot: along the kerb, or where the road leads
     lateral = rng.choice((edge, edge, rng.uniform(-0.5, 0.5) * kerb)) if walk else side * lane
@@ -128,7 +157,7 @@ def make(
     weather = rng.choices(("clear", "clouds", "overcast", "rain", "fog"), (38, 30, 16 * dry, 11 * dry, 5 * dry))[0]
     length = frames / fps * speed * 1.1 + 10
     latitude, longitude, heading = _route(rng, centre, length / 1000)
-    width = atlas.plot_width(style)
+    width = style.plot_width
     return VideoPlan(
         video_id=video_id,
         city=style.city,
@@ -155,9 +184,9 @@ def make(
 def _route(rng: random.Random, centre: tuple[float, float], length_km: float) -> tuple[float, float, float]:
     """A start near the centre and a heading, such that the whole way stays inside the city."""
     distance, bearing = rng.uniform(0.3, 5.5), rng.uniform(0, 360)
-    latitude = centre[0] + distance * math.cos(math.radians(bearing)) / _KM_PER_DEGREE
+    latitude = centre[0] + distance * math.cos(math.radians(bearing)) / KM_PER_DEGREE
     longitude = centre[1] + distance * math.sin(math.radians(bearing)) / (
-        _KM_PER_DEGREE * math.cos(math.radians(centre[0]))
+        KM_PER_DEGREE * math.cos(math.radians(centre[0]))
     )
     # A long way leads across the centre; a short one may go anywhere.
     swing = 180.0 if length_km < 4 else 25.0
@@ -165,7 +194,7 @@ def _route(rng: random.Random, centre: tuple[float, float], length_km: float) ->
 
 
 def _scene_sequence(rng: random.Random, style: Style, count: int, plots_per_clip: float) -> tuple[int, ...]:
-    """Scene kinds, one a plot: runs of one kind, drawn from the city's mixture; covered runs never touch."""
+    """Scene kinds, one per plot: runs of one kind, drawn from the city's mixture; covered runs never touch."""
     taste = noise.normal(noise.key(style.key, "scenes"), 16).tolist()
     weights = [w * math.exp(0.7 * t) for w, t in zip(_SCENE_WEIGHTS, taste, strict=True)]
     plots: list[int] = []
@@ -176,6 +205,6 @@ def _scene_sequence(rng: random.Random, style: Style, count: int, plots_per_clip
             for kind, weight in enumerate(weights)
         ]
         kind = rng.choices(range(16), allowed)[0]
-        mean = max(2.0, min(0.45 * plots_per_clip, 60 / style.u("plot", 7, 17)))
+        mean = max(2.0, min(0.45 * plots_per_clip, 60 / style.plot_width))
         plots += [kind] * max(2, round(mean * rng.uniform(0.6, 1.5)))
     return tuple(plots[:count])

@@ -1,10 +1,10 @@
-"""Appearance as random effects down the tree: every trait of a city is a sum of draws for its four ancestors.
+"""The look of cities as random effects down the tree: every trait of a city is a sum of draws for its four ancestors.
 
-    trait(city) = sum over levels of  sqrt(share[level]) * N(0, 1; keyed by seed, level and the class's own name)
+    trait(city) = sum over levels of  sqrt(share[level]) * N(0, 1; keyed by seed, level and the class's name)
 
 The shares of a trait add up to one, so a trait is standard normal over cities, two cities of one country agree on
 the continent's and the country's part of it, and near places look alike. What is a plain fact about a country (the
-side it drives on, its script, a dry climate) is taken as it is, from `places`.
+side it drives on, its script, a dry climate) is taken as it is, from `country_facts`.
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ class Style:
         city: the city's id in the taxonomy.
         traits: trait name -> standard normal value.
         key: a 32-bit number for further draws that belong to the city.
-        drives_left, yellow_centre, arid, script, warmth: facts of its country and latitude, see `places`.
+        drives_left, yellow_centre, arid, script, warmth: facts of its country and latitude, see `country_facts`.
     """
 
     city: int
@@ -67,6 +67,21 @@ class Style:
     arid: bool
     script: str
     warmth: float
+
+    @property
+    def road_half(self) -> float:
+        """Metres from the middle of the road to the kerb."""
+        return self.u("road_width", 3.1, 6.6)
+
+    @property
+    def street_half(self) -> float:
+        """Metres from the middle of the road to the fronts."""
+        return self.road_half + self.u("sidewalk", 1.8, 4.2)
+
+    @property
+    def plot_width(self) -> float:
+        """Metres of street that one building takes."""
+        return self.u("plot", 7.0, 17.0)
 
     def u(self, trait: str, low: float = 0.0, high: float = 1.0) -> float:
         """A trait mapped to a uniform value in [low, high] (by the normal distribution function)."""

@@ -1,11 +1,15 @@
 """MiniWorld, the embedded data set: a synthetic world of street videos on the real tree of cities."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import math
 import threading
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -13,10 +17,12 @@ from torch import Tensor
 
 from cityguessr.base import threads
 from cityguessr.base.errors import InputError
-from cityguessr.miniworld import noise, plan, style
+from cityguessr.miniworld import noise, plan
 from cityguessr.miniworld.plan import Clip, VideoPlan
 from cityguessr.miniworld.render import layout, renderer
-from cityguessr.miniworld.tiles import atlas
+from cityguessr.miniworld.render.camera import Camera, place_camera
+from cityguessr.miniworld.style import Effects
+from cityguessr.miniworld.tiles.atlas import Atlas, bake
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 VERSION = 5  # part of a world's fingerprint: raise it when the same configuration would give other files
@@ -28,15 +34,15 @@ class MiniWorldConfig:
 
     Attributes:
         seed: of everything drawn at random.
-        clips_per_city: mean number of clips a city.
-        clips_min: fewest clips a city; 5 or more keep every class in both halves of an 80:20 split.
+        clips_per_city: mean number of clips per city.
+        clips_min: fewest clips of a city; 5 or more keep every class in both halves of an 80:20 split.
         inequality: Gini index of the number of clips over cities (0.36 in the real data, supplement, Fig. S4).
         clips_per_video: about how many clips one source video gives.
         clip_source_frames, kept_frames: a clip's length in the video, and how many of these frames are kept
             (paper, section 3: 800-900 and 100).
         height, width: of the videos and the kept frames in pixels, even numbers (H.264 in yuv420p).
-        fps: frames a second of the videos.
-        samples: rays a pixel along each side; quality: JPEG quality of the kept frames.
+        fps: frames per second of the videos.
+        samples: rays per pixel along each side; quality: JPEG quality of the kept frames.
     """
 
     seed: int = 0
@@ -74,12 +80,12 @@ class MiniWorldConfig:
             raise InputError(f"MiniWorldConfig: inequality={self.inequality} must lie in [0, 1)")
 
     @classmethod
-    def mini(cls, seed: int = 0) -> "MiniWorldConfig":
+    def mini(cls, seed: int = 0) -> MiniWorldConfig:
         """The default of the offline run: about 1,660 clips of 16 frames at 96 x 64, eight seconds each."""
         return cls(seed=seed)
 
     @classmethod
-    def paper_scale(cls, seed: int = 0) -> "MiniWorldConfig":
+    def paper_scale(cls, seed: int = 0) -> MiniWorldConfig:
         """The paper's sizes: about 68,000 clips of 850 frames, 100 kept, at 1280 x 720; a GPU and 400 GB of disk."""
         return cls(
             seed=seed, clips_per_city=68269 / 166, clips_per_video=30, clip_source_frames=850, kept_frames=100,
@@ -92,7 +98,7 @@ class MiniWorld:
 
     Attributes:
         config, taxonomy: what it was made from.
-        effects: the random effects of the tree, see `effects.Effects`.
+        effects: the random effects of the tree, see `style.Effects`.
         videos: the plan of every source video, city by city.
         fingerprint: twelve hexadecimal digits of everything that decides its pictures.
     """
@@ -100,36 +106,31 @@ class MiniWorld:
     def __init__(self, config: MiniWorldConfig | None = None, taxonomy: Taxonomy | None = None) -> None:
         self.config = config or MiniWorldConfig.mini()
         self.taxonomy = taxonomy or Taxonomy.cityguessr68k()
-        self.effects = style.Effects(self.taxonomy, self.config.seed)
+        self.effects = Effects(self.taxonomy, self.config.seed)
         self.videos: tuple[VideoPlan, ...] = tuple(self._plans())
         names = [list(self.taxonomy.names[level]) for level in LEVELS]
         what = json.dumps([VERSION, dataclasses.asdict(self.config), names], sort_keys=True)
         self.fingerprint = hashlib.sha256(what.encode()).hexdigest()[:12]
-        self._pages: dict[tuple[int, int, str], atlas.Atlas] = {}
+        self._atlases: dict[tuple[int, int, str], Atlas] = {}
         self._streets = threading.local()
         self._lock = threading.Lock()
 
     def clip_counts(self) -> list[int]:
         """Clips of every city by id: a Weibull distribution above the minimum, of the Gini index the config asks for.
 
-        The counts are the quantiles of the distribution, dealt to the cities in an order drawn from the seed, so
-        that the size of the world hardly depends on the seed while the rich and the poor cities do.
+        The counts are dealt to the cities in an order drawn from the seed, so that the size of the world hardly
+        depends on the seed while the rich and the poor cities do.
         """
         config, n = self.config, self.taxonomy.size("city")
         excess = config.clips_per_city - config.clips_min
         if not excess or not config.inequality:
             return [round(config.clips_per_city)] * n
         # A minimum m and an excess of mean e and Gini index g have a Gini index of g e / (m + e) together; that of a
-        # Weibull distribution of shape k is 1 - 2**(-1 / k), and its quantiles are (-ln(1 - p)) ** (1 / k).
+        # Weibull distribution of shape k is 1 - 2**(-1 / k).
         gini = min(config.inequality * config.clips_per_city / excess, 0.9)
-        stretch = -math.log2(1 - gini)
-        draws = [(-math.log(1 - (i + 0.5) / n)) ** stretch for i in range(n)]
-        scale = excess * n / sum(draws)
+        counts = weibull_counts(n, config.clips_per_city, config.clips_min, -math.log2(1 - gini))
         order = noise.uniform(noise.key(config.seed, "sizes"), torch.arange(n)).argsort().tolist()
-        counts = [0] * n
-        for city, draw in zip(order, draws, strict=True):
-            counts[city] = config.clips_min + round(scale * draw)
-        return counts
+        return [count for _, count in sorted(zip(order, counts, strict=True))]
 
     def _plans(self) -> list[VideoPlan]:
         config, plans = self.config, []
@@ -141,28 +142,25 @@ class MiniWorld:
             order = noise.uniform(noise.key(config.seed, "split", folder), torch.arange(count)).argsort().tolist()
             held_out = set(order[: validation[city]])
             videos = max(2, round(count / config.clips_per_video)) if count > 1 else 1
-            clip = 0
-            for number in range(videos):
-                here = count * (number + 1) // videos - count * number // videos
+            bounds = [count * number // videos for number in range(videos + 1)]
+            for number, (first, end) in enumerate(itertools.pairwise(bounds)):
                 clips = tuple(
                     Clip(
-                        f"{folder}_{clip + i:04d}",
-                        "val" if clip + i in held_out else "train",
-                        i * config.clip_source_frames,
+                        f"{folder}_{clip:04d}",
+                        "val" if clip in held_out else "train",
+                        (clip - first) * config.clip_source_frames,
                     )
-                    for i in range(here)
+                    for clip in range(first, end)
                 )
-                clip += here
-                if here:
-                    frames = here * config.clip_source_frames
+                if clips:
+                    frames = len(clips) * config.clip_source_frames
                     seconds = config.clip_source_frames / config.fps
-                    plans.append(
-                        plan.make(style, f"{folder}_v{number}", clips, frames, config.fps, seconds, centre, config.seed)
-                    )
+                    name = f"{folder}_v{number}"
+                    plans.append(plan.make(style, name, clips, frames, config.fps, seconds, centre, config.seed))
         return plans
 
     def estimate(self) -> int:
-        """Bytes that the world takes on disk, roughly: a third of a byte a pixel for JPEG, a twentieth for H.264."""
+        """Bytes that the world takes on disk, roughly: a third of a byte per pixel for JPEG, a twentieth for H.264."""
         pixels = self.config.height * self.config.width
         clips = sum(len(video.clips) for video in self.videos)
         frames = sum(video.frames for video in self.videos)
@@ -175,6 +173,22 @@ class MiniWorld:
     @functools.cached_property
     def _clips(self) -> dict[str, tuple[VideoPlan, Clip]]:
         return {clip.clip_id: (video, clip) for video in self.videos for clip in video.clips}
+
+    def kept_frames(self, clip: Clip) -> list[int]:
+        """Numbers in the source video of the frames kept of a clip, evenly spread (paper, section 3)."""
+        length, kept = self.config.clip_source_frames, self.config.kept_frames
+        return [clip.first_frame + i * length // kept for i in range(kept)]
+
+    def frame_of(self, clip_id: str, at: float) -> tuple[VideoPlan, int] | None:
+        """The kept frame of a clip nearest to a place in it, from 0 (its first) to 1 (its last); the later of two.
+
+        Returns the source video and the number of the frame in it; None where the world has no clip of that id.
+        """
+        if (place := self.find(clip_id)) is None:
+            return None
+        video, clip = place
+        numbers = self.kept_frames(clip)
+        return video, numbers[int(at * (len(numbers) - 1) + 0.5)]
 
     def render(
         self,
@@ -189,38 +203,41 @@ class MiniWorld:
 
         Args:
             frames: numbers of the frames wanted; all of them by default.
-            samples: rays a pixel along each side; the config's by default. 2 or 3 suit a figure.
+            samples: rays per pixel along each side; the config's by default. 2 or 3 suit a figure.
         """
-        style = self.effects.style(video.city)
         numbers = torch.arange(video.frames) if frames is None else torch.as_tensor(frames, dtype=torch.int64)
-        page = self._page(video.city, layout.page_size(height), str(device))
-        built = self._layout(video, style, str(device))
+        atlas = self._atlas(video.city, layout.tile_size(height), str(device))
+        street = self._street(video, str(device))
+        style, samples = self.effects.style(video.city), samples or self.config.samples
         with torch.inference_mode():
-            pictures = renderer.render(
-                video, style, built, page, numbers, height, width, samples or self.config.samples
-            )
+            pictures = renderer.render(video, style, street, atlas, numbers, height, width, samples)
         return pictures.cpu()
 
-    def _layout(self, video: VideoPlan, style: style.Style, device: str) -> layout.Layout:
-        # A long video is rendered piece by piece: keep the street of the last one each worker had.
+    def camera(self, video: VideoPlan, frame: int) -> Camera[float]:
+        """Where the camera is in a frame of a video, and where it looks."""
+        return Camera(*(float(value) for value in place_camera(video, torch.tensor([frame]))))
+
+    def _street(self, video: VideoPlan, device: str) -> layout.Layout:
+        # A long video is rendered piece by piece: keep the last street of each worker.
         kept = self._streets
         if getattr(kept, "key", None) != (video, device):
-            kept.key, kept.value = (video, device), layout.build(video, style).to(device)
+            street = layout.build(video, self.effects.style(video.city))
+            kept.key, kept.value = (video, device), street.to(device)
         return kept.value
 
-    def _page(self, city: int, size: int, device: str) -> atlas.Atlas:
-        # The textures of the few cities in work; a page of 64-texel tiles takes 20 MB, of 256-texel tiles 330 MB.
+    def _atlas(self, city: int, size: int, device: str) -> Atlas:
+        # The textures of the few cities in work; an atlas of 64-texel tiles takes 20 MB, of 256-texel tiles 330 MB.
         key = (city, size, device)
         with self._lock:
-            if key in self._pages:
-                return self._pages[key]
+            if key in self._atlases:
+                return self._atlases[key]
         with threads.limited(1):  # tiles are thousands of small arrays
-            page = atlas.bake(self.effects.style(city), size, device)
+            atlas = bake(self.effects.style(city), size, device)
         with self._lock:
-            while len(self._pages) >= 2:
-                self._pages.pop(next(iter(self._pages)))
-            self._pages[key] = page
-        return page
+            while len(self._atlases) >= 2:
+                self._atlases.pop(next(iter(self._atlases)))
+            self._atlases[key] = atlas
+        return atlas
 
     def contact_sheet(
         self,
@@ -236,15 +253,7 @@ class MiniWorld:
         and the frame are drawn by the seed too, never chosen by hand.
         """
         if cities is None:
-            order = noise.uniform(noise.key(self.config.seed, "sheet", seed), torch.arange(self.taxonomy.size("city")))
-            ranked = order.argsort().tolist()
-            continent = self.taxonomy.ancestors["continent"].tolist()
-            turn: dict[int, int] = {}
-            places = []
-            for city in ranked:
-                turn[continent[city]] = turn.get(continent[city], 0) + 1
-                places.append((turn[continent[city]], city))
-            chosen = [city for _, city in sorted(places, key=lambda p: p[0])[:count]]
+            chosen = self._draw_cities(count, seed)
         else:
             chosen = [c if isinstance(c, int) else self.taxonomy.city_id(c) for c in cities]
         pictures = []
@@ -255,6 +264,23 @@ class MiniWorld:
             frame = (draw // 97) % video.frames
             pictures.append(self.render(video, height, width, frames=[frame], samples=2)[0])
         return chosen, torch.stack(pictures)
+
+    def _draw_cities(self, count: int, seed: int) -> list[int]:
+        """Cities drawn at random, from the continents in turn."""
+        order = noise.uniform(noise.key(self.config.seed, "sheet", seed), torch.arange(self.taxonomy.size("city")))
+        continent, drawn = self.taxonomy.ancestors["continent"].tolist(), Counter()
+        rounds = []
+        for city in order.argsort().tolist():
+            drawn[continent[city]] += 1
+            rounds.append((drawn[continent[city]], city))
+        return [city for _, city in sorted(rounds, key=lambda turn: turn[0])[:count]]
+
+
+def weibull_counts(n: int, mean: float, least: int, stretch: float) -> list[int]:
+    """`n` counts of about this mean and at least `least`: quantiles of a Weibull distribution of shape 1 / stretch."""
+    quantiles = [(-math.log(1 - (i + 0.5) / n)) ** stretch for i in range(n)]
+    scale = (mean - least) * n / sum(quantiles)
+    return [least + round(scale * quantile) for quantile in quantiles]
 
 
 def _validation_counts(counts: list[int], share: float = 0.2) -> list[int]:

@@ -1,4 +1,4 @@
-"""Running the notebooks with parameters, strictly; nothing here is the method."""
+"""Running the notebooks with parameters, strictly; no part of the method is in this folder."""
 
 from cityguessr.notebooks.parameters import check_parameters
 

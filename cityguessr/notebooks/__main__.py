@@ -1,7 +1,154 @@
-"""python -m cityguessr.notebooks."""
+"""The command line of the notebooks.
 
+    python -m cityguessr.notebooks list
+    python -m cityguessr.notebooks run table4 --profile cityguessr68k --seeds 0,1,2 -p epochs 2
+    python -m cityguessr.notebooks run figures    # those that draw the paper's figures
+    python -m cityguessr.notebooks paper          # all of them, from the embedded default
+    python -m cityguessr.notebooks refresh [NAME...]   # run with three seeds, and keep the outputs in notebooks/
+
+papermill does the running. An unknown parameter or a value of the wrong type is an error before anything runs, with
+these commands and with plain papermill, where `notebooks.check_parameters(globals())` is the first statement after a
+notebook's parameters cell.
+"""
+
+import argparse
+import resource
 import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from cityguessr.notebooks.runner import main
+from cityguessr.base.errors import InputError
+from cityguessr.base.progress import duration
+from cityguessr.notebooks import runner
+from cityguessr.notebooks.parameters import bind, declared, read_parameters, unknown
 
-sys.exit(main())
+KEPT_SEEDS = "0,1,2"  # of the outputs in notebooks/, for each notebook that has `seeds`
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; see the module's docstring. Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    start = time.time()
+    try:
+        if options.command == "list":
+            return _list()
+        names = getattr(options, "names", None)
+        plan = make_plan(_named(names) if names else runner.available(), options)
+        if not names:
+            train_ahead(plan)
+        if options.command == "train":
+            print(f"{runner.trained_since(start)} runs trained in {duration(time.time() - start)}")
+            return 0
+        side_by_side = not names or names == ["figures"]
+        finished = runner.run_all(plan, refresh=options.command == "refresh", side_by_side=side_by_side)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    _print_summary(start, finished)
+    return 0 if finished else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cityguessr.notebooks", description="Run the notebooks, strictly.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the notebooks and their parameters")
+    refresh = commands.add_parser("refresh", help="run at the default scale and keep the outputs in notebooks/")
+    refresh.add_argument("names", nargs="*", metavar="NAME", help="as for run; all of them when left out")
+    run = commands.add_parser("run", help="run the named notebooks")
+    named = "32, table4, table_s3, fig_s5, 40_world_maps, ...; figures: all that draw figures of the paper"
+    run.add_argument("names", nargs="+", metavar="NAME", help=named)
+    paper = commands.add_parser("paper", help="run all")
+    train = commands.add_parser("train", help="train what all of them ask for, and run none")
+    for command in (run, paper, refresh, train):
+        usual = f" (by default {KEPT_SEEDS})" if command is refresh else ""
+        command.add_argument("--seeds", help=f"0,1,2: for each notebook that has `seeds`{usual}")
+        one = {"nargs": 2, "metavar": ("NAME", "VALUE"), "help": "a parameter, for each notebook that has it"}
+        command.add_argument("-p", action="append", default=[], dest="texts", **one)
+    for command in (run, paper, train):
+        command.add_argument("--profile", help="scale and data: a file of env/profiles, for each notebook that has it")
+        file = {"metavar": "FILE", "help": "a YAML file of parameters, as papermill reads them"}
+        command.add_argument("-f", action="append", default=[], type=Path, dest="files", **file)
+    return parser
+
+
+def _list() -> int:
+    for notebook in runner.available():
+        lines = [f"    {parameter}  # {parameter.comment}" for parameter in declared(notebook).values()]
+        print("\n".join([notebook.stem, *lines]))
+    return 0
+
+
+def _named(names: Sequence[str]) -> list[Path]:
+    return [path for name in names for path in (runner.drawing() if name == "figures" else [runner.find(name)])]
+
+
+def make_plan(notebooks: Sequence[Path], options: argparse.Namespace) -> list[tuple[Path, dict[str, Any]]]:
+    """Each notebook with its checked parameters.
+
+    A parameter reaches the notebooks that declare it; at least one must. Raises InputError where none does, or where a
+    value does not fit.
+    """
+    shared, texts = _given(options)
+    for name in shared | texts:
+        if not any(name in declared(notebook) for notebook in notebooks):
+            known = {name: None for notebook in notebooks for name in declared(notebook)}
+            raise unknown(name, known, ", ".join(notebook.stem for notebook in notebooks) or "notebooks/")
+    if options.command == "refresh":
+        shared.setdefault("seeds", KEPT_SEEDS)
+    plan = []
+    for notebook in notebooks:
+        known = declared(notebook)
+        profile = shared.get("profile")
+        optional = options.command in ("paper", "train") and "profile" in known
+        if optional and profile and profile not in known["profile"].choices:
+            print(f"{notebook.stem}: left out, for it has no profile {profile}")
+            continue
+        values, typed = ({k: v for k, v in given.items() if k in known} for given in (shared, texts))
+        plan.append((notebook, bind(notebook, values, typed)))
+    return plan
+
+
+def _given(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
+    """The parameters of a command line: those from files and options, and those typed after `-p`."""
+    shared: dict[str, Any] = {}
+    if profile := getattr(options, "profile", None):
+        shared |= read_parameters(runner.profile_file(profile))
+    if options.seeds:
+        shared["seeds"] = options.seeds
+    for file in getattr(options, "files", ()):
+        shared |= read_parameters(file)
+    return shared, dict(options.texts)
+
+
+def train_ahead(plan: runner.Plan) -> None:
+    """Train what the pages of a plan will ask for, as many at a time as the machine takes.
+
+    Page by page, a processor would often wait for the last training of a table.
+    """
+    from cityguessr.training import jobs, profiles  # seconds of imports, which a misspelled parameter need not wait for
+
+    names = ("profile", "seeds", "data_root", "allow_downloads", "cluster")
+    shared: dict[str, Any] = {}
+    for notebook, given in plan:
+        page = {name: parameter.default for name, parameter in declared(notebook).items()} | given
+        if "seeds" in page:
+            shared |= {name: page[name] for name in names if name in page}  # one plan gives all pages the same values
+    if shared:
+        jobs.ensure_all(jobs.chosen(["all"], profiles.get(shared["profile"])), **shared)
+
+
+def _print_summary(start: float, finished: bool) -> None:
+    """What was written since `start`, how long it took, and how much memory."""
+    files = runner.written_since(start)
+    print(f"files written for figures and tables: {len(files)}" + "".join(f"\n    {file}" for file in files))
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    print(
+        f"{'done' if finished else 'stopped'} after {duration(time.time() - start)}; "
+        f"{runner.trained_since(start)} runs trained; largest notebook {memory:.1f} GB"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

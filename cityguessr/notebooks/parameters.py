@@ -1,8 +1,8 @@
 """The parameters of a notebook: typed literals in its first code cell, checked before anything runs.
 
-A parameters cell holds one line a parameter, `seeds: list[int] = [0]  # one training run each`. papermill only warns
-about a name that is not among them and takes a value of any type. Here both are errors: `bind` for the runner in
-`notebooks.py`, and `check_parameters`, called in the cell after it, for plain `papermill`.
+A parameters cell holds one line per parameter, `seeds: list[int] = [0]  # one training run each`. papermill only warns
+about a name that is not among them, and takes a value of any type. Both are errors in this project: `bind` raises them
+for `python -m cityguessr.notebooks`, and `check_parameters`, called in the next cell, for plain `papermill`.
 """
 
 import ast
@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cityguessr.base.errors import InputError
+from cityguessr.base.files import read_json
 
 NULL = ("null", "Null", "NULL", "~", "None")
 INJECTED = "# Parameters"  # how the cell that papermill injects begins
@@ -61,10 +64,9 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def from_text(text: str, kind: Any) -> Any:
-    """What was typed on a command line, as `kind`: `0,1,2` or `[0,1,2]` for a list, `null` for None where it may be.
+    """A value typed on a command line, as `kind`: `0,1,2` or `[0,1,2]` for a list, `null` for None where that may be.
 
-    Raises:
-        ValueError: the text does not read as that type.
+    Raises ValueError where the text does not read as that type.
     """
     if isinstance(kind, types.UnionType):
         part = next(part for part in typing.get_args(kind) if part is not types.NoneType)
@@ -80,12 +82,10 @@ def from_text(text: str, kind: Any) -> Any:
 
 
 def check_parameters(namespace: Mapping[str, Any]) -> None:
-    """Raise unless what papermill injected into this notebook is declared in its parameters cell, and of that type.
+    """Check that what papermill injected into this notebook is declared in its parameters cell, and of that type.
 
-    Call it first in the code cell after the parameters cell: `notebooks.check_parameters(globals())`.
-
-    Raises:
-        InputError: an injected name that is not declared, or a declared name with a value of another type.
+    Call it first in the code cell after the parameters cell: `notebooks.check_parameters(globals())`. Raises InputError
+    for an injected name that is not declared, and for a declared name with a value of another type.
     """
     annotations = namespace.get("__annotations__")
     if annotations is None:  # Python 3.14 keeps a function that makes them
@@ -118,39 +118,40 @@ def _wrong(name: str, value: Any, kind: Any, where: str) -> InputError:
 def declared(notebook: Path) -> dict[str, Parameter]:
     """The parameters of a notebook, by name, from its cell tagged `parameters`.
 
-    Raises:
-        InputError: there is not exactly one such cell, or a line in it is no typed literal.
+    Raises InputError unless there is exactly one such cell, and each line in it is a typed literal.
     """
-    import nbformat
-
-    cells = nbformat.read(notebook, as_version=4).cells
-    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    cells = read_json(notebook).get("cells", [])
+    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise InputError(f"{notebook.name}: {len(tagged)} cells are tagged `parameters`; tag one, the first code cell")
-    source = tagged[0].source
-    found = {}
-    for node in ast.parse(source).body:
-        line = source.splitlines()[node.end_lineno - 1] if node.end_lineno else ""
+    lines = tagged[0].splitlines()
+    parameters = {}
+    for node in ast.parse(tagged[0]).body:
+        line = lines[node.end_lineno - 1] if node.end_lineno else ""
         try:
-            if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
-                raise ValueError("not of the form name: type = value")
-            kind = TYPES.get(ast.unparse(node.annotation))
-            default = ast.literal_eval(node.value)
-            if kind is None:
-                raise ValueError(f"its type must be one of {', '.join(TYPES)}")
-            if not fits(default, kind):
-                raise ValueError(f"{default!r} is not {type_name(kind)}")
+            parameter = _parameter(node, line)
         except ValueError as error:
             raise InputError(f"{notebook.name}: parameters cell, {line.strip()!r}: {error}") from error
-        comment = line.encode()[node.end_col_offset :].decode().partition("#")[2]  # ast counts bytes
-        found[node.target.id] = Parameter(node.target.id, kind, default, comment.strip())
-    return found
+        parameters[parameter.name] = parameter
+    return parameters
+
+
+def _parameter(node: ast.stmt, line: str) -> Parameter:
+    """A statement of a parameters cell that ends on `line`. Raises ValueError where it is no typed literal."""
+    if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
+        raise ValueError("not of the form name: type = value")
+    kind = TYPES.get(ast.unparse(node.annotation))
+    default = ast.literal_eval(node.value)
+    if kind is None:
+        raise ValueError(f"its type must be one of {', '.join(TYPES)}")
+    if not fits(default, kind):
+        raise ValueError(f"{default!r} is not {type_name(kind)}")
+    comment = line.encode()[node.end_col_offset :].decode().partition("#")[2]  # ast counts bytes
+    return Parameter(node.target.id, kind, default, comment.strip())
 
 
 def read_parameters(file: Path) -> dict[str, Any]:
-    """The names and values of a papermill parameter file (YAML)."""
-    import yaml
-
+    """The names and values of a papermill parameter file (YAML). Raises InputError where it holds anything else."""
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
@@ -161,11 +162,14 @@ def read_parameters(file: Path) -> dict[str, Any]:
 
 
 def bind(notebook: Path, values: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Values for one notebook, checked against its declaration: `values` typed (from YAML), `texts` as typed by hand.
+    """The parameters of one notebook, checked against its declaration.
 
-    Raises:
-        InputError: a name that the notebook does not declare, or a value that does not fit its type or is not among the
-            choices that its comment lists.
+    Args:
+        values: name -> value with a type, as from YAML.
+        texts: name -> value as typed on a command line.
+
+    Raises InputError for a name that the notebook does not declare, and for a value that does not fit its type or is
+    not among the choices that its comment lists.
     """
     known, bound = declared(notebook), {}
     for name, value in [*values.items(), *texts.items()]:

@@ -1,4 +1,4 @@
-"""What was printed: every number of the paper, and where paper, slides and released code disagree."""
+"""What was printed: every number of the paper, and where the paper, the slides and the released code disagree."""
 
 from cityguessr.paper.numbers import NO_SWITCH, TITLES, dataset, disagreements, results, rows, value
 

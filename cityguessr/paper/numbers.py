@@ -12,7 +12,7 @@ from importlib import resources
 
 import pandas as pd
 
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import InputError, one_of
 from cityguessr.taxonomy import LEVELS
 
 TITLES = {
@@ -28,13 +28,13 @@ TITLES = {
     "vidtag_msls": "VidTAG: Mapillary (MSLS), frame by frame",
     "vidtag_gama": "VidTAG: GAMa, frame by frame",
 }
-"""Table id -> the title it goes by here, in the paper's order."""
+"""Table id -> title, in the paper's order."""
 
 NO_SWITCH = "no switch: "
 
 
 def results() -> pd.DataFrame:
-    """Every number of the result tables, a row a number, in the order of print.
+    """Every number of the result tables, one row per number, in the order of print.
 
     Columns: table, row, label, metric, level, value (float), source, note (empty where there is nothing to add).
     """
@@ -44,11 +44,11 @@ def results() -> pd.DataFrame:
 def value(table: str, row: str, metric: str, level: str) -> float:
     """One number of a result table, for example `value("table4", "codependent", "top1", "city")` = 69.6.
 
-    Raises InputError that names the known tables, rows, or metrics and levels, where the paper has no such number.
+    Raises InputError where the paper has no such number; the message lists the known tables, rows, or metrics.
     """
     frame = _table(table)
     if row not in set(frame["row"]):
-        raise InputError(f"{table} has no row {row!r}; its rows are {', '.join(dict.fromkeys(frame['row']))}")
+        raise one_of(f"row of {table}", row, dict.fromkeys(frame["row"]))
     frame = frame[frame["row"] == row]
     hit = frame[(frame["metric"] == metric) & (frame["level"] == level)]
     if hit.empty:
@@ -60,8 +60,8 @@ def value(table: str, row: str, metric: str, level: str) -> float:
 def rows(table: str) -> list[tuple[str, str]]:
     """The rows of a table as (id, label), in the order of print.
 
-    An id appears once a label: Table S3 has the one system `cityguessr` as `CityGuessr top-1` and `CityGuessr top-5`.
-    Raises InputError that names the known tables.
+    An id appears once for each label: in Table S3 the one system `cityguessr` is `CityGuessr top-1` and `CityGuessr
+    top-5`. Raises InputError for an unknown table.
     """
     frame = _table(table)
     return list(dict.fromkeys(zip(frame["row"], frame["label"], strict=True)))
@@ -77,7 +77,7 @@ def dataset() -> pd.DataFrame:
 
 
 def disagreements() -> pd.DataFrame:
-    """Where the paper, the authors' slides and the released code disagree, a row a point.
+    """Where the paper, the authors' slides and the released code disagree, one row per point.
 
     Columns: what, paper, released, note, switch. `switch` names the fields of `cityguessr.model.ModelConfig` that
     cover the point, separated by commas, or starts with `no switch: ` and says why there is none.
@@ -104,6 +104,6 @@ def _results() -> pd.DataFrame:
 
 def _table(table: str) -> pd.DataFrame:
     if table not in TITLES:
-        raise InputError(f"the paper has no table {table!r}; known are {', '.join(TITLES)}")
+        raise one_of("table", table, TITLES)
     frame = _results()
     return frame[frame["table"] == table]

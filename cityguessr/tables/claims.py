@@ -1,17 +1,15 @@
-"""What the paper concludes from its tables, one comparison a claim, and whether it holds in runs of one's own."""
+"""What the paper concludes from its tables, one comparison per claim, and whether it holds in your own runs."""
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from cityguessr import paper
 from cityguessr.base.errors import CannotRun
 from cityguessr.evaluation.results import gain
 from cityguessr.training import experiments, jobs, profiles
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,26 +62,25 @@ def check(
     msls_root: str | Path | None = None,
     allow_downloads: bool = False,
     cluster: str | None = None,
-) -> "pd.DataFrame":
-    """Every claim beside what the runs of a profile say of it, trained now where they are not there.
+) -> pd.DataFrame:
+    """Every claim beside what the runs of a profile show, trained now where they are not there.
 
-    `msls_root` is the folder of the real Mapillary sequences, for a profile of the real CityGuessr68k; without it the
-    claim on Mapillary is not run.
+    Args:
+        msls_root: the folder of the real Mapillary sequences, for a profile of the real CityGuessr68k; without it the
+            claim on Mapillary is not run.
 
     Columns: claim, section, level, paper (difference in percentage points, NaN where it has none), measured, low, high
     (a 95 % paired bootstrap interval over source videos) and verdict: `holds` or `contradicted` where the interval is
     on one side of zero, `undecided` where it is not, `not run` where weights or data are missing.
     """
-    import pandas as pd
-
     names = {name for claim in CLAIMS for name in (_experiment(claim, claim.better), _experiment(claim, claim.worse))}
     order = [name for name in experiments.EXPERIMENTS if name in names]
     common = {"allow_downloads": allow_downloads, "cluster": cluster}
     on_msls: list[str] = []
-    if profiles.get(profile).source == "release":  # Mapillary has a profile, and a folder, of its own
-        on_msls = [name for name in order if experiments.get(name).dataset == "mapillary"]
-    own = [name for name in order if name not in on_msls]
-    done = jobs.ensure_all(own, profile, seeds, data_root=data_root, **common)
+    if "msls" not in profiles.get(profile).datasets:  # Mapillary has a profile, and a folder, of its own
+        on_msls = [name for name in order if experiments.get(name).dataset == "msls"]
+    others = [name for name in order if name not in on_msls]
+    done = jobs.ensure_all(others, profile, seeds, data_root=data_root, **common)
     done |= dict.fromkeys(on_msls, CannotRun("the folder of Mapillary was not given"))
     if on_msls and msls_root:
         done |= jobs.ensure_all(on_msls, "msls", seeds, data_root=msls_root, **common)
@@ -92,15 +89,15 @@ def check(
         sides = [done[_experiment(claim, row)] for row in (claim.better, claim.worse)]
         measured = (float("nan"),) * 3
         if not any(isinstance(runs, CannotRun) for runs in sides):
-            modes = [row if claim.table == "table4" else "codependent" for row in (claim.better, claim.worse)]
-            measured = gain((sides[0], modes[0]), (sides[1], modes[1]))[claim.level]
+            modes = experiments.READINGS.get(claim.table, {})
+            measured = gain((sides[0], modes.get(claim.better)), (sides[1], modes.get(claim.worse)))[claim.level]
         lines.append((claim.text, claim.section, claim.level, _paper(claim), *measured, verdict(*measured)))
     columns = ["claim", "section", "level", "paper", "measured", "low", "high", "verdict"]
     return pd.DataFrame(lines, columns=columns)
 
 
 def verdict(difference: float, low: float, high: float) -> str:
-    """What an interval of a difference says of the claim that the difference is positive."""
+    """What the interval of a difference means for the claim that the difference is positive."""
     if difference != difference:
         return "not run"
     return "holds" if low > 0 else "contradicted" if high < 0 else "undecided"

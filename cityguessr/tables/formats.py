@@ -3,11 +3,16 @@
 import dataclasses
 import html
 import itertools
+from pathlib import Path
 from typing import NamedTuple
+
+import pandas as pd
+
+from cityguessr.base.files import write_bytes
 
 
 class Cell(NamedTuple):
-    """A text in a table, `bold` where it is the one to see, `pale` where it is there to compare with."""
+    """A text in a table, `bold` where it is the one to notice, `pale` where it is there to compare with."""
 
     text: str
     bold: bool = False
@@ -21,9 +26,9 @@ class Grid:
     Attributes:
         columns: the heading of each column, the first one that of the lines' names.
         groups: a heading above each column, empty where there is none; equal neighbours are joined.
-        lines: a cell a column.
+        lines: one cell per column.
         align: `l` or `r` for each column.
-        title, text: what it is called and what it shows; empty for the first block, which the page speaks for.
+        title, text: what it is called and what it shows; empty for the first block, which the caption describes.
     """
 
     columns: tuple[Cell, ...]
@@ -39,9 +44,12 @@ class Grid:
         return [(self.groups[run[0]], run[0], len(run)) for run in (list(columns) for _, columns in joined)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Page:
-    """A table with its title, caption, notes below, and the name that LaTeX refers to it by."""
+@dataclasses.dataclass(frozen=True, repr=False)
+class Layout:
+    """A table laid out: title, caption, blocks, notes below, and the name that LaTeX refers to it by.
+
+    In a notebook it shows itself as HTML that takes its colours from the theme, elsewhere as Markdown.
+    """
 
     name: str
     title: str
@@ -49,9 +57,29 @@ class Page:
     grids: tuple[Grid, ...]
     notes: tuple[str, ...]
 
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
-def markdown(page: Page) -> str:
-    """The page as GitHub shows it; a column's group stands in its heading."""
+    def __repr__(self) -> str:
+        return markdown(self)
+
+    def write(
+        self, folder: Path, name: str, frame: pd.DataFrame, differences: pd.DataFrame | None = None
+    ) -> list[Path]:
+        """Write `<name>.csv` (the frame), `.md`, `.tex` and, where there are any, `<name>_differences.csv`.
+
+        Each file is written whole or not at all. Returns the paths. Raises InputError where they cannot be written.
+        """
+        contents = {f"{name}.csv": _csv(frame), f"{name}.md": markdown(self), f"{name}.tex": latex(self)}
+        if differences is not None and len(differences):
+            contents[f"{name}_differences.csv"] = _csv(differences)
+        for file, text in contents.items():
+            write_bytes(folder / file, text.encode())
+        return [folder / file for file in contents]
+
+
+def markdown(layout: Layout) -> str:
+    """The table as GitHub shows it; a column's group stands in its heading."""
 
     def safe(text: str) -> str:
         return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
@@ -59,8 +87,8 @@ def markdown(page: Page) -> str:
     def row(cells: list[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 
-    blocks = [f"**{safe(page.title)}.** {safe(page.caption)}"]
-    for grid in page.grids:
+    blocks = [f"**{safe(layout.title)}.** {safe(layout.caption)}"]
+    for grid in layout.grids:
         if grid.title:
             blocks.append(f"**{safe(grid.title)}.** {safe(grid.text)}".rstrip())
         headings = zip(grid.groups, grid.columns, strict=True)
@@ -68,11 +96,11 @@ def markdown(page: Page) -> str:
         lines.append("|" + "|".join(":--" if side == "l" else "--:" for side in grid.align) + "|")
         lines += [row([f"**{safe(c.text)}**" if c.bold else safe(c.text) for c in cells]) for cells in grid.lines]
         blocks.append("\n".join(lines))
-    return "\n\n".join([*blocks, *map(safe, page.notes)]) + "\n"
+    return "\n\n".join([*blocks, *map(safe, layout.notes)]) + "\n"
 
 
-def latex(page: Page) -> str:
-    """The page as one `table` float of booktabs tabulars, in ASCII."""
+def latex(layout: Layout) -> str:
+    """The table as one `table` float of booktabs tabulars, in ASCII."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
     special |= {c: f"\\{c}" for c in "&%$#_{}"} | {"–": "--", "−": "$-$", "×": r"$\times$", "é": r"\'e"}
     special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"}
@@ -81,7 +109,7 @@ def latex(page: Page) -> str:
         return "".join(special.get(c, c) for c in text)
 
     out = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
-    for grid in page.grids:
+    for grid in layout.grids:
         if grid.title:
             out += [r"\par\medskip", rf"\textbf{{{safe(grid.title)}}}\par\smallskip"]
         out += [rf"\begin{{tabular}}{{{grid.align}}}", r"\toprule"]
@@ -98,21 +126,21 @@ def latex(page: Page) -> str:
             texts = [rf"\textbf{{{safe(c.text)}}}" if c.bold else safe(c.text) for c in cells]
             out.append(" & ".join(texts) + r" \\")
         out += [r"\bottomrule", r"\end{tabular}"]
-    said = [f"{grid.title}: {grid.text}" for grid in page.grids if grid.text]
-    full = " ".join([f"{page.title}.", page.caption, *said, *page.notes])
-    out += [rf"\caption{{{safe(full)}}}", rf"\label{{tab:{page.name}}}", r"\end{table}"]
+    texts = [f"{grid.title}: {grid.text}" for grid in layout.grids if grid.text]
+    full = " ".join([f"{layout.title}.", layout.caption, *texts, *layout.notes])
+    out += [rf"\caption{{{safe(full)}}}", rf"\label{{tab:{layout.name}}}", r"\end{table}"]
     return "\n".join(out) + "\n"
 
 
-def page_html(page: Page) -> str:
-    """The page for a notebook. It has no colour of its own: text and rules take the theme's, pale is the same ink."""
+def as_html(layout: Layout) -> str:
+    """The table for a notebook. It sets no colour: text and rules take the theme's, pale is the same ink."""
     rule, pale = "border-bottom:1px solid currentColor;", "opacity:.62;"
     sides = {"l": "text-align:left;padding:3px 10px;", "r": "text-align:right;padding:3px 6px;"}
-    out = [f'<div style="max-width:60em;"><b>{html.escape(page.title)}.</b> {html.escape(page.caption)}</div>']
-    for grid in page.grids:
+    out = [f'<div style="max-width:60em;"><b>{html.escape(layout.title)}.</b> {html.escape(layout.caption)}</div>']
+    for grid in layout.grids:
         if grid.title:
-            said = f"<b>{html.escape(grid.title)}.</b> {html.escape(grid.text)}"
-            out.append(f'<div style="max-width:60em;margin-top:.8em;">{said}</div>')
+            text = f"<b>{html.escape(grid.title)}.</b> {html.escape(grid.text)}"
+            out.append(f'<div style="max-width:60em;margin-top:.8em;">{text}</div>')
         out.append('<table style="border-collapse:collapse;margin:.5em 0;font-variant-numeric:tabular-nums;"><thead>')
         if any(grid.groups):
             heads = [
@@ -136,5 +164,9 @@ def page_html(page: Page) -> str:
                 row.append(f'<td style="{sides[side]}{look}">{html.escape(cell.text)}</td>')
             out.append(f'<tr style="background:transparent;">{"".join(row)}</tr>')
         out.append("</tbody></table>")
-    out += [f'<div style="{pale}">{html.escape(note)}</div>' for note in page.notes]
+    out += [f'<div style="{pale}">{html.escape(note)}</div>' for note in layout.notes]
     return "".join(out)
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")

@@ -8,7 +8,7 @@ import pandas as pd
 from cityguessr import paper
 from cityguessr.base.errors import InputError
 from cityguessr.evaluation.columns import COLUMNS, METRICS, check_differences, common_words, lower_is_better
-from cityguessr.tables.formats import Cell, Grid, Page
+from cityguessr.tables.formats import Cell, Grid, Layout
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import profiles
 
@@ -34,10 +34,17 @@ def number(value: float, metric: str = "", spread: float = math.nan) -> str:
     return f"{value:,.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:,.{digits}f}")
 
 
-def page(frame: pd.DataFrame, caption: str, differences: pd.DataFrame | None, reference: str) -> Page:
-    """A table laid out; see `tables.show` for the arguments and the errors."""
+def lay_out(frame: pd.DataFrame, caption: str, differences: pd.DataFrame | None, reference: str) -> Layout:
+    """A table laid out; see `tables.Table` for the arguments.
+
+    There is one line per row; under each level the paper's number and the measured mean ± spread; the best measured in
+    bold. Metrics that the paper's table does not print follow in blocks of their own, and the differences to a
+    reference in a last one, where an interval that excludes 0 is bold.
+
+    Raises InputError for frames of other columns, and a reference or rows of differences that the table lacks.
+    """
     if list(frame.columns) != list(COLUMNS) or frame.empty:
-        raise InputError("this is no table of `tables.build`: its columns are " + ", ".join(COLUMNS))
+        raise InputError("this is no frame of `tables.beside_paper`: its columns are " + ", ".join(COLUMNS))
     table, profile = frame["table"].iloc[0], profiles.get(frame["profile"].iloc[0])
     results = paper.results()
     printed = frame["metric"].isin(set(results.loc[results["table"] == table, "metric"]))
@@ -46,12 +53,12 @@ def page(frame: pd.DataFrame, caption: str, differences: pd.DataFrame | None, re
     notes = {r["label"]: f"{r['label']}: {r['state']}." for r in frame.to_dict("records") if r["n_seeds"] == 0}
     if differences is not None and len(differences):
         grids.append(_difference_grid(frame, differences, reference))
-    said = f"{caption.rstrip('.')}. " if caption else ""
+    opening = f"{caption.rstrip('.')}. " if caption else ""
     full = (
-        f"{said}Paper beside measured {unit}, mean ± sample standard deviation over seeds. "
+        f"{opening}Paper beside measured {unit}, mean ± sample standard deviation over seeds. "
         f"Profile {profile.name} ({profile.note})."
     )
-    return Page(table, paper.TITLES[table], full, tuple(grids), tuple(notes.values()))
+    return Layout(table, paper.TITLES[table], full, tuple(grids), tuple(notes.values()))
 
 
 def _measured(cell: dict | None) -> Cell:
@@ -75,7 +82,7 @@ def _best(cells: Sequence[dict]) -> set[tuple[str, str]]:
 def _main(frame: pd.DataFrame) -> tuple[Grid, str]:
     """The block that the paper prints, paper beside measured, and what its numbers are."""
     metrics = list(dict.fromkeys(frame["metric"]))
-    # Table S3 has a line for top-1 and one for top-5: where every line has one metric, columns are levels alone.
+    # Table S3 has one line for top-1 and one for top-5: where every line has one metric, columns are levels alone.
     one_metric = frame.groupby(["row", "label"])["metric"].nunique().max() == 1
     keys = [(None if one_metric else m, v) for m, v in zip(frame["metric"], frame["level"], strict=True)]
     cells = {((r["row"], r["label"]), key): r for r, key in zip(frame.to_dict("records"), keys, strict=True)}
@@ -132,11 +139,11 @@ def _beyond(frame: pd.DataFrame, extra: pd.DataFrame) -> list[Grid]:
             bold = [(row, cells[row, key]["label"]) in best[key] if (row, key) in cells else False for key in columns]
             values = [cell._replace(bold=b) for cell, b in zip(shown, bold, strict=True)]
             body.append((Cell(label), *(values if row in ran else [Cell("not run", pale=True)] * len(columns))))
-        said = [_BEYOND.get(metric, ("", METRICS.get(metric, metric), "")) for metric, _ in columns]
-        heads = [level.capitalize() for _, level in columns] if wide else [heading for _, heading, _ in said]
-        groups = ("", *([""] * len(columns) if wide else [group for group, _, _ in said]))
+        words = [_BEYOND.get(metric, ("", METRICS.get(metric, metric), "")) for metric, _ in columns]
+        heads = [level.capitalize() for _, level in columns] if wide else [heading for _, heading, _ in words]
+        groups = ("", *([""] * len(columns) if wide else [group for group, _, _ in words]))
         title = "Beyond the paper" + (f": {METRICS.get(columns[0][0], columns[0][0])}" if wide else "")
-        text = " ".join(["Measured alone.", *dict.fromkeys(text for _, _, text in said if text)])
+        text = " ".join(["Measured alone.", *dict.fromkeys(text for _, _, text in words if text)])
         heads = (Cell("System"), *map(Cell, heads))
         grids.append(Grid(heads, groups, tuple(body), "l" + "r" * len(columns), title, text))
     return grids

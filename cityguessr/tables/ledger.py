@@ -1,14 +1,15 @@
-"""The ledger: every number that the paper prints, where it is produced here, and how it stands.
+"""The ledger: every number that the paper prints, which notebook produces it, and whether it was reproduced.
 
 `results` goes through the numbers of the result tables, `dataset` through those of the data set, `effects` through the
 points on which paper and released code disagree. All take what was measured from where it was written or can be
 counted, never from a list of their own.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -18,18 +19,16 @@ from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun
 from cityguessr.base.files import write_bytes
 from cityguessr.data import mapillary
+from cityguessr.data.clips import PreparedClips
 from cityguessr.data.counts import count_mapillary
 from cityguessr.data.dimensions import commonest
+from cityguessr.data.mapillary import MapillarySource
 from cityguessr.data.sources import SPLITS
-from cityguessr.evaluation.results import gain, hits, reason
+from cityguessr.evaluation.results import gain, reason
 from cityguessr.measures import inequality
-from cityguessr.measures.metrics import paired_bootstrap
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import experiments, jobs, profiles
-
-if TYPE_CHECKING:
-    from cityguessr.data.clips import PreparedClips
-    from cityguessr.data.mapillary import MapillarySource
+from cityguessr.training.runs import Run
 
 PRODUCERS = {
     "table2": "30_table2_image_vs_video",
@@ -92,9 +91,9 @@ def _measured(table: str, profile: str) -> pd.DataFrame:
     columns = ["row", "metric", "level", "measured", "std", "n_seeds", "state"]
     if not file.is_file():
         return pd.DataFrame(columns=["table", *columns])
-    found = pd.read_csv(file)
-    found = found[(found["profile"] == profile) & found["row"].isin(experiments.TABLES[table])]
-    return found[columns].rename(columns={"state": "reason"}).assign(table=table)
+    written = pd.read_csv(file)
+    written = written[(written["profile"] == profile) & written["row"].isin(experiments.TABLES[table])]
+    return written[columns].rename(columns={"state": "reason"}).assign(table=table)
 
 
 def _state(line: Mapping[str, object], scale: profiles.Profile) -> str:
@@ -112,7 +111,7 @@ def _state(line: Mapping[str, object], scale: profiles.Profile) -> str:
 
 
 def compare(measured: float, std: float, printed: float) -> str:
-    """How a mean over seeds stands to a number that was printed with one decimal; see `results` for the words.
+    """How a mean over seeds compares with a number printed with one decimal; see `results` for the words.
 
     Args:
         std: standard deviation over seeds; NaN with a single seed.
@@ -132,8 +131,8 @@ _TREE_LEVELS = dict(zip(("cities", "states", "countries", "continents"), LEVELS,
 
 
 def dataset(
-    clips: "PreparedClips | None" = None,
-    sequences: "MapillarySource | None" = None,
+    clips: PreparedClips | None = None,
+    sequences: MapillarySource | None = None,
     frames: Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """Every number of the data set beside what can be counted.
@@ -152,19 +151,19 @@ def dataset(
     lines = []
     for line in paper.dataset().rename(columns={"value": "paper"}).drop(columns="source").to_dict("records"):
         where, name, quantity = line["where"], line["dataset"], line["quantity"]
-        found, state = _in_tree(where, name, quantity), None
-        if found is None:
-            have, sizes = sequences if name.startswith("msls") else clips, (frames or {}).get(name)
+        count, state = _in_tree(where, name, quantity), None
+        if count is None:
+            source, sizes = sequences if name.startswith("msls") else clips, (frames or {}).get(name)
             size = None if sizes is None else commonest(sizes)
-            if have is None or (quantity.startswith("frame_") and size is None):
-                missing = "no clips were given" if have is None else "no frames were measured"
-                found, state = math.nan, f"not run, because {missing}"
+            if source is None or (quantity.startswith("frame_") and size is None):
+                missing = "no clips were given" if source is None else "no frames were measured"
+                count, state = math.nan, f"not run, because {missing}"
             else:
-                found = _in_clips(name, quantity, clips, sequences, size)
-                state = "not run, because it takes the real data; counted in MiniWorld" if have.synthetic else None
+                count = _in_clips(name, quantity, clips, sequences, size)
+                state = "not run, because it takes the real data; counted in MiniWorld" if source.synthetic else None
         digits = 2 if quantity in ("gini", "hoover") else 0
-        exact = "reproduced" if found == found and round(found, digits) == line["paper"] else "differs"
-        lines.append(line | {"found": found, "producer": DATASET_PRODUCER, "state": state or exact})
+        exact = "reproduced" if count == count and round(count, digits) == line["paper"] else "differs"
+        lines.append(line | {"found": count, "producer": DATASET_PRODUCER, "state": state or exact})
     return pd.DataFrame(lines)
 
 
@@ -186,8 +185,8 @@ def _shared_tree() -> Taxonomy:
 def _in_clips(
     name: str,
     quantity: str,
-    clips: "PreparedClips | None",
-    sequences: "MapillarySource | None",
+    clips: PreparedClips | None,
+    sequences: MapillarySource | None,
     size: tuple[int, int] | None,
 ) -> float:
     """A number that clips (for CityGuessr68k), sequences (for Mapillary) or their commonest frame size give."""
@@ -237,33 +236,30 @@ def effects(
     names = ["cityguessr", *EFFECTS.values(), "cityguessr_as_released"]
     done = jobs.ensure_all(names, profile, seeds, data_root=data_root, allow_downloads=allow_downloads, cluster=cluster)
     full, nothing = done["cityguessr"], (math.nan,) * 3
-    columns = ["what", "paper", "released", "effect", "low", "high", "how"]
     if isinstance(full, CannotRun):
         points = paper.disagreements()[["what", "paper", "released"]]
-        return points.assign(effect=math.nan, low=math.nan, high=math.nan, how=f"not run, because {reason(full)}")[
-            columns
-        ]
-    measured = {
-        what: (*gain((done[name], "codependent"), (full, "codependent"))["city"], "trained with this one change")
-        for what, name in EFFECTS.items()
-    }
-    traced = hits(full, products=False)["city"], hits(full)["city"], full[0].predictions().video_ids
-    measured["hierarchical evaluation"] = (*paired_bootstrap(*traced), "the same models, read without products")
+        return points.assign(effect=math.nan, low=math.nan, high=math.nan, how=f"not run, because {reason(full)}")
+
+    def effect(runs: Sequence[Run], mode: str | None = None) -> tuple[float, float, float]:
+        return gain((runs, mode), (full, None))["city"]
+
+    measured = {what: (*effect(done[name]), "trained with this one change") for what, name in EFFECTS.items()}
+    measured["hierarchical evaluation"] = (*effect(full, "traced"), "the same models, read without products")
     best = [float(run.log["val_city"].max() - run.log["val_city"].iloc[-1]) for run in full]
     how = f"best of {full[0].config.epochs} epochs on the validation split minus the last; never negative"
     measured["epochs"] = (sum(best) / len(best), math.nan, math.nan, how)
     lines = []
     for point in paper.disagreements().to_dict("records"):
         why = _NOT_MEASURED.get(point["what"], point["switch"].removeprefix(paper.NO_SWITCH))
-        found = measured.get(point["what"], (*nothing, f"not measured: {why}"))
-        lines.append((point["what"], point["paper"], point["released"], *found))
-    together = gain((done["cityguessr_as_released"], "codependent"), (full, "codependent"))["city"]
+        result = measured.get(point["what"], (*nothing, f"not measured: {why}"))
+        lines.append((point["what"], point["paper"], point["released"], *result))
+    together = effect(done["cityguessr_as_released"])
     lines.append((TOGETHER, "as described", "as released", *together, "trained and read as released"))
-    return pd.DataFrame(lines, columns=columns)
+    return pd.DataFrame(lines, columns=["what", "paper", "released", "effect", "low", "high", "how"])
 
 
 def write(profile: str = "mini") -> Path:
-    """Write `results` as `figures/tables/ledger.csv`; returns its path."""
+    """Write `results` as `figures/tables/ledger.csv`. Returns its path."""
     path = paths.figures(profile) / "tables" / "ledger.csv"
     write_bytes(path, results(profile).to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
     return path

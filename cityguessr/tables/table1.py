@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from cityguessr import paper
 from cityguessr.base import paths
-from cityguessr.base.files import write_bytes
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.counts import CITYGUESSR68K, MAPILLARY, NO_SEQUENCES
 from cityguessr.data.mapillary import MapillarySource
-from cityguessr.tables.formats import Cell, Grid, Page, latex, markdown
-from cityguessr.tables.tables import Shown
+from cityguessr.tables.formats import Cell, Grid, Layout
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import profiles
 
@@ -88,10 +86,10 @@ def build(
 def _claims(name: str) -> dict[str, str]:
     """Quantity -> what the paper's Table 1 says of a data set."""
     numbers = paper.dataset()
-    own = numbers[(numbers["where"] == "table1") & (numbers["dataset"] == name)].set_index("quantity")["value"]
-    said = {quantity: f"{own[quantity]:.0f}" for quantity in LINES if quantity in own}
-    said["resolution"] = f"{own['frame_width']:.0f}x{own['frame_height']:.0f}"
-    return dict.fromkeys(LINES, _PAPER_SAYS[name]) | said
+    values = numbers[(numbers["where"] == "table1") & (numbers["dataset"] == name)].set_index("quantity")["value"]
+    texts = {quantity: f"{values[quantity]:.0f}" for quantity in LINES if quantity in values}
+    texts["resolution"] = f"{values['frame_width']:.0f}x{values['frame_height']:.0f}"
+    return dict.fromkeys(LINES, _PAPER_SAYS[name]) | texts
 
 
 def _measured(
@@ -114,37 +112,27 @@ def _measured(
     if quantity == "organised":
         clips = source.clips()
         folders = len({clip.path for clip in clips})
-        said = "Yes: a folder each" if folders == len(clips) else f"No: {len(clips):,} in {folders:,} folders"
-        return said, ""
-    found = None if frames is None else frames[frames["frames"] > 0]
-    if found is None or found.empty:
+        return "Yes: a folder each" if folders == len(clips) else f"No: {len(clips):,} in {folders:,} folders", ""
+    opened = None if frames is None else frames[frames["frames"] > 0]
+    if opened is None or opened.empty:
         return "", _NO_FRAMES
     if quantity == "consistent_length":
-        median, low, high = found["frames"].median(), found["frames"].quantile(0.01), found["frames"].quantile(0.99)
+        median, low, high = opened["frames"].median(), opened["frames"].quantile(0.01), opened["frames"].quantile(0.99)
         even = low >= 0.9 * median and high <= 1.1 * median
-        least, most = found["frames"].min(), found["frames"].max()
+        least, most = opened["frames"].min(), opened["frames"].max()
         return f"{'Yes' if even else 'No'}: {f'{least} to {most}' if least < most else most} frames", ""
-    sizes = (found["width"].astype(str) + "x" + found["height"].astype(str)).value_counts()
+    sizes = (opened["width"].astype(str) + "x" + opened["height"].astype(str)).value_counts()
     others = f": commonest of {len(sizes)}" if len(sizes) > 1 else ""
     return f"{sizes.index[0]}{others}", ""
 
 
-def show(frame: "pd.DataFrame") -> Shown:
-    """The table as a notebook shows it: paper and measured for both data sets."""
-    return Shown(_page(frame))
-
-
 def write(frame: "pd.DataFrame", folder: Path | None = None) -> list[Path]:
     """Write the table as `figures/tables/table1.csv`, `.md` and `.tex`; `folder` replaces `figures/tables`."""
-    target = folder or paths.figures(frame["profile"].iloc[0]) / "tables"
-    page, rows = _page(frame), frame.to_csv(index=False, lineterminator="\n")
-    contents = {"table1.csv": rows, "table1.md": markdown(page), "table1.tex": latex(page)}
-    for name, text in contents.items():
-        write_bytes(target / name, text.encode())
-    return [target / name for name in contents]
+    return show(frame).write(folder or paths.figures(frame["profile"].iloc[0]) / "tables", "table1", frame)
 
 
-def _page(frame: "pd.DataFrame") -> Page:
+def show(frame: "pd.DataFrame") -> Layout:
+    """The table as a notebook shows it: paper and measured for both data sets."""
     scale = profiles.get(frame["profile"].iloc[0])
     cells = frame.set_index(["quantity", "dataset"])
     columns, groups = [Cell("")], [""]
@@ -160,10 +148,10 @@ def _page(frame: "pd.DataFrame") -> Page:
         lines.append(tuple(line))
     grid = Grid(tuple(columns), tuple(groups), tuple(lines), "lrrrr")
     reasons = frame[frame["measured"] == ""].drop_duplicates(["dataset", "state"])
-    reasons = reasons.groupby("state", sort=False)["dataset"].agg(lambda found: ", ".join(NAMES[n] for n in found))
+    reasons = reasons.groupby("state", sort=False)["dataset"].agg(lambda ids: ", ".join(NAMES[i] for i in ids))
     notes = [_ABOUT, *(f"–, {names}: {state}." for state, names in reasons.items())]
     caption = f"Paper beside measured. Profile {scale.name} ({scale.note})."
-    return Page("table1", "Table 1: comparison with Mapillary (MSLS)", caption, (grid,), tuple(notes))
+    return Layout("table1", "Table 1: comparison with Mapillary (MSLS)", caption, (grid,), tuple(notes))
 
 
 def _text(value: str) -> str:

@@ -12,6 +12,9 @@ An encoder is one entry of `ENCODERS`: a width and a function from names to feat
 families and not their sizes; here each is of the size that is 768 wide: BERT base, GPT-2 small, OPT 125M.
 """
 
+from __future__ import annotations
+
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -22,10 +25,11 @@ from importlib import resources
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from cityguessr.base import paths
-from cityguessr.base.errors import InputError, MissingWeights
+from cityguessr.base import weights
+from cityguessr.base.errors import InputError, MissingWeights, one_of
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.text import language_models
 
@@ -56,7 +60,7 @@ def text_features(
     and MissingWeights for weights that are not on the machine, with the way to get them.
     """
     if encoder not in ENCODERS:
-        raise InputError(f"no text encoder {encoder!r}; known are {', '.join(ENCODERS)}")
+        raise one_of("text encoder", encoder, ENCODERS)
     if which not in ("all", "city"):
         raise InputError(f"which={which!r}: give 'all' (mean over the four names) or 'city' (the city's name alone)")
     levels = LEVELS if which == "all" else LEVELS[:1]
@@ -80,22 +84,20 @@ def _minilm(names: Sequence[str], allow_downloads: bool = False) -> Tensor:
     del allow_downloads  # there is nothing to fetch
     with resources.as_file(resources.files("cityguessr.text") / "minilm.safetensors") as path:
         table = _feature_table(path)
-    own = paths.data() / "weights" / "text_minilm.safetensors"
-    if own.is_file():
-        table = {**table, **_feature_table(own)}
+    additions = weights.place("text_minilm.safetensors")
+    if additions.is_file():
+        table |= _feature_table(additions)
     missing = [name for name in names if _key(name) not in table]
     if missing:
         raise InputError(
             f"text encoder 'minilm': no features for {len(missing)} of {len(names)} names ({', '.join(missing[:4])}"
             f"{', ...' if len(missing) > 4 else ''}); make them with env/resources/make_text_features.py "
-            f"--labels <labels_list.csv> --out {own}, or choose another encoder"
+            f"--labels <labels_list.csv> --out {additions}, or choose another encoder"
         )
     return torch.stack([table[_key(name)] for name in names])
 
 
 def _feature_table(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="pt") as file:
             names = json.loads(file.metadata()["about"])["names"]
@@ -128,17 +130,17 @@ def _clip(
     if not allow_downloads and (text.get("hf_tokenizer_name") or text.get("hf_model_name")):
         raise MissingWeights(f"text encoder 'clip': {model}'s tokenizer must be fetched; set allow_downloads=True")
     published = open_clip.get_pretrained_cfg(model, pretrained)
-    weights = _clip_weights(model, pretrained, published, allow_downloads)
+    file = _clip_file(model, pretrained, published, allow_downloads)
     try:
         network = open_clip.create_model(
             model,
-            pretrained=str(weights),
-            # A file does not say it, the published configuration does: OpenAI's own weights want QuickGELU.
+            pretrained=str(file),
+            # Not in the file, but in the published configuration: OpenAI's weights want QuickGELU.
             force_quick_gelu=bool(published.get("quick_gelu", False)),
         ).eval()
     except Exception as error:  # whatever a damaged file makes torch or open_clip raise
         raise InputError(
-            f"{weights}: cannot be loaded as {model} ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            f"{file}: cannot be loaded as {model} ({type(error).__name__}: {str(error).splitlines()[0]}); "
             "delete the file and fetch it again"
         ) from None
     with torch.inference_mode():
@@ -147,39 +149,30 @@ def _clip(
     return features.float().clone()
 
 
-def _clip_weights(model: str, pretrained: str, published: dict[str, object], allow_downloads: bool) -> Path:
+def _clip_file(model: str, pretrained: str, published: dict[str, object], allow_downloads: bool) -> Path:
     """The file of weights: `data/weights/<model>-<pretrained>.<ending>`, else the hub's cache, else fetched."""
     import open_clip
     from huggingface_hub import try_to_load_from_cache
 
-    folder = paths.data() / "weights"
-    for ending in ("safetensors", "bin", "pt"):
-        if (local := folder / f"{model}-{pretrained}.{ending}").is_file():
-            return local
+    user = "text encoder 'clip'"
+    files = [weights.place(f"{model}-{pretrained}.{ending}") for ending in ("safetensors", "bin", "pt")]
+    if present := [file for file in files if file.is_file()]:
+        return present[0]
     repository = str(published.get("hf_hub", "")).strip("/")
-    for name in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"):
-        if repository and isinstance(cached := try_to_load_from_cache(repository, name), str):
+    for file in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"):
+        if repository and isinstance(cached := try_to_load_from_cache(repository, file), str):
             return Path(cached)
-    here = folder / f"{model}-{pretrained}.safetensors"
     if not published:
         known = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
         raise InputError(
-            f"text encoder 'clip': open_clip publishes no weights {pretrained!r} for {model} (it has: {known}); "
-            f"choose one of these or put your own file at {here}"
+            f"{user}: open_clip publishes no weights {pretrained!r} for {model} (it has: {known}); "
+            f"choose one of these or put your own file at {files[0]}"
         )
-    if not allow_downloads:
-        raise MissingWeights(
-            f"text encoder 'clip': the weights of {model} ({pretrained}) are not on this machine "
-            f"(about {_megabytes(model):,} MB); fetch them with `hf download {repository} "
-            f"open_clip_model.safetensors`, or put that file at {here}, or set allow_downloads=True"
-        )
-    try:
-        return Path(open_clip.download_pretrained(published))
-    except Exception as error:  # the hub's client raises many kinds when there is no network
-        raise MissingWeights(
-            f"text encoder 'clip': {repository} could not be fetched ({type(error).__name__}); "
-            f"bring its open_clip_model.safetensors to {here}"
-        ) from None
+    if allow_downloads:
+        with contextlib.suppress(Exception):  # the hub's client raises many kinds when there is no network
+            return Path(open_clip.download_pretrained(published))
+    how = f"hf download {repository} open_clip_model.safetensors"
+    raise weights.missing(files[0].name, user, allow_downloads, how=how, megabytes=_megabytes(model))
 
 
 def _megabytes(model: str) -> int:
@@ -200,8 +193,8 @@ def _megabytes(model: str) -> int:
 # --- the control ------------------------------------------------------------------------------------------------------
 
 
-def _random(names: Sequence[str], seed: int = 0, dimension: int = 512, allow_downloads: bool = False) -> Tensor:
-    """A unit vector a name, drawn from the seed and the name alone, so that a subset of the tree keeps its vectors."""
+def _random(names: Sequence[str], seed: int = 0, dimension: int = 384, allow_downloads: bool = False) -> Tensor:
+    """One unit vector per name, drawn from the seed and the name alone, so that a subset keeps its vectors."""
     del allow_downloads
     rows = []
     for name in names:
@@ -211,21 +204,19 @@ def _random(names: Sequence[str], seed: int = 0, dimension: int = 512, allow_dow
     return torch.stack(rows)
 
 
-def _language_model(dimension: int, encoder: str, model: str, megabytes: int) -> Encoder:
-    def encode(names: Sequence[str], model: str = model, allow_downloads: bool = False) -> Tensor:
-        size = megabytes if model == published else None
-        return language_models.encode(names, encoder, model, size, allow_downloads)
+def _language_model(encoder: str, published: str) -> Encoder:
+    def encode(names: Sequence[str], model: str = published, allow_downloads: bool = False) -> Tensor:
+        return language_models.encode(names, encoder, model, allow_downloads)
 
-    published = model
-    return Encoder(dimension, encode)
+    return Encoder(768, encode)
 
 
 ENCODERS: dict[str, Encoder] = {
     "minilm": Encoder(384, _minilm),
     "clip": Encoder(512, _clip),
-    "bert": _language_model(768, "bert", "google-bert/bert-base-uncased", 440),
-    "gpt2": _language_model(768, "gpt2", "openai-community/gpt2", 548),
-    "opt": _language_model(768, "opt", "facebook/opt-125m", 251),
-    "random": Encoder(512, _random),
+    "bert": _language_model("bert", "google-bert/bert-base-uncased"),
+    "gpt2": _language_model("gpt2", "openai-community/gpt2"),
+    "opt": _language_model("opt", "facebook/opt-125m"),
+    "random": Encoder(384, _random),
 }
 """Name -> text encoder."""

@@ -1,7 +1,8 @@
 """What a training draws its batches from: frames, labels and scene labels of a split, in an order set by a seed."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch.utils.data import Dataset, Sampler
 
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
+from cityguessr.data.clips import ClipDataset
 from cityguessr.scenes import scene_label
 from cityguessr.taxonomy import LEVELS
 
@@ -16,7 +18,7 @@ IN_MEMORY = 2 * 1024**3  # bytes of decoded frames that a training without worke
 
 
 class ClipTensors(Dataset):
-    """A split of prepared clips as the loop wants it: frames uint8 (T, 3, H, W), labels (4,), scenes (config.scenes,).
+    """A split of prepared clips as the loop wants it: frames uint8 (T, 3, H, W), labels (4,), scenes (scene classes,).
 
     A video system gets all frames of a clip and the clip's scene label. An image system gets one frame, T = 1, and
     that frame's scenes: the first, the middle, the last, or a random one, which in training is drawn anew every epoch
@@ -26,7 +28,9 @@ class ClipTensors(Dataset):
         training: whether random frames change with the epoch (`epoch`, set by the loop).
     """
 
-    def __init__(self, clips: Any, config: ModelConfig, in_memory: bool, seed: int = 0, training: bool = False) -> None:
+    def __init__(
+        self, clips: ClipDataset, config: ModelConfig, in_memory: bool, seed: int = 0, training: bool = False
+    ) -> None:
         self.clips, self.frame = clips, config.frame
         self.labels = torch.stack([clips.labels[level] for level in LEVELS], dim=1)
         self.seed, self.training, self.epoch = seed, training, 0
@@ -34,13 +38,13 @@ class ClipTensors(Dataset):
         if config.frame == "last":
             self.positions += config.frames - 1
         self.frames_a_clip = config.frames
-        self.scenes = torch.zeros(len(clips), config.frames if config.frame else 1, config.scenes)
+        self.scenes = torch.zeros(len(clips), config.frames if config.frame else 1, config.scene_classes)
         if config.scene_labels or config.system == "isns":
             for index in range(len(clips)):
                 self.scenes[index] = self._scenes(index, config)
         size = len(clips) * config.frames * 3 * config.size**2
         if in_memory and size > IN_MEMORY:
-            raise InputError(f"{size / 1e9:.1f} GB of frames do not fit in memory; give the profile workers > 0")
+            raise InputError(f"{size / 1e9:.1f} GB of frames do not fit in memory; give the profile loader_workers > 0")
         self.frames = clips.frames_tensor() if in_memory else None
         self.start_epoch(0)
 
@@ -63,17 +67,17 @@ class ClipTensors(Dataset):
         return frames[None], self.labels[index], self.scenes[index, at]
 
     def _scenes(self, index: int, config: ModelConfig) -> Tensor:
-        """The clip's scene label (1, scenes), or for an image system the scenes of each frame (T, scenes)."""
+        """The clip's scene label (1, scene classes), or for an image system those of each frame (T, scene classes)."""
         scenes = self.clips.frame_scenes(index)
         if scenes is None or scenes.isnan().any():
             raise InputError(
                 f"clip {self.clips.clip_ids[index]}: no scene labels, which this system needs; prepare the data with a "
-                "scene labeller (see cityguessr.scenes), or train a system without scenes"
+                "scene labeller (see cityguessr.data.places365), or train a system without scenes"
             )
-        if scenes.shape[1] != config.scenes:
+        if scenes.shape[1] != config.scene_classes:
             raise InputError(
                 f"clip {self.clips.clip_ids[index]}: labelled with {scenes.shape[1]} scenes, the model has "
-                f"{config.scenes}; prepare the data for that number"
+                f"{config.scene_classes}; prepare the data for that number"
             )
         if config.frame is None:
             return scene_label(scenes, config.scene_labels)[None]

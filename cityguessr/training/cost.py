@@ -18,10 +18,12 @@ from cityguessr.training.profiles import Profile
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Attributes:
-    parameters: numbers that the system is made of, all of its networks counted.
-    flops: floating-point operations of the forward pass of one clip, a multiplication and an addition being two.
-        Matrix products, convolutions and attention count; the rest (norms, activations) is small beside them.
+    """How large a system is.
+
+    Attributes:
+        parameters: numbers that the system is made of, all of its networks counted.
+        flops: floating-point operations of the forward pass of one clip, a multiplication and an addition being two.
+            Matrix products, convolutions and attention count; the rest (norms, activations) is small beside them.
     """
 
     parameters: int
@@ -77,8 +79,8 @@ class _Step:
         self.config = config
         self.frames = torch.randint(256, shape, generator=generator, dtype=torch.uint8).to(device)
         self.labels = torch.stack([chain[level] for level in LEVELS], dim=1).to(device)
-        self.scenes = torch.rand(batch, config.scenes, generator=generator).softmax(dim=1).to(device)
-        self.text = torch.randn(taxonomy.size("city"), config.text_dim, generator=generator).to(device)
+        self.scenes = torch.rand(batch, config.scene_classes, generator=generator).softmax(dim=1).to(device)
+        self.text = torch.randn(taxonomy.size("city"), config.text_width, generator=generator).to(device)
         self.model = build(config.replace(pretrained=None), taxonomy).to(device).train()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, fused=True)
 

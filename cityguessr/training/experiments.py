@@ -5,12 +5,17 @@ configurations are equal at a profile's scale are one (`canonical`), and are tra
 Table 3's soft scenes, and PlaNet is Table 2's random frame.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 
-from cityguessr.base.errors import InputError
+import pandas as pd
+
+from cityguessr.base.errors import one_of
 from cityguessr.config import ModelConfig
 from cityguessr.model import evenly
+from cityguessr.training import profiles
 from cityguessr.training.profiles import Profile
 
 # Checkpoints that the paper's protocol starts from, with the sizes of their transformers.
@@ -31,7 +36,7 @@ class Experiment:
         changes: the fields of `ModelConfig` in which it differs: what the experiment is about.
         scale: its sizes and weights at full size, where they are not VideoMAE's; a profile may replace them.
         base: "described" or "released", which of the two readings of the method it starts from.
-        dataset: "cityguessr68k", or "mapillary" for Table 6.
+        dataset: one of `datasets.DATASETS`: "cityguessr68k", or "msls" for Table 6.
     """
 
     name: str
@@ -41,19 +46,16 @@ class Experiment:
     base: str = "described"
     dataset: str = "cityguessr68k"
 
-    def config(self, profile: Profile) -> ModelConfig:
+    def config(self, profile: str | Profile) -> ModelConfig:
         """The model at a profile's scale: the base, its own scale, the profile's, then what the experiment is about."""
+        profile = profiles.get(profile)
         base = {"described": ModelConfig.as_described, "released": ModelConfig.as_released}[self.base]()
-        own = profile.mapillary if self.dataset == "mapillary" else {}
-        return base.replace(**{**self.scale, **profile.overrides, **own, **self.changes})
+        on_dataset = profile.dataset_overrides.get(self.dataset, {})
+        return base.replace(**{**self.scale, **profile.overrides, **on_dataset, **self.changes})
 
 
 def _mae(frame: str) -> dict[str, object]:
     return {"backbone": "mae", "frame": frame, **_BARE}
-
-
-def _text(encoder: str, width: int) -> dict[str, object]:
-    return {"text_encoder": encoder, "text_dim": width}
 
 
 EXPERIMENTS = {
@@ -81,23 +83,23 @@ EXPERIMENTS = {
         ),
         Experiment("timesformer", "TimeSformer", {"backbone": "timesformer", **_BARE}, _TIMESFORMER),
         # Table 6: Mapillary
-        Experiment("videomae_msls", "VideoMAE on MSLS", _BARE, dataset="mapillary"),
-        Experiment("cityguessr_msls", "CityGuessr on MSLS", dataset="mapillary"),
+        Experiment("videomae_msls", "VideoMAE on MSLS", _BARE, dataset="msls"),
+        Experiment("cityguessr_msls", "CityGuessr on MSLS", dataset="msls"),
         # Table S1: trained with Eq. 1 and 2 alone. FFN_s narrows in even steps, for 16 columns cannot carry 365 scenes.
         Experiment("scenes_16", "16 scene labels", _NO_TEXT),
         Experiment(
             "scenes_365",
             "365 scene labels",
-            {"scenes": 365, "scene_widths": tuple(evenly(420, 365, 6)[1:-1]), **_NO_TEXT},
+            {"scene_classes": 365, "scene_widths": tuple(evenly(420, 365, 6)[1:-1]), **_NO_TEXT},
         ),
         # Table S2: text encoders, and two controls that the paper lacks
         Experiment("no_tla", "w/o TLA", _NO_TEXT),
-        Experiment("tla_opt", "OPT", _text("opt", 768)),
-        Experiment("tla_bert", "BERT", _text("bert", 768)),
-        Experiment("tla_gpt2", "GPT-2", _text("gpt2", 768)),
-        Experiment("tla_clip", "CLIP (text)", _text("clip", 512)),
-        Experiment("tla_minilm", "MiniLM sentence encoder", _text("minilm", 384)),
-        Experiment("tla_random", "random vectors", {"text_encoder": "random"}),
+        Experiment("tla_opt", "OPT", {"text_encoder": "opt"}),
+        Experiment("tla_bert", "BERT", {"text_encoder": "bert"}),
+        Experiment("tla_gpt2", "GPT-2", {"text_encoder": "gpt2"}),
+        Experiment("tla_clip", "CLIP (text)", {"text_encoder": "clip"}),
+        Experiment("tla_minilm", "MiniLM sentence encoder", {"text_encoder": "minilm"}),
+        Experiment("tla_random", "random vectors", {"text_encoder": "random"}, {"text_dim": 512}),
         # No video in both halves: what the split by clip gives away
         Experiment("cityguessr_by_video", "CityGuessr, split by source video", {"split": "video"}),
         Experiment("videomae_by_video", "VideoMAE, split by source video", {"split": "video", **_BARE}),
@@ -130,26 +132,29 @@ TABLES: dict[str, dict[str, str]] = {
 }
 """Table -> its rows, by the id of the paper's numbers -> the experiment that gives them; own rows come last."""
 
-
-def get(name: str) -> Experiment:
-    """The experiment of that name. Raises InputError, listing the names there are."""
-    if name not in EXPERIMENTS:
-        raise InputError(f"no experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}")
-    return EXPERIMENTS[name]
+READINGS: dict[str, dict[str, str]] = {"table4": {mode: mode for mode in ("none", "independent", "codependent")}}
+"""Table -> row -> the mode of `hierarchy.MODES` in which its answers are read, where rows differ in just that."""
 
 
-def canonical(experiment: Experiment, profile: Profile) -> Experiment:
+def get(experiment: str | Experiment) -> Experiment:
+    """The experiment of that name; an experiment is given back. Raises InputError, listing the names there are."""
+    if isinstance(experiment, Experiment):
+        return experiment
+    if experiment not in EXPERIMENTS:
+        raise one_of("experiment", experiment, EXPERIMENTS)
+    return EXPERIMENTS[experiment]
+
+
+def canonical(experiment: str | Experiment, profile: str | Profile) -> Experiment:
     """The first experiment with the same configuration and data at a profile's scale: the one that is trained."""
-    own = experiment.config(profile), experiment.dataset
-    for other in EXPERIMENTS.values():
-        if (other.config(profile), other.dataset) == own:
-            return other
-    return experiment
+    experiment = get(experiment)
+    wanted = experiment.config(profile), experiment.dataset
+    same = (other for other in EXPERIMENTS.values() if (other.config(profile), other.dataset) == wanted)
+    return next(same, experiment)
 
 
-def contrast(table: str, profile: Profile) -> dict[str, dict[str, object]]:
-    """In what the rows of a table differ: row -> the fields of `ModelConfig` that are not the same in all of them."""
+def contrast(table: str, profile: Profile) -> pd.DataFrame:
+    """In what the rows of a table differ, as text: a row per system, a column per differing field of `ModelConfig`."""
     configs = {row: dataclasses.asdict(get(name).config(profile)) for row, name in TABLES[table].items()}
-    fields = next(iter(configs.values()))
-    differing = [field for field in fields if len({str(config[field]) for config in configs.values()}) > 1]
-    return {row: {field: config[field] for field in differing} for row, config in configs.items()}
+    frame = pd.DataFrame(configs, dtype=object).T.map(str)
+    return frame.loc[:, frame.nunique() > 1]

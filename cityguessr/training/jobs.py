@@ -8,25 +8,28 @@
 What is there already is not trained again, however it came about: a notebook that comes after finds all of it.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import dataclasses
+import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cityguessr.base import paths
-from cityguessr.base.errors import CannotRun, InputError
+from cityguessr.base.errors import CannotRun, InputError, one_of
+from cityguessr.base.files import make_folder
 from cityguessr.base.progress import duration
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import PreparedClips
-from cityguessr.training import executors, runs
-from cityguessr.training.datasets import prepared
-from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment, canonical
-from cityguessr.training.experiments import get as get_experiment
+from cityguessr.data.format import ClipFormat
+from cityguessr.training import datasets, executors, experiments, profiles, runs
+from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment
 from cityguessr.training.profiles import Profile
-from cityguessr.training.profiles import get as get_profile
 from cityguessr.training.runs import Plan, Run
 
 
@@ -38,17 +41,15 @@ def trainings(
     Experiments whose configurations are equal at the profile's scale are one. The order depends on the arguments alone,
     so that the N-th is the same one on every machine.
     """
-    profile = get_profile(profile) if isinstance(profile, str) else profile
-    every = [canonical(get_experiment(name) if isinstance(name, str) else name, profile) for name in names]
     unique: dict[str, Experiment] = {}
-    for experiment in every:
+    for experiment in (experiments.canonical(name, profile) for name in names):
         if unique.setdefault(experiment.name, experiment) != experiment:
             raise InputError(f"two experiments are called {experiment.name!r}; give each a name of its own")
     return [(experiment, seed) for seed in dict.fromkeys(seeds) for experiment in unique.values()]
 
 
 def ensure_all(
-    experiments: Sequence[str | Experiment],
+    names: Sequence[str | Experiment],
     profile: str | Profile = "mini",
     seeds: Sequence[int] = (0,),
     *,
@@ -65,59 +66,92 @@ def ensure_all(
     Data is prepared here, once, before any worker starts.
 
     Args:
-        experiments: their names, or experiments of your own.
+        names: of experiments, or experiments of your own.
         data_root, allow_downloads, device: as in `runs.ensure`.
         cluster: address of a Dask scheduler (`tcp://host:8786`) whose workers train instead, one training a worker;
             they must see data, runs and weights under the same paths and have this package.
         processes: trainings at a time on this machine; 1: in this process. By default one a GPU, or as many as the
             processors that this process may use give the profile's threads to.
-        report: gets a line a finished training, as they finish. The lines of its epochs go to
+        report: gets one line per training as they finish. The lines of its epochs go to
             `runs/<profile>/<experiment>/seed<k>-<hash>.log` until then.
 
-    Returns:
-        name -> its runs in the order of `seeds`, or why it cannot be trained here.
-
-    Raises:
-        InputError: for bad input of any kind but missing weights, and where a worker was killed. Other trainings are
-            stopped; they go on after their last whole epoch when called again, and finished runs are kept.
+    Returns name -> its runs in the order of `seeds`, or why it cannot be trained here.
+    Raises InputError for bad input of any kind but missing weights, and where a worker was killed. Other trainings are
+    stopped; they go on after their last whole epoch when called again, and finished runs are kept.
     """
-    profile = get_profile(profile) if isinstance(profile, str) else profile
+    profile = profiles.get(profile)
     if processes is not None and processes < 1:
         raise InputError(f"processes is {processes}; it must be at least 1")
-    wanted = {e.name: e for e in (get_experiment(e) if isinstance(e, str) else e for e in experiments)}
-    plans, missing = _plans(trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, cluster)
+    wanted = {experiment.name: experiment for experiment in map(experiments.get, names)}
+    plans, missing = _plans(
+        trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, device, cluster
+    )
     folders = {key: plan.folder for key, plan in plans.items() if plan.done}
-    todo = executors.jobs_for([plan for plan in plans.values() if not plan.done], allow_downloads, device)
-    count = 0
-    if not cluster and todo:
-        count = min(processes or executors.at_a_time(profile, device), len(todo))
+    todo = {str(plan): plan for plan in plans.values() if not plan.done}
+    count = 0 if cluster else min(processes or executors.at_a_time(profile, device), len(todo))
+    for plan in todo.values():
+        make_folder(plan.log.parent)
+    log = f"{os.path.relpath(paths.runs(), paths.root())}/{profile.name}/<experiment>/seed<k>-<hash>.log"
     if todo:
         where = f"on {cluster}" if cluster else f"{count} at a time"
-        place = f"{os.path.relpath(paths.runs(), paths.root())}/{profile.name}/<experiment>/seed<k>-<hash>.log"
-        report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {place}")
+        report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {log}")
+    kept = f"finished runs are kept, and this one goes on after its last epoch ({log})"
+    tasks = (  # drawn one by one: an experiment whose weights turn out to be missing is left out from then on
+        executors.Task(name, functools.partial(train, plan), str(plan.log))
+        for name, plan in todo.items()
+        if plan.experiment.name not in missing
+    )
     if cluster and todo:
-        trainer = executors.on_cluster(todo, cluster)
+        results = executors.on_cluster(tasks, cluster, kept)
     elif count > 1:
-        trainer = executors.in_processes(todo, count, missing, device)
+        results = executors.in_processes(tasks, count, device, kept)
     else:
-        trainer = executors.here(todo, missing)
-    with contextlib.closing(trainer):
-        for number, (plan, outcome) in enumerate(trainer, start=1):
-            name = plan.experiment.name
+        results = executors.in_this_process(tasks)
+    with contextlib.closing(results):
+        for number, (task, outcome) in enumerate(results, start=1):
+            name, seed = todo[task].experiment.name, todo[task].seed
             if isinstance(outcome, CannotRun):
                 if name not in missing:
                     report(f"{name} cannot be trained here: {outcome}")
                 missing[name] = outcome
                 continue
-            folders[name, plan.seed] = Path(outcome.folder)
-            said = f"trained {name} seed {plan.seed} in {duration(outcome.seconds)}"
-            said = said if outcome.seconds else f"{name} seed {plan.seed} was trained by another process"
-            report(f"{said} ({number} of {len(todo)})")
-    found: dict[str, tuple[Run, ...] | CannotRun] = {}
+            folders[name, seed] = outcome.folder
+            how = f"trained {name} seed {seed} in {duration(outcome.seconds)}"
+            how = how if outcome.seconds else f"{name} seed {seed} was trained by another process"
+            report(f"{how} ({number} of {len(todo)})")
+    answers: dict[str, tuple[Run, ...] | CannotRun] = {}
     for name, experiment in wanted.items():
-        known = canonical(experiment, profile).name
-        found[name] = missing.get(known) or tuple(Run(folders[known, seed]) for seed in seeds)
-    return found
+        trained = experiments.canonical(experiment, profile).name
+        answers[name] = missing.get(trained) or tuple(Run(folders[trained, seed]) for seed in seeds)
+    return answers
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What a worker answers to a training: the run's folder, and how long it took; 0 where it was there by then."""
+
+    folder: Path
+    seconds: float
+
+
+def train(plan: Plan) -> Done | CannotRun:
+    """Train in this process, the lines of the epochs going to the log, which is removed when all is well."""
+    start, lines = time.perf_counter(), 0
+
+    def write(line: str) -> None:
+        nonlocal lines
+        lines += 1
+        with open(plan.log, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    outcome: Done | CannotRun
+    try:
+        run = runs.carry_out(plan, report=write)
+        outcome = Done(run.folder, time.perf_counter() - start if lines else 0.0)
+    except CannotRun as error:
+        outcome = error
+    plan.log.unlink(missing_ok=True)
+    return outcome
 
 
 def _plans(
@@ -125,25 +159,29 @@ def _plans(
     profile: Profile,
     data_root: str | Path | None,
     allow_downloads: bool,
+    device: str = "auto",
     cluster: str | None = None,
 ) -> tuple[dict[tuple[str, int], Plan], dict[str, CannotRun]]:
     """(experiment, seed) -> its plan, each set of clips opened once; and experiments that need other weights."""
-    clips: dict[object, PreparedClips] = {}
+    clips: dict[tuple[str, ClipFormat], PreparedClips] = {}
     first: dict[str, Plan] = {}
     plans, missing = {}, {}
     for experiment, seed in todo:
         name, config = experiment.name, experiment.config(profile)
         if name not in first and name not in missing:
-            key = (experiment.dataset, config.sampling, config.frames, config.size, config.scenes)
+            key = experiment.dataset, config.clip_format
             try:
                 if key not in clips:
-                    clips[key] = prepared(profile, config, data_root, cluster=cluster, dataset=experiment.dataset)
+                    clips[key] = datasets.prepared(
+                        profile, config.clip_format, data_root, cluster=cluster, dataset=experiment.dataset
+                    )
                 _check_labels(clips[key], config)
-                first[name] = runs.plan(experiment, profile, seed, allow_downloads=allow_downloads, clips=clips[key])
+                options = {"allow_downloads": allow_downloads, "device": device, "clips": clips[key]}
+                first[name] = runs.plan(experiment, profile, seed, **options)
             except CannotRun as error:
                 missing[name] = error
         if name in first:
-            plans[name, seed] = dataclasses.replace(first[name], seed=seed)
+            plans[name, seed] = first[name].with_seed(seed)
     return plans, missing
 
 
@@ -166,18 +204,15 @@ def _check_labels(clips: PreparedClips, config: ModelConfig) -> None:
 
 def chosen(names: Iterable[str], profile: Profile) -> list[str]:
     """The experiments of tables ("table3"), of all that the profile has data for ("all"), and by their own names."""
-    found: dict[str, None] = {}
+    chosen: dict[str, None] = {}
     for name in names:
         if name not in ("all", *TABLES, *EXPERIMENTS):
-            known = ", ".join(["all", *TABLES, *EXPERIMENTS])
-            raise InputError(f"{name!r} is neither a table nor an experiment; choose from {known}")
-        every = EXPERIMENTS if name == "all" else TABLES[name].values() if name in TABLES else [name]
-        if name == "all" and profile.source == "release":  # Mapillary's experiments have a profile of their own
-            every = [experiment for experiment in every if EXPERIMENTS[experiment].dataset != "mapillary"]
-        if name == "all" and profile.source == "mapillary":
-            every = TABLES["table6"].values()
-        found |= dict.fromkeys(every)
-    return list(found)
+            raise one_of("table or experiment", name, ["all", *TABLES, *EXPERIMENTS])
+        group = EXPERIMENTS if name == "all" else TABLES[name].values() if name in TABLES else [name]
+        chosen |= dict.fromkeys(
+            experiment for experiment in group if name != "all" or EXPERIMENTS[experiment].dataset in profile.datasets
+        )
+    return list(chosen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -202,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seeds = [int(seed) for seed in options.seeds.split(",")]
         except ValueError:
             raise InputError(f"--seeds {options.seeds}: give whole numbers, such as 0,1,2") from None
-        profile = get_profile(options.profile)
+        profile = profiles.get(options.profile)
         return _command(options, chosen(options.names, profile), profile, seeds)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

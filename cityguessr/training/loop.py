@@ -52,7 +52,7 @@ def total_loss(
     Args:
         labels: (B, 4) class ids in the order of `LEVELS`.
         scenes: (B, scene classes) soft scene labels.
-        text: (number of cities, text_dim), the text features of every city; None without text alignment.
+        text: (number of cities, text width), the text features of every city; None without text alignment.
     """
     by_level = {level: labels[:, i] for i, level in enumerate(LEVELS)}
     parts = {"geolocalization": losses.geolocalization(output.logits, by_level)}
@@ -86,7 +86,7 @@ def train(
     Args:
         config: the model; its `epochs` and `selection` say how long to train and which epoch counts.
         train_clips, val_clips: the two splits of prepared clips.
-        text: (number of cities, text_dim) text features; None when the model has no text alignment.
+        text: (number of cities, text width) text features; None when the model has no text alignment.
         checkpoint: a file written after each epoch, and read first if it is there.
         device: "auto" takes a GPU where there is one, and then bfloat16 where it has that; "cpu" stays on the CPU.
         stop_after: leave after so many epochs of this call, as an interruption would.
@@ -106,7 +106,7 @@ def train(
         start = time.perf_counter()
         row = {"epoch": epoch + 1} | session.train_epoch(epoch)
         logits, scene = session.evaluate()
-        accuracies = hierarchy.accuracy(logits, val_clips.labels, taxonomy, products=config.products)
+        accuracies = hierarchy.accuracy(logits, val_clips.labels, taxonomy, config.evaluation)
         row |= {f"val_{level}": value for level, value in accuracies.items()}
         log.append(row | {"seconds": round(time.perf_counter() - start, 2)})
         report(_line(row, config.epochs))
@@ -125,22 +125,29 @@ def train(
 
 
 def predict(
-    model: System, clips: ClipDataset, profile: Profile, limit: int | None = None, device: str = "auto"
+    model: System,
+    clips: ClipDataset,
+    profile: Profile,
+    limit: int | None = None,
+    device: str = "auto",
+    *,
+    frame: str | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A trained model's logits on a split of prepared clips, and the labels beside them.
 
     Args:
         limit: take at most so many clips, evenly spread over the split.
         device: as in `train`.
+        frame: shows an image system this frame of each clip in place of the one it is configured for.
 
     Returns level -> float32 (N, number of classes) on the CPU, and level -> LongTensor (N,).
     """
     count = len(clips) if limit is None else min(limit, len(clips))
     chosen = [i * len(clips) // count for i in range(count)]
     with_scenes = model.routed or model.config.system == "geodecoder"  # these have no form without
-    bare = model.config if with_scenes else model.config.replace(scene_labels=None)
-    subset = Subset(ClipTensors(clips, bare, profile.workers == 0), chosen)
-    logits, _ = evaluate(model.to(_device(device)), DataLoader(subset, 64, num_workers=profile.workers))
+    bare = model.config.replace(**({} if with_scenes else {"scene_labels": None}), frame=frame or model.config.frame)
+    subset = Subset(ClipTensors(clips, bare, profile.loader_workers == 0), chosen)
+    logits, _ = evaluate(model.to(_device(device)), DataLoader(subset, 64, num_workers=profile.loader_workers))
     return logits, {level: clips.labels[level][chosen] for level in LEVELS}
 
 
@@ -195,10 +202,10 @@ class _Session:
         self.model, self.profile, self.seed, self.device = model.to(device), profile, seed, device
         self.text = None if text is None else text.to(device)
         self.dtype = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
-        in_memory = profile.workers == 0
+        in_memory = profile.loader_workers == 0
         self.train_set = ClipTensors(train_clips, model.config, in_memory, seed, training=True)
         self.sampler = EpochSampler(len(self.train_set), seed)
-        options = {"num_workers": profile.workers, "pin_memory": device.type == "cuda"}
+        options = {"num_workers": profile.loader_workers, "pin_memory": device.type == "cuda"}
         self.train_loader = DataLoader(self.train_set, profile.batch_size, sampler=self.sampler, **options)
         val_set = ClipTensors(val_clips, model.config, in_memory, seed)
         self.val_loader = DataLoader(val_set, max(profile.batch_size, 32), **options)
@@ -266,11 +273,9 @@ class _Session:
 def _check_text(config: ModelConfig, taxonomy: Taxonomy, text: Tensor | None) -> None:
     if config.text_labels and text is None:
         raise InputError("this model aligns text; give the text features of the cities (cityguessr.text.features)")
-    if text is not None and tuple(text.shape) != (taxonomy.size("city"), config.text_dim):
-        raise InputError(
-            f"text features are {tuple(text.shape)}, the model wants ({taxonomy.size('city')}, {config.text_dim}): "
-            f"text_encoder ({config.text_encoder!r}) and text_dim must agree"
-        )
+    wanted = taxonomy.size("city"), config.text_width
+    if text is not None and tuple(text.shape) != wanted:
+        raise InputError(f"text features are {tuple(text.shape)}, the model wants {wanted}: leave text_dim out")
 
 
 def _device(name: str) -> torch.device:

@@ -1,9 +1,12 @@
 """The scales at which the same code runs: which data, how large a model, how long a training."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,29 +15,33 @@ class Profile:
 
     Attributes:
         name: as given to the notebooks (`profile: str = "mini"`).
-        source: where the clips come from: "miniworld" is generated on the spot, "release" reads a CityGuessr68k tree,
-            "mapillary" an MSLS tree.
-        synthetic: whether its numbers say nothing about the real world.
+        note: what a caption says of the profile.
+        world: how large the MiniWorld is that its clips are rendered from on the spot; None: they are real, and read.
+        datasets: which of `data.sources.DATASETS` it has.
         overrides: fields of `ModelConfig` that differ from the experiment's at this scale.
-        mapillary: those that differ besides on Mapillary's sequences.
+        dataset_overrides: data set -> those that differ besides on it.
         batch_size, learning_rate: Adam's; the paper's are 12 and 1e-3 (section 5.2).
         schedule: "constant" as in the paper, or "cosine" (with one epoch of linear warm-up).
-        workers: processes that decode frames during training; 0 keeps all frames in memory instead.
+        loader_workers: processes that decode frames during training; 0 keeps all frames in memory instead.
         threads: of the processor in a training, so that a run does not depend on the machine's; None: torch's choice.
-        note: what a caption says of the profile.
     """
 
     name: str
-    source: str
-    synthetic: bool
     note: str
+    world: Literal["mini", "paper"] | None = None
+    datasets: tuple[str, ...] = ("cityguessr68k",)
     overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    dataset_overrides: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
     batch_size: int = 12
     learning_rate: float = 1e-3
-    schedule: str = "constant"
-    workers: int = 8
+    schedule: Literal["constant", "cosine"] = "constant"
+    loader_workers: int = 8
     threads: int | None = None
-    mapillary: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether its numbers say nothing about the real world."""
+        return self.world is not None
 
     def training(self) -> dict[str, object]:
         """The settings that change a result, as they are recorded with a run."""
@@ -42,60 +49,52 @@ class Profile:
         return settings | ({} if self.threads is None else {"threads": self.threads})
 
 
-PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile(
-            name="mini",
-            source="miniworld",
-            synthetic=True,
-            note="MiniWorld: synthetic, not comparable with the paper",
-            # Transformers small enough to train from random weights in about a minute on one core
-            overrides={
-                "pretrained": None,
-                "frames": 8,
-                "size": 64,
-                "width": 96,
-                "depth": 3,
-                "heads": 3,
-                "decoder_layers": 2,
-                "epochs": 8,
-                "sampling": "uniform",
-                "text_encoder": "minilm",
-                "text_dim": 384,
-            },
-            mapillary={"epochs": 32},  # its 225 training sequences are eight steps an epoch
-            batch_size=32,
-            learning_rate=3e-3,  # a small transformer from random weights bears, and needs, a larger step
-            schedule="cosine",
-            workers=0,
-            threads=1,  # a second one gains nothing on arrays this small; a second training beside it does
-        ),
-        Profile(
-            name="world68k",
-            source="miniworld",
-            synthetic=True,
-            note="MiniWorld at the paper's size: synthetic, not comparable with the paper",
-            overrides={"pretrained": None, "text_encoder": "minilm", "text_dim": 384},
-        ),
-        Profile(
-            name="cityguessr68k",
-            source="release",
-            synthetic=False,
-            note="CityGuessr68k, the real data set",
-        ),
-        Profile(
-            name="msls",
-            source="mapillary",
-            synthetic=False,
-            note="Mapillary Street-Level Sequences, the real data set",
-        ),
-    )
-}
+MINI = Profile(
+    name="mini",
+    note="MiniWorld: synthetic, not comparable with the paper",
+    world="mini",
+    datasets=("cityguessr68k", "msls"),
+    # Transformers small enough to train from random weights in about a minute on one core
+    overrides={
+        "pretrained": None,
+        "frames": 8,
+        "size": 64,
+        "width": 96,
+        "depth": 3,
+        "heads": 3,
+        "decoder_layers": 2,
+        "epochs": 8,
+        "sampling": "uniform",
+        "text_encoder": "minilm",
+        "text_dim": None,
+    },
+    dataset_overrides={"msls": {"epochs": 32}},  # its 225 training sequences are eight steps an epoch
+    batch_size=32,
+    learning_rate=3e-3,  # a small transformer from random weights bears, and needs, a larger step
+    schedule="cosine",
+    loader_workers=0,
+    threads=1,  # a second one gains nothing on arrays this small; a second training beside it does
+)
+WORLD68K = Profile(
+    name="world68k",
+    note="MiniWorld at the paper's size: synthetic, not comparable with the paper",
+    world="paper",
+    datasets=("cityguessr68k", "msls"),
+    overrides={"pretrained": None, "text_encoder": "minilm", "text_dim": None},
+)
+CITYGUESSR68K = Profile(name="cityguessr68k", note="CityGuessr68k, the real data set")
+MSLS = Profile(name="msls", note="Mapillary Street-Level Sequences, the real data set", datasets=("msls",))
+
+PAPER = CITYGUESSR68K
+"""The paper's own protocol: nothing in it differs from the experiments as described."""
+
+PROFILES = {profile.name: profile for profile in (MINI, WORLD68K, CITYGUESSR68K, MSLS)}
 
 
-def get(name: str) -> Profile:
-    """The profile of that name. Raises InputError, listing the names there are."""
-    if name not in PROFILES:
-        raise InputError(f"no profile {name!r}; choose one of {', '.join(PROFILES)}")
-    return PROFILES[name]
+def get(profile: str | Profile) -> Profile:
+    """The profile of that name; a profile is given back. Raises InputError, listing the names there are."""
+    if isinstance(profile, Profile):
+        return profile
+    if profile not in PROFILES:
+        raise one_of("profile", profile, PROFILES)
+    return PROFILES[profile]

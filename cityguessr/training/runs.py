@@ -1,6 +1,9 @@
 """Trained runs on disk: train unless this exact run is there already, and say where every number comes from."""
 
+from __future__ import annotations
+
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -9,51 +12,30 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from filelock import FileLock
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from cityguessr.backbones import weights_version
-from cityguessr.base import paths, threads
+from cityguessr.base import paths, threads, weights
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
 from cityguessr.config import ModelConfig
-from cityguessr.data.clips import ClipDataset, PreparedClips
+from cityguessr.data.clips import META, ClipDataset, PreparedClips
 from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.text.features import text_features
-from cityguessr.training.datasets import prepared
-from cityguessr.training.experiments import Experiment, canonical
-from cityguessr.training.experiments import get as get_experiment
+from cityguessr.training import datasets, experiments, profiles
+from cityguessr.training.batches import ClipTensors
+from cityguessr.training.experiments import Experiment
+from cityguessr.training.loop import train
+from cityguessr.training.predictions import Predictions
 from cityguessr.training.profiles import Profile
-from cityguessr.training.profiles import get as get_profile
 from cityguessr.training.provenance import circumstances, code_version
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-    """What a run said of the validation split.
-
-    Attributes:
-        logits: level -> float32 (N, number of classes).
-        labels: level -> LongTensor (N,).
-        scene: float32 (N, scenes) logits, or None for a system without scene recognition.
-        clip_ids, video_ids: of the N clips; several clips may come from one video.
-        places: float64 (N, 2), latitude and longitude in degrees of the clip's middle frame, NaN where not known.
-    """
-
-    logits: dict[str, Tensor]
-    labels: dict[str, Tensor]
-    scene: Tensor | None
-    clip_ids: tuple[str, ...]
-    video_ids: tuple[str, ...]
-    places: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,28 +61,26 @@ class Run:
         return Taxonomy.from_csv(self.folder / "taxonomy.csv")
 
     @cached_property
-    def log(self) -> "pd.DataFrame":
-        """A row an epoch: losses on the training split, accuracies (%) on the validation split."""
-        import pandas as pd
-
+    def log(self) -> pd.DataFrame:
+        """One row per epoch: losses on the training split, accuracies (%) on the validation split."""
         return pd.read_csv(self.folder / "log.csv")
 
+    @cached_property
     def predictions(self) -> Predictions:
-        """The validation logits, labels and clip ids."""
-        with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
-            return Predictions(
-                logits={level: torch.from_numpy(file[f"logits_{level}"]) for level in LEVELS},
-                labels={level: torch.from_numpy(file[f"labels_{level}"]) for level in LEVELS},
-                scene=torch.from_numpy(file["scene"]) if "scene" in file else None,
-                clip_ids=tuple(file["clip_ids"].tolist()),
-                video_ids=tuple(file["video_ids"].tolist()),
-                places=torch.from_numpy(file["places"]),
-            )
+        """The validation logits, labels and clip ids, with the label tree and how answers are read."""
+        return Predictions.load(self.folder / "predictions.npz", self.taxonomy, self.config.evaluation)
+
+    def frame_scenes(self) -> Tensor:
+        """The scenes of the frame that an image system sees of each validation clip: (N, scene classes).
+
+        For a system that sees the whole video it is the clip's scene label.
+        """
+        clips = self.clips().split("val", self.config.split)
+        inputs = ClipTensors(clips, self.config, in_memory=False, seed=self.provenance["seed"])
+        return inputs.scenes[range(len(inputs)), inputs.positions]
 
     def model(self) -> torch.nn.Module:
         """The trained model, in evaluation mode on the CPU."""
-        from safetensors.torch import load_file
-
         model = build(self.config.replace(pretrained=None), self.taxonomy)
         model.load_state_dict(load_file(self.folder / "model.safetensors"))
         return model.eval()
@@ -115,40 +95,52 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """One training before it is run: all that decides its result, and the folder that follows from it."""
+    """One training before it is run: all that decides its result, and the folder that follows from it.
+
+    It is small and can be sent to a worker that sees the same folders.
+
+    Attributes:
+        config: the model at the profile's scale.
+        clips: folder of the prepared clips.
+        text: (number of cities, text width) text features; None without text alignment.
+        identity: what makes two runs the same: configuration, seed, code, weights, data and text features.
+        root: the project's folder, which holds `runs/`.
+        allow_downloads, device: as in `ensure`; they do not change the result.
+    """
 
     experiment: Experiment
     profile: Profile
     seed: int
     config: ModelConfig
-    clips: PreparedClips
+    clips: Path
     text: Tensor | None
+    identity: dict[str, Any]
+    root: Path
+    allow_downloads: bool = False
+    device: str = "auto"
 
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """What makes two runs the same: configuration, seed, code, weights, data and text features."""
-        return {
-            "experiment": self.experiment.name,
-            "profile": self.profile.name,
-            "seed": self.seed,
-            "model": dataclasses.asdict(self.config),
-            "training": self.profile.training(),
-            "code": code_version(("hierarchy.py",) if self.config.selection == "best_on_validation" else ()),
-            "weights": weights_version(self.config.pretrained),
-            "data": self.clips.fingerprint,
-            "text": None if self.text is None else hashlib.sha256(self.text.numpy().tobytes()).hexdigest(),
-        }
+    def __str__(self) -> str:
+        return f"{self.experiment.name}, seed {self.seed}"
 
-    @cached_property
+    @property
     def folder(self) -> Path:
         """`runs/<profile>/<experiment>/seed<k>-<hash>`."""
         digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:8]
-        return paths.runs() / self.profile.name / self.experiment.name / f"seed{self.seed}-{digest}"
+        return self.root / "runs" / self.profile.name / self.experiment.name / f"seed{self.seed}-{digest}"
+
+    @property
+    def log(self) -> Path:
+        """Where its lines go while it is trained in a process of its own: the folder's name with `.log`."""
+        return self.folder.with_name(f"{self.folder.name}.log")
 
     @property
     def done(self) -> bool:
         """Whether the run is there, whole."""
         return (self.folder / "provenance.json").is_file()
+
+    def with_seed(self, seed: int) -> Plan:
+        """The same training with another seed."""
+        return dataclasses.replace(self, seed=seed, identity=self.identity | {"seed": seed})
 
 
 def plan(
@@ -158,17 +150,29 @@ def plan(
     *,
     data_root: str | Path | None = None,
     allow_downloads: bool = False,
+    device: str = "auto",
     workers: int = 2,
     clips: PreparedClips | None = None,
 ) -> Plan:
     """What `ensure` would train, with its data prepared but nothing trained; for the arguments and errors see there."""
-    experiment = get_experiment(experiment) if isinstance(experiment, str) else experiment
-    profile = get_profile(profile) if isinstance(profile, str) else profile
-    experiment = canonical(experiment, profile)
+    profile = profiles.get(profile)
+    experiment = experiments.canonical(experiment, profile)
     config = experiment.config(profile)
     if clips is None:
-        clips = prepared(profile, config, data_root, workers, dataset=experiment.dataset)
-    return Plan(experiment, profile, seed, config, clips, _text(clips, config, allow_downloads))
+        clips = datasets.prepared(profile, config.clip_format, data_root, workers, dataset=experiment.dataset)
+    text = _text(clips, config, allow_downloads)
+    identity = {
+        "experiment": experiment.name,
+        "profile": profile.name,
+        "seed": seed,
+        "model": dataclasses.asdict(config),
+        "training": profile.training(),
+        "code": _code(config),
+        "weights": weights.version(config.pretrained),
+        "data": clips.fingerprint,
+        "text": None if text is None else hashlib.sha256(text.numpy().tobytes()).hexdigest(),
+    }
+    return Plan(experiment, profile, seed, config, clips.folder, text, identity, paths.root(), allow_downloads, device)
 
 
 def ensure(
@@ -195,35 +199,52 @@ def ensure(
         workers: processes that render and prepare clips where these are not there yet.
         clips: prepared clips of your own to train on, in place of the profile's; they must be as many frames, of that
             size, as the model takes.
-        report: gets a line an epoch.
+        report: gets one line per epoch.
 
-    Raises:
-        InputError: for unknown names, data that cannot be prepared, and under a launcher of several processes
-            (torchrun): a run is one process on one device; spread seeds and experiments over them instead
-            (`python -m cityguessr.training`).
-        MissingWeights: for pretrained weights that are not there.
+    Raises InputError for unknown names, data that cannot be prepared, and under a launcher of several processes
+    (torchrun), where seeds and experiments are to be spread with `python -m cityguessr.training`; MissingWeights for
+    pretrained weights that are not there.
+
+    Example:
+        >>> run = ensure("cityguessr", profile="mini", seed=0)
+        >>> run.log["val_city"].iloc[-1], run.folder
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError(
             "a run is trained by one process; spread experiments and seeds over GPUs with python -m "
             "cityguessr.training in place of torchrun or accelerate launch"
         )
-    todo = plan(
-        experiment,
-        profile,
-        seed,
-        data_root=data_root,
-        allow_downloads=allow_downloads,
-        workers=workers,
-        clips=clips,
-    )
-    make_folder(todo.folder)
-    with FileLock(todo.folder.with_name(todo.folder.name + ".lock")):
-        if not todo.done:
-            name, epochs = todo.experiment.name, todo.config.epochs
-            report(f"training {name}, profile {todo.profile.name}, seed {seed}: {epochs} epochs")
-            _train(todo, allow_downloads, device, report)
-    return Run(todo.folder)
+    options = {"data_root": data_root, "allow_downloads": allow_downloads, "device": device, "workers": workers}
+    return carry_out(plan(experiment, profile, seed, clips=clips, **options), report)
+
+
+def carry_out(plan: Plan, report: Callable[[str], None] = print) -> Run:
+    """Train what is planned, unless it is there already; another process that does it meanwhile is waited for.
+
+    Raises InputError where the code or the clips are no longer those of the plan, as on a worker of another version.
+    """
+    make_folder(plan.folder.parent)
+    with FileLock(plan.folder.with_name(plan.folder.name + ".lock")):
+        if not plan.done:
+            meta = plan.clips / META
+            clips = _clips(plan.clips, meta.stat().st_mtime_ns if meta.is_file() else 0)
+            if (_code(plan.config), clips.fingerprint) != (plan.identity["code"], plan.identity["data"]):
+                raise InputError(f"{plan}: the code or {plan.clips} changed since this was planned; plan it again")
+            epochs = plan.config.epochs
+            report(f"training {plan.experiment.name}, profile {plan.profile.name}, seed {plan.seed}: {epochs} epochs")
+            _train(plan, clips, report)
+    return Run(plan.folder)
+
+
+@functools.lru_cache(maxsize=1)
+def _clips(folder: Path, written: int) -> PreparedClips:
+    """The set that this process trained on last, with its decoded frames: those of one set are kept at a time."""
+    return PreparedClips.load(folder)
+
+
+def _code(config: ModelConfig) -> str:
+    """The version of the code that decides a run; where validation picks the epoch, evaluation is part of it."""
+    return code_version(("hierarchy.py",) if config.selection == "best_on_validation" else ())
 
 
 def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> Tensor | None:
@@ -232,7 +253,7 @@ def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> T
         return None
     if config.text_encoder != "release":
         encoder, labels = config.text_encoder, config.text_labels
-        width = {"dimension": config.text_dim} if encoder == "random" else {}
+        width = {"dimension": config.text_width} if encoder == "random" else {}
         return text_features(clips.taxonomy, encoder, labels, allow_downloads=allow_downloads, **width)
     if clips.text_features is None or clips.text_features.isnan().any():
         raise InputError(
@@ -241,28 +262,24 @@ def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> T
     return clips.text_features
 
 
-def _train(todo: Plan, allow_downloads: bool, device: str, report: Callable[[str], None]) -> None:
-    import pandas as pd
-    from safetensors.torch import save
-
-    from cityguessr.training.loop import train
-
-    folder, clips = todo.folder, todo.clips
-    _write_json(folder / "config.json", todo.identity)
+def _train(plan: Plan, clips: PreparedClips, report: Callable[[str], None]) -> None:
+    """Train, and write the run's folder; `provenance.json` comes last, and says that the run is whole."""
+    folder, config = plan.folder, plan.config
+    _write_json(folder / "config.json", plan.identity)
     write_bytes(folder / "taxonomy.csv", clips.taxonomy.csv().encode())
-    val = clips.split("val", todo.config.split)
-    with threads.limited(todo.profile.threads):
+    val = clips.split("val", config.split)
+    with threads.limited(plan.profile.threads):
         trained = train(
-            todo.config,
+            config,
             clips.taxonomy,
-            clips.split("train", todo.config.split),
+            clips.split("train", config.split),
             val,
-            todo.text,
-            todo.profile,
-            todo.seed,
+            plan.text,
+            plan.profile,
+            plan.seed,
             folder / "state.pt",
-            device=device,
-            allow_downloads=allow_downloads,
+            device=plan.device,
+            allow_downloads=plan.allow_downloads,
             report=report,
         )
     table = pd.DataFrame(trained.log).to_csv(index=False, float_format="%.6g")
@@ -276,20 +293,20 @@ def _train(todo: Plan, allow_downloads: bool, device: str, report: Callable[[str
         arrays["scene"] = trained.scene.numpy()
     write_atomically(folder / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     seconds = sum(row["seconds"] for row in trained.log)  # of every session that had a part in it
-    record = todo.identity | {
+    record = plan.identity | {
         "epoch": trained.epoch,
         "parameters": sum(p.numel() for p in trained.model.parameters()),
         "seconds": round(seconds, 1),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "data": {
-            "folder": os.path.relpath(clips.folder, paths.root()),
+            "folder": os.path.relpath(clips.folder, plan.root),
             "fingerprint": clips.fingerprint,
             "synthetic": clips.synthetic,
             "clips": clips.meta["clips"],
         },
     }
-    _write_json(folder / "provenance.json", record | circumstances())  # last: its presence says that the run is whole
-    report(f"trained in {seconds:.0f} s: {os.path.relpath(folder, paths.root())}")
+    _write_json(folder / "provenance.json", record | circumstances())
+    report(f"trained in {seconds:.0f} s: {os.path.relpath(folder, plan.root)}")
 
 
 def _places(clips: ClipDataset) -> np.ndarray:

@@ -17,11 +17,21 @@ from transformers import (
     ViTMAEModel,
 )
 
-from cityguessr.backbones import BACKBONES, MAE, TimeSformer, VideoMAE, local_weights, weights_version
+from cityguessr.backbones import MAE, Encoder, TimeSformer, VideoMAE
+from cityguessr.base import weights
 from cityguessr.base.errors import InputError, MissingWeights
+from cityguessr.config import ModelConfig
 
-SIZES = {"frames": 4, "size": 32, "patch": 16, "width": 24, "depth": 2, "heads": 2}
-IMAGE = SIZES | {"frames": 1}
+SMALL = {"frames": 4, "size": 32, "patch": 16, "width": 24, "depth": 2, "heads": 2, "pretrained": None}
+KINDS = {VideoMAE: "videomae", TimeSformer: "timesformer", MAE: "mae"}
+
+
+def small(kind: type[Encoder], **changes: object) -> Encoder:
+    """A small encoder of that kind; of the images, the first frame."""
+    one_frame = {"frame": "first"} if kind is MAE else {}
+    return kind(ModelConfig(**{"backbone": KINDS[kind], **SMALL, **one_frame, **changes}))
+
+
 TRANSFORMER = {
     "image_size": 32,
     "patch_size": 16,
@@ -59,7 +69,7 @@ def published(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
 
 def test_nothing_is_missing_after_loading(published: tuple[Path, dict[str, torch.Tensor]]) -> None:
     folder, state = published
-    backbone = VideoMAE(**SIZES, pretrained=str(folder))
+    backbone = small(VideoMAE, pretrained=str(folder))
     loaded = backbone.encoder.state_dict()
     for key, value in loaded.items():
         key = "videomae." + key.replace("query.bias", "q_bias").replace("value.bias", "v_bias")
@@ -72,32 +82,32 @@ def test_a_checkpoint_without_the_biases_is_refused(published: tuple[Path, dict[
     kept = {key: value for key, value in state.items() if not key.endswith("q_bias")}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"2 encoder weights are not in the checkpoint.*query\.bias"):
-        VideoMAE(**SIZES, pretrained=str(folder))
+        small(VideoMAE, pretrained=str(folder))
 
 
 def test_a_checkpoint_of_another_width_is_refused(published: tuple[Path, dict[str, torch.Tensor]]) -> None:
     with pytest.raises(InputError, match="encoder weights are not in the checkpoint or have another shape"):
-        VideoMAE(**(SIZES | {"width": 48}), pretrained=str(published[0]))
+        small(VideoMAE, width=48, pretrained=str(published[0]))
 
 
 def test_a_damaged_checkpoint_is_named(published: tuple[Path, dict[str, torch.Tensor]]) -> None:
     file = published[0] / "model.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match=r"videomae-tiny: the weights are damaged .*fetch the file again"):
-        VideoMAE(**SIZES, pretrained=str(published[0]))
+        small(VideoMAE, pretrained=str(published[0]))
 
 
 def test_another_checkpoint_under_the_same_name_is_another_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
-    assert weights_version("MCG-NJU/videomae") == "MCG-NJU/videomae"
-    folder = local_weights("MCG-NJU/videomae")
+    assert weights.version("MCG-NJU/videomae") == "MCG-NJU/videomae"
+    folder = weights.place("MCG-NJU/videomae")
     folder.mkdir(parents=True)
     versions = []
     for content in (b"one", b"two"):
         (folder / "model.safetensors").write_bytes(content)
-        versions.append(weights_version("MCG-NJU/videomae"))
+        versions.append(weights.version("MCG-NJU/videomae"))
     assert len({"MCG-NJU/videomae", *versions}) == 3
 
 
@@ -106,18 +116,18 @@ def test_absent_weights_are_named_with_size_and_place(monkeypatch: pytest.Monkey
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
     name = "MCG-NJU/videomae-small-finetuned-kinetics"
     with pytest.raises(InputError, match=rf"'{name}' are not on this machine.*model\.safetensors.*about 90 MB"):
-        VideoMAE(**SIZES, pretrained=name)
+        small(VideoMAE, pretrained=name)
     for backbone, name, size in (
-        ("timesformer", "facebook/timesformer-base-finetuned-k400", 490),
-        ("mae", "facebook/vit-mae-base", 450),
+        (TimeSformer, "facebook/timesformer-base-finetuned-k400", 490),
+        (MAE, "facebook/vit-mae-base", 450),
     ):
         with pytest.raises(MissingWeights, match=rf"'{name}' are not on this machine.*about {size} MB"):
-            BACKBONES[backbone](**IMAGE, pretrained=name)
+            small(backbone, pretrained=name)
 
 
 def test_the_feature_is_the_mean_of_the_tokens_without_a_final_norm() -> None:
     torch.manual_seed(0)
-    backbone = VideoMAE(**SIZES).eval()
+    backbone = small(VideoMAE).eval()
     frames = torch.rand(2, 4, 3, 32, 32)
     with torch.no_grad():
         tokens = backbone.encoder(frames).last_hidden_state
@@ -172,7 +182,7 @@ def mae(folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("frames", [4, 8, 15])
 def test_timesformer_takes_any_number_of_frames_and_sees_each(frames: int) -> None:
     torch.manual_seed(0)
-    backbone = TimeSformer(**(SIZES | {"frames": frames})).eval()
+    backbone = small(TimeSformer, frames=frames).eval()
     clip = torch.rand(1, frames, 3, 32, 32)
     with torch.no_grad():
         feature = backbone(clip)
@@ -185,7 +195,7 @@ def test_timesformer_takes_any_number_of_frames_and_sees_each(frames: int) -> No
 
 def test_timesformer_s_feature_is_what_its_own_classifier_takes(tmp_path: Path) -> None:
     folder, _ = timesformer(tmp_path / "timesformer")
-    backbone = TimeSformer(**(SIZES | {"frames": 8}), pretrained=str(folder)).eval()
+    backbone = small(TimeSformer, frames=8, pretrained=str(folder)).eval()
     theirs = TimesformerForVideoClassification.from_pretrained(folder).eval()
     clip = torch.rand(2, 8, 3, 32, 32)
     with torch.no_grad():
@@ -195,7 +205,7 @@ def test_timesformer_s_feature_is_what_its_own_classifier_takes(tmp_path: Path) 
 def test_eight_pretrained_frames_serve_fifteen(tmp_path: Path) -> None:
     """Each of the 15 frames starts from the nearest of the 8 time embeddings, as transformers would read them."""
     folder, state = timesformer(tmp_path / "timesformer")
-    backbone = TimeSformer(**(SIZES | {"frames": 15}), pretrained=str(folder)).eval()
+    backbone = small(TimeSformer, frames=15, pretrained=str(folder)).eval()
     loaded = backbone.encoder.state_dict()
     nearest = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7]
     for key, value in loaded.items():
@@ -206,14 +216,14 @@ def test_eight_pretrained_frames_serve_fifteen(tmp_path: Path) -> None:
     clip = torch.rand(1, 15, 3, 32, 32)
     with torch.no_grad():
         assert torch.allclose(backbone(clip), theirs(clip).last_hidden_state[:, 0], atol=1e-6)
-    bare = TimeSformer(**(SIZES | {"frames": 15}))
+    bare = small(TimeSformer, frames=15)
     bare.load_state_dict(backbone.state_dict())  # a run's weights fit a model made without the checkpoint
     assert bare.encoder.embeddings.time_embeddings.requires_grad
 
 
 def test_mae_loads_every_weight_of_its_encoder(tmp_path: Path) -> None:
     folder, state = mae(tmp_path / "vit-mae")
-    loaded = MAE(**IMAGE, pretrained=str(folder)).encoder.state_dict()
+    loaded = small(MAE, pretrained=str(folder)).encoder.state_dict()
     query = state["vit.encoder.layer.1.attention.attention.query.weight"]
     assert torch.equal(loaded["layers.1.attention.q_proj.weight"], query)
     assert torch.equal(loaded["embeddings.position_embeddings"], state["vit.embeddings.position_embeddings"])
@@ -235,30 +245,30 @@ def test_a_checkpoint_with_missing_tensors_is_refused(
     config = {timesformer: TimesformerConfig, mae: ViTMAEConfig}[publish].from_pretrained(folder)
     save(folder, config, {key: value for key, value in state.items() if not key.endswith(part)})
     with pytest.raises(InputError, match="2 encoder weights are not in the checkpoint or have another shape"):
-        backbone(**IMAGE, pretrained=str(folder))
+        small(backbone, pretrained=str(folder))
     save(folder, config, state)
     with pytest.raises(InputError, match="encoder weights are not in the checkpoint or have another shape"):
-        backbone(**(IMAGE | {"size": 64}), pretrained=str(folder))
+        small(backbone, size=64, pretrained=str(folder))
 
 
 def test_a_checkpoint_in_the_older_format_has_a_version_and_can_be_damaged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
-    folder = local_weights("facebook/timesformer")
+    folder = weights.place("facebook/timesformer")
     folder.parent.mkdir(parents=True)
     timesformer(folder)
-    assert len(weights_version("facebook/timesformer")) == 64
+    assert len(weights.version("facebook/timesformer")) == 64
     file = folder / "pytorch_model.bin"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"timesformer: the weights are damaged .*fetch .*again"):
-        TimeSformer(**(SIZES | {"frames": 8}), pretrained="facebook/timesformer")
+        small(TimeSformer, frames=8, pretrained="facebook/timesformer")
 
 
 def test_masking_is_off_in_mae() -> None:
     """Every patch reaches the feature, and two calls agree to the last bit, in training too."""
     torch.manual_seed(0)
-    backbone = MAE(**(IMAGE | {"size": 64})).train()  # 4 x 4 patches
+    backbone = small(MAE, size=64).train()  # 4 x 4 patches
     frame = torch.rand(2, 1, 3, 64, 64)
     with torch.no_grad():
         feature = backbone(frame)
@@ -273,7 +283,7 @@ def test_masking_is_off_in_mae() -> None:
 def test_mae_is_a_vision_transformer_over_all_patches_in_order() -> None:
     """Patch embedding, positions, class token, blocks, final norm; the feature is the mean over the patches."""
     torch.manual_seed(0)
-    backbone = MAE(**(IMAGE | {"size": 64})).eval()
+    backbone = small(MAE, size=64).eval()
     encoder: ViTMAEModel = backbone.encoder
     frame = torch.rand(2, 1, 3, 64, 64)
     with torch.no_grad():
@@ -286,8 +296,3 @@ def test_mae_is_a_vision_transformer_over_all_patches_in_order() -> None:
         tokens = encoder.layernorm(tokens)[:, 1:]
         assert torch.allclose(backbone.tokens(frame), tokens, atol=1e-6)
         assert torch.allclose(backbone(frame), tokens.mean(1), atol=1e-6)
-
-
-def test_an_image_encoder_takes_one_frame() -> None:
-    with pytest.raises(InputError, match="takes 1 frame, not 4"):
-        MAE(**SIZES)

@@ -18,11 +18,6 @@ IMAGE = {"backbone": "mae", "frame": "random", "text_labels": None}
 TINY = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "decoder_layers": 2}
 
 
-@pytest.fixture(scope="module")
-def taxonomy() -> Taxonomy:
-    return Taxonomy.cityguessr68k()
-
-
 def isns(taxonomy: Taxonomy) -> ISNs:
     torch.manual_seed(0)
     return build(ModelConfig(system="isns", scene_labels=None, **IMAGE, **TINY), taxonomy).eval()

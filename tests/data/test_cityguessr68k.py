@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import IDS, LABELS_LIST, label_line, make_release, write_csv
+from support import IDS, LABELS_LIST, SMALL, label_line, make_release, one_line, write_csv
 
 from cityguessr.base.errors import InputError
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.prepare import prepare
 
-SMALL = {"frames": 4, "size": 16, "workers": 1}
 SOFT = [0.25, 0.75] + [0.0] * 14
+SCENES = [1.0] + [0.0] * 15
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_with_365_scenes_the_category_of_a_frame_is_its_scene(root: Path, tmp_pa
 
 def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, tmp_path: Path) -> None:
     class Labeller:
-        level = 365
+        scene_classes = 365
 
         def __call__(self, frames: np.ndarray) -> np.ndarray:
             return np.full((len(frames), 365), 1 / 365, dtype=np.float32)
@@ -148,7 +148,7 @@ def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, 
     assert plain[0]["frame_scenes"].isnan().all()
     seen = prepare(ReleaseSource(root, scenes=365), tmp_path / "seen", scene_labeller=Labeller(), **SMALL)
     assert seen.split("train").frame_scenes(0).numpy() == pytest.approx(np.full((4, 365), 1 / 365))
-    with pytest.raises(InputError, match="the labeller sees 365 scenes and world is read with 16"):
+    with pytest.raises(InputError, match="the labeller gives 365 scenes and world is read with 16"):
         prepare(ReleaseSource(root), tmp_path / "mixed", scene_labeller=Labeller(), **SMALL)
     write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [("Paris_0000", 1, 3)])
     with pytest.raises(InputError, match=r"frame_scenes\.csv, line 1: no column category"):
@@ -156,7 +156,7 @@ def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, 
     write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene", "category"), [("Paris_0000", 1, 3, 365)])
     with pytest.raises(InputError, match=r"frame_scenes\.csv, line 2: category '365' is not one of 0\.\.364"):
         ReleaseSource(root, scenes=365)
-    with pytest.raises(InputError, match="scenes=64: there are 16 scenes"):
+    with pytest.raises(InputError, match="scene_classes=64: there are 16 scenes"):
         ReleaseSource(root, scenes=64)
 
 
@@ -188,4 +188,66 @@ def test_a_released_mapping_numbers_its_classes_by_first_appearance(root: Path) 
     rows = LABELS_LIST.splitlines()
     (root / "labels_list.csv").write_text("\n".join([rows[0], rows[3], rows[1], rows[2]]))
     with pytest.raises(InputError, match=r"lies in|is not one of"):  # ids that belong to another list
+        ReleaseSource(root)
+
+
+def add_line(root: Path, line: str) -> str:
+    with open(root / "train_labels.txt", "a") as file:
+        file.write(line + "\n")
+    return f"train_labels.txt, line {len((root / 'train_labels.txt').read_text().splitlines())}"
+
+
+def test_a_label_line_of_the_wrong_width_is_named(tmp_path: Path) -> None:
+    root = make_release(tmp_path / "release")
+    where = add_line(root, label_line("Paris_0009", IDS["Paris"], SCENES[:15]))
+    with pytest.raises(InputError, match=f"{where}: 20 fields, where a line has 5, 21 or 533") as error:
+        ReleaseSource(root)
+    one_line(error)
+
+
+def test_an_id_outside_the_taxonomy_is_named(tmp_path: Path) -> None:
+    root = make_release(tmp_path / "release")
+    where = add_line(root, label_line("Paris_0009", (3, 1, 1, 1), SCENES))
+    with pytest.raises(InputError, match=rf"{where}: the city id '3' is not one of 0\.\.2") as error:
+        ReleaseSource(root)
+    one_line(error)
+
+
+def test_ids_that_are_no_path_in_the_tree_are_named(tmp_path: Path) -> None:
+    root = make_release(tmp_path / "release")
+    where = add_line(root, label_line("Paris_0009", (1, 1, 0, 0), SCENES))
+    with pytest.raises(InputError, match=rf"{where}: state 1 \(Ile-de-France\) lies in country 1 \(France\).* says 0"):
+        ReleaseSource(root)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (label_line("Paris_0000", IDS["Paris"], SCENES), "Paris_0000 stands in line 4 already"),
+        (label_line("", IDS["Paris"], SCENES), "the clip has no name"),
+        (label_line("Paris_0009", IDS["Paris"]), "5 fields, and 21 in the lines above"),
+        (label_line("Paris_0009", IDS["Paris"], ["x", *SCENES[1:]]), "could not convert string to float: 'x'"),
+        (label_line("Paris_0009", IDS["Paris"], ["nan", *SCENES[1:]]), "a text or scene column is not finite"),
+        (label_line("Paris_0009", IDS["Paris"], [0.0] * 16), "scene shares are negative or all zero"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named(tmp_path: Path, line: str, complaint: str) -> None:
+    root = make_release(tmp_path / "release")
+    where = add_line(root, line)
+    with pytest.raises(InputError, match=f"{where}: {complaint}") as error:
+        ReleaseSource(root)
+    one_line(error)
+
+
+def test_missing_parts_of_a_release_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: no such folder; give"):
+        ReleaseSource(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"no labels_list\.csv; give"):
+        ReleaseSource(tmp_path)
+    root = make_release(tmp_path / "release")
+    (root / "val_labels.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"val_labels\.txt: lists no clip"):
+        ReleaseSource(root)
+    (root / "val_labels.txt").unlink()
+    with pytest.raises(InputError, match=r"no val_labels\*\.txt; both splits are needed"):
         ReleaseSource(root)

@@ -2,10 +2,8 @@
 
 import csv
 import dataclasses
-import errno
 import importlib
 import json
-import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -14,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import picture, write_csv
+from support import full_after, picture, write_csv
 
 from cityguessr.base.errors import InputError, MissingWeights
-from cityguessr.config import ModelConfig
 from cityguessr.data.clips import PreparedClips
+from cityguessr.data.format import ClipFormat
 from cityguessr.data.mapillary import MapillarySource, cities, tree
 from cityguessr.data.prepare import prepare
 from cityguessr.measures.inequality import gini
 from cityguessr.miniworld import MapillaryConfig, MapillaryWorld, MiniWorld, MiniWorldConfig, write_mapillary
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import datasets, profiles
-from cityguessr.training.datasets import prepared as prepared_
+from cityguessr.training.datasets import prepared as prepare_profile
 
 SMALL = {"frames": 5, "size": 16, "workers": 1}
 INDEX = ""  # every table of MSLS has a column of numbers without a name first
@@ -290,7 +288,7 @@ def test_parts_of_a_city_that_are_missing_are_named(copy: Path) -> None:
         ("seq_info.csv", ",frame_number", ",frame", r"line 1: no column frame_number"),
         ("seq_info.csv", "-0,13", "-0,x", r"line \d+: the frame number 'x' is not a whole number"),
         ("seq_info.csv", "londonquery-0,13", ",13", r"line \d+: the field sequence_key is empty"),
-        ("seq_info.csv", "0,004_", "0,../004_", r"line 2: '../004_londonquery\d' is no image's key"),
+        ("seq_info.csv", "0,004_", "0,../004_", r"line 2: '../004_londonquery\d' is no key of an image"),
         ("raw.csv", ",10.0,", ",ten,", r"line 2: latitude '50.0' and longitude 'ten' are no degrees"),
         ("raw.csv", ",10.0,", ",", r"line 2: 6 fields, where the header has 7"),
         ("raw.csv", ",lon,", ",longitude,", r"line 1: no column lon"),
@@ -447,15 +445,7 @@ def test_an_interrupted_tree_goes_on_and_workers_change_no_byte(
 
 def test_a_full_disk_says_how_far_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writing = importlib.import_module("cityguessr.miniworld.write.mapillary")
-    real, calls = writing._write_sequence, []
-
-    def full(*arguments: object) -> None:
-        calls.append(arguments)
-        if len(calls) > 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(*arguments)
-
-    monkeypatch.setattr(writing, "_write_sequence", full)
+    monkeypatch.setattr(writing, "_write_sequence", full_after(2, writing._write_sequence))
     with pytest.raises(InputError, match=r"disk is full after 2 of 120 videos .* free some space"):
         write_mapillary(TINY, tmp_path, workers=1)
 
@@ -488,20 +478,22 @@ def test_the_paper_scale_has_about_the_papers_sequences() -> None:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder of its own, whose small Mapillary is the tiny one."""
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
-    monkeypatch.setattr(MapillaryConfig, "mini", classmethod(lambda cls, seed=0: TINY))
+    monkeypatch.setitem(datasets.WORLDS, "mini", (MiniWorldConfig.mini(), TINY))
     return tmp_path
 
 
-SYSTEM = ModelConfig(pretrained=None, frames=8, size=16, width=24, depth=1, heads=2)
+FORMAT = ClipFormat(frames=8, size=16)
 
 
 def test_the_offline_profile_renders_and_prepares_its_own_mapillary(home: Path, written: Path) -> None:
-    shutil.copytree(written, home / "data" / "miniworld" / "mini-mapillary")
-    clips = prepared_(profiles.get("mini"), SYSTEM, dataset="mapillary", workers=1)
-    assert clips.folder == home / "data" / "prepared" / "mini-mapillary-uniform-8x16"
+    shutil.copytree(written, home / "data" / "miniworld" / "mini-msls")
+    clips = prepare_profile(profiles.get("mini"), FORMAT, dataset="msls", workers=1)
+    assert clips.folder == home / "data" / "prepared" / "mini-msls-uniform-8x16"
     assert list(clips.taxonomy.sizes.values()) == [21, 21, 19, 6]
-    finer = prepared_(profiles.get("mini"), dataclasses.replace(SYSTEM, scenes=365), dataset="mapillary", workers=1)
-    assert finer.folder.name == "mini-mapillary-uniform-8x16-365"
+    finer = prepare_profile(
+        profiles.get("mini"), dataclasses.replace(FORMAT, scene_classes=365), dataset="msls", workers=1
+    )
+    assert finer.folder.name == "mini-msls-uniform-8x16-365"
     assert finer.split("train")[0]["frame_scenes"].shape == (8, 365)
 
 
@@ -510,10 +502,12 @@ def test_the_real_profile_reads_a_tree_and_says_how_it_compares(
 ) -> None:
     msls = profiles.get("msls")
     with pytest.raises(InputError, match="'msls' reads the real data set; give its folder as data_root"):
-        prepared_(msls, SYSTEM, dataset="mapillary")
-    with pytest.raises(InputError, match="'msls' is of Mapillary"):  # a Table 3 of it would be no Table 3
-        prepared_(msls, SYSTEM, data_root=root)
-    clips = prepared_(msls, SYSTEM, data_root=root, workers=1, dataset="mapillary")
+        prepare_profile(msls, FORMAT, dataset="msls")
+    with pytest.raises(
+        InputError, match="the profile 'msls' has msls and not cityguessr68k; profiles that have it: mini, world68k"
+    ):  # a Table 3 of it would be no Table 3
+        prepare_profile(msls, FORMAT, data_root=root)
+    clips = prepare_profile(msls, FORMAT, data_root=root, workers=1, dataset="msls")
     assert clips.folder == home / "data" / "prepared" / "msls-uniform-8x16"
     assert not clips.synthetic
     said = capsys.readouterr().out
@@ -521,22 +515,22 @@ def test_the_real_profile_reads_a_tree_and_says_how_it_compares(
     assert "samples 13, in the paper 11,320" in said
     assert "without scenes" in said
     assert "resnet50_places365" in said
-    assert prepared_(msls, SYSTEM, dataset="mapillary").fingerprint == clips.fingerprint  # taken as it is
+    assert prepare_profile(msls, FORMAT, dataset="msls").fingerprint == clips.fingerprint  # taken as it is
     with pytest.raises(MissingWeights, match="resnet50_places365"):
-        prepared_(msls, dataclasses.replace(SYSTEM, scenes=365), data_root=root, dataset="mapillary")
+        prepare_profile(msls, dataclasses.replace(FORMAT, scene_classes=365), data_root=root, dataset="msls")
 
 
 def test_a_model_of_more_frames_leaves_out_what_is_shorter(home: Path, root: Path) -> None:
-    longer = dataclasses.replace(SYSTEM, frames=16)
-    clips = prepared_(profiles.get("msls"), longer, data_root=root, workers=1, dataset="mapillary")
+    longer = dataclasses.replace(FORMAT, frames=16)
+    clips = prepare_profile(profiles.get("msls"), longer, data_root=root, workers=1, dataset="msls")
     assert clips.meta["clips"] == {"listed": 3, "prepared": 3, "rejected": 0}
 
 
 def test_a_data_set_that_a_profile_does_not_have_is_refused(home: Path, root: Path) -> None:
-    with pytest.raises(InputError, match="for Mapillary use the profile 'msls'"):
-        prepared_(profiles.get("cityguessr68k"), SYSTEM, data_root=root, dataset="mapillary")
-    with pytest.raises(InputError, match="no data set 'gama'; it is one of cityguessr68k, mapillary"):
-        prepared_(profiles.get("mini"), SYSTEM, dataset="gama")
-    released = dataclasses.replace(SYSTEM, sampling="released")
+    with pytest.raises(InputError, match="has cityguessr68k and not msls; profiles that have it: mini, world68k, msls"):
+        prepare_profile(profiles.get("cityguessr68k"), FORMAT, data_root=root, dataset="msls")
+    with pytest.raises(InputError, match="no data set 'gama'; it is one of cityguessr68k, msls"):
+        prepare_profile(profiles.get("mini"), FORMAT, dataset="gama")
+    released = dataclasses.replace(FORMAT, sampling="released")
     with pytest.raises(InputError, match="most sequences of Mapillary are shorter"):
-        prepared_(profiles.get("msls"), released, data_root=root, dataset="mapillary")
+        prepare_profile(profiles.get("msls"), released, data_root=root, dataset="msls")

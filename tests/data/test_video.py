@@ -1,12 +1,13 @@
 """Which frames a clip consists of, and how they are read."""
 
 import struct
+import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from support import make_frames, make_video, picture
+from support import make_frames, make_video, one_line, picture
 
 from cityguessr.base.errors import InputError
 from cityguessr.data.video import frame_files, frame_indices, read_frames, video_info
@@ -87,3 +88,54 @@ def test_unknown_sampling_and_no_frames_are_refused() -> None:
         frame_indices(100, 16, "random")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="at least one frame"):
         frame_indices(100, 0)
+
+
+def test_a_missing_video_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.mp4: cannot be read \(No such file") as error:
+        read_frames(tmp_path / "gone.mp4")
+    one_line(error)
+
+
+def test_a_zero_byte_video_is_called_empty(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(InputError, match=r"empty\.mp4: the file is empty .* again") as error:
+        read_frames(tmp_path / "empty.mp4")
+    one_line(error)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_text_file_named_mp4_is_no_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.mp4").write_text("turn left at the bakery\n" * 100)
+    with pytest.raises(InputError, match=r"notes\.mp4: not a video") as error:
+        read_frames(tmp_path / "notes.mp4")
+    one_line(error)
+    assert capfd.readouterr().err == ""  # in a notebook anything on standard error reads as a fault
+
+
+@pytest.mark.parametrize("index_first", [False, True], ids=["index lost", "frames lost"])
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_a_truncated_video_is_refused(
+    tmp_path: Path, index_first: bool, kept: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = make_video(tmp_path / "cut.mp4", 60, index_first=index_first)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(InputError, match=r"cut\.mp4: .*(cut off|truncated).* again") as error:
+        read_frames(path)
+    one_line(error)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_file_without_pictures_is_refused(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "birds.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(16000))
+    with pytest.raises(InputError, match=r"birds\.wav: has no video stream"):
+        read_frames(tmp_path / "birds.wav")
+
+
+def test_a_clip_of_too_few_frames_says_how_many_it_has(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"short\.mp4: 16 frames are needed and there are 15"):
+        read_frames(make_video(tmp_path / "short.mp4", 15))
+    with pytest.raises(InputError, match="Paris_0000: 16 frames are needed and there are 15"):
+        read_frames(make_frames(tmp_path / "Paris_0000", 15))

@@ -1,5 +1,7 @@
 """Accuracy by city, confusions, and whether a region is favoured, on predictions made by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ ANSWERS = [LONDON, LONDON, TOKYO, BRISTOL, BRISTOL, LYON, TOKYO]
 
 
 def test_accuracy_by_city_counts_every_clip_once() -> None:
-    frame = confusions.by_city(made(TRUTHS, ANSWERS), TREE)
+    frame = confusions.by_city(made(TRUTHS, ANSWERS))
     assert len(frame) == 166
     assert frame["clips"].sum() == len(TRUTHS)
     assert [frame[f"right_{level}"].sum() for level in LEVELS] == [3, 3, 5, 6]
@@ -32,39 +34,47 @@ def test_answers_are_codependent() -> None:
     predictions = made([TOKYO], [TOKYO])
     predictions.logits["country"][0] = 0.0
     predictions.logits["country"][0, TREE.ancestors["country"][LIMA]] = 1.0
-    assert confusions.right(predictions, TREE)["country"].item()
+    assert predictions.right()["country"].item()
+
+
+def test_a_released_system_is_read_as_its_code_reads_it() -> None:
+    """Traced: the city that its own head finds likeliest, whatever the continents' head says against it."""
+    predictions = made([TOKYO], [TOKYO])
+    predictions.logits["continent"][0] = 99.0 * torch.eye(6)[int(TREE.ancestors["continent"][LIMA])]
+    assert confusions.by_city(predictions)["right_city"].sum() == 0
+    assert confusions.by_city(dataclasses.replace(predictions, mode="traced"))["right_city"].sum() == 1
 
 
 def test_the_commonest_confusions_come_first() -> None:
-    pairs = confusions.commonest(made(TRUTHS, ANSWERS), TREE)
+    pairs = confusions.commonest(made(TRUTHS, ANSWERS))
     assert list(pairs.columns) == ["truth", "answer", "clips", "share", "km"]
     assert pairs["clips"].tolist() == [2, 1, 1]
     assert pairs["clips"].sum() == sum(t != a for t, a in zip(TRUTHS, ANSWERS, strict=True))
     first = pairs.iloc[0]
     assert (first["truth"], first["answer"], first["share"]) == (LONDON, BRISTOL, 50)
     assert first["km"] == pytest.approx(great_circle_km(TREE.latlon[LONDON], TREE.latlon[BRISTOL]))
-    assert len(confusions.commonest(made(TRUTHS, ANSWERS), TREE, count=2)) == 2
-    assert len(confusions.commonest(made(TRUTHS, ANSWERS), TREE, count=None)) == 3
+    assert len(confusions.commonest(made(TRUTHS, ANSWERS), count=2)) == 2
+    assert len(confusions.commonest(made(TRUTHS, ANSWERS), count=None)) == 3
 
 
 def test_a_system_without_errors_has_no_confusions() -> None:
-    pairs = confusions.commonest(made([LIMA, TOKYO], [LIMA, TOKYO]), TREE)
+    pairs = confusions.commonest(made([LIMA, TOKYO], [LIMA, TOKYO]))
     assert len(pairs) == 0
     assert list(pairs.columns) == ["truth", "answer", "clips", "share", "km"]
 
 
 def test_the_matrix_of_continents_adds_up() -> None:
-    matrix = confusions.between(made(TRUTHS, ANSWERS), TREE)
+    matrix = confusions.between(made(TRUTHS, ANSWERS))
     assert matrix.to_numpy().sum() == len(TRUTHS)
     assert matrix.loc["Europe", "Europe"] == 5
     assert matrix.loc["South America", "Asia"] == 1
     right = np.diag(matrix).sum() / len(TRUTHS)
-    everything = confusions.by_class(made(TRUTHS, ANSWERS), TREE).query("continent == 'all' and level == 'continent'")
+    everything = confusions.by_class(made(TRUTHS, ANSWERS)).query("continent == 'all' and level == 'continent'")
     assert everything["accuracy"].item() == pytest.approx(100 * right)
 
 
 def test_classes_pool_their_clips() -> None:
-    frame = confusions.by_class(made(TRUTHS, ANSWERS), TREE, draws=200)
+    frame = confusions.by_class(made(TRUTHS, ANSWERS), draws=200)
     assert list(dict.fromkeys(frame["continent"])) == ["Europe", "Asia", "South America", "all"]
     europe = frame[frame["continent"] == "Europe"].set_index("level")
     assert (europe["clips"] == 5).all()
@@ -104,10 +114,10 @@ def test_where_counts_cannot_tell_cities_apart_all_are_alike() -> None:
 
 def test_overlap_is_whole_where_all_or_an_even_share_is_right() -> None:
     cities = list(range(40)) * 4
-    whole = confusions.overlap(made(cities, cities), TREE, draws=5)
+    whole = confusions.overlap(made(cities, cities), draws=5)
     np.testing.assert_allclose(whole[["accuracy", "overlap", "expected"]], 100, atol=1e-6)
     elsewhere = [c if i < 40 else (c + 1) % 40 for i, c in enumerate(cities)]  # one clip in four of each city
-    even = confusions.overlap(made(cities, elsewhere), TREE, draws=20).set_index("level").loc["city"]
+    even = confusions.overlap(made(cities, elsewhere), draws=20).set_index("level").loc["city"]
     assert even["accuracy"] == 25
     assert even["overlap"] == pytest.approx(100)
     assert even["expected"] < 95  # by chance some cities get more than their share
@@ -117,11 +127,11 @@ def test_a_favoured_region_shows_as_an_overlap_below_chance() -> None:
     asia = TREE.ancestors["continent"] == TREE.names["continent"].index("Asia")
     truths = list(range(166)) * 2
     answers = [c if asia[c] else LONDON if c != LONDON else LYON for c in truths]
-    city = confusions.overlap(made(truths, answers), TREE, draws=50).set_index("level").loc["city"]
+    city = confusions.overlap(made(truths, answers), draws=50).set_index("level").loc["city"]
     assert city["overlap"] < city["low"] - 10
     lots = torch.rand(len(truths), generator=torch.Generator().manual_seed(0)) < 0.5
     fair = [c if right else (c + 1) % 166 for c, right in zip(truths, lots.tolist(), strict=True)]
-    city = confusions.overlap(made(truths, fair), TREE, draws=50).set_index("level").loc["city"]
+    city = confusions.overlap(made(truths, fair), draws=50).set_index("level").loc["city"]
     assert city["low"] <= city["overlap"] <= 100
 
 
@@ -130,16 +140,16 @@ def test_clips_of_cities_without_coordinates_are_left_out_of_distances_and_maps(
     tree.latlon[tree.city_id("Lyon")] = float("nan")
     lyon, london = tree.city_id("Lyon"), tree.city_id("London")
     predictions = made([lyon, london, london], [london, london, lyon], tree)
-    assert confusions.commonest(predictions, tree)["km"].isna().all()
-    assert confusions.overlap(predictions, tree, draws=3).set_index("level").loc["city", "accuracy"] == 50
+    assert confusions.commonest(predictions)["km"].isna().all()
+    assert confusions.overlap(predictions, draws=3).set_index("level").loc["city", "accuracy"] == 50
     with pytest.raises(InputError, match="lat and lon"):
-        confusions.overlap(made([lyon], [london], tree), tree)
+        confusions.overlap(made([lyon], [london], tree))
 
 
 def test_no_clip_is_an_error() -> None:
     with pytest.raises(InputError, match="no clip"):
-        confusions.by_city(made([], []), TREE)
+        confusions.by_city(made([], []))
     with pytest.raises(InputError, match="no level 'planet'"):
-        confusions.by_class(made([LIMA], [LIMA]), TREE, "planet")
+        confusions.by_class(made([LIMA], [LIMA]), "planet")
     with pytest.raises(InputError, match="at least one clip"):
         confusions.shrink([0], [0])

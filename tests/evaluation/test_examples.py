@@ -1,5 +1,7 @@
 """Examples: drawn by seed and name alone, and classes whose sizes are the accuracies of the tables."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.evaluation import examples
 from cityguessr.measures.sphere import great_circle_km
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training.runs import Predictions
+from cityguessr.training.predictions import Predictions
 
 TREE = Taxonomy.cityguessr68k()
 
@@ -28,7 +30,8 @@ def made(cities: Tensor, tree: Taxonomy = TREE, seed: int = 0, hint: float = 2.0
         logits[level] = torch.randn(len(cities), tree.size(level), generator=generator)
         logits[level][torch.arange(len(cities)), labels[level]] += hint
     ids = tuple(f"{tree.folders[c]}_{n:04d}" for n, c in enumerate(cities.tolist()))
-    return Predictions(logits, labels, None, ids, ids, torch.full((len(cities), 2), float("nan")).double())
+    places = torch.full((len(cities), 2), float("nan")).double()
+    return Predictions(tree, "codependent", logits, labels, None, ids, ids, places)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +125,7 @@ def test_another_tree_has_its_own_continents() -> None:
     assert sum(map(len, examples.one_per_city(labels, renamed).values())) == 3
 
 
-def test_a_lot_takes_marked_clips_and_a_city_once_while_cities_last() -> None:
+def test_a_draw_takes_marked_clips_and_a_city_once_while_cities_last() -> None:
     cities = torch.tensor([0, 0, 0, 0, 1, 1, 2, 3])
     mask = torch.tensor([1, 1, 1, 1, 1, 1, 1, 0]).bool()
     for seed in range(8):
@@ -138,21 +141,21 @@ def test_a_lot_takes_marked_clips_and_a_city_once_while_cities_last() -> None:
 
 def test_classes_of_examples_are_differences_of_the_tables_accuracies(some: Predictions) -> None:
     """Figs. S6 to S10: the class of a clip is the finest level at which its codependent answer is right."""
-    for products in (True, False):
-        finest = examples.finest_right(some, TREE, products)
+    for mode in ("codependent", "traced"):
+        read = dataclasses.replace(some, mode=mode)
+        finest = examples.finest_right(read)
         shares = 100 * torch.bincount(finest, minlength=5).double() / len(finest)
-        accuracy = hierarchy.accuracy(some.logits, some.labels, TREE, products=products)
+        accuracy = hierarchy.accuracy(some.logits, some.labels, TREE, mode)
         steps = np.diff([0, *(accuracy[level] for level in LEVELS), 100])
         np.testing.assert_allclose(shares.numpy(), steps, atol=1e-9)
         assert (shares > 0).all()  # every class is there, or the test would say little
-        answers = hierarchy.predict(some.logits, TREE, "codependent", products)
         for level, name in enumerate(LEVELS):
-            assert torch.equal(finest <= level, answers[name] == some.labels[name])
+            assert torch.equal(finest <= level, read.answers()[name] == some.labels[name])
 
 
 def test_outcomes_are_the_top_1_and_top_5_of_the_tables(some: Predictions) -> None:
     """Fig. S1: right, right within five, wrong."""
-    shares = 100 * torch.bincount(examples.outcomes(some, TREE), minlength=3).double() / len(some.clip_ids)
+    shares = 100 * torch.bincount(examples.outcomes(some), minlength=3).double() / len(some.clip_ids)
     first = hierarchy.accuracy(some.logits, some.labels, TREE)["city"]
     five = hierarchy.accuracy(some.logits, some.labels, TREE, k=5)["city"]
     np.testing.assert_allclose(shares.numpy(), [first, five - first, 100 - five], atol=1e-9)
@@ -160,20 +163,20 @@ def test_outcomes_are_the_top_1_and_top_5_of_the_tables(some: Predictions) -> No
 
 def test_lists_are_eq_5_divided_by_its_sum(some: Predictions) -> None:
     which = [3, 800, 41]
-    table = examples.likeliest(some, TREE, which)
+    table = examples.likeliest(some, which)
     assert list(table["clip_id"]) == [some.clip_ids[i] for i in which for _ in range(5)]
     assert list(table["rank"]) == [1, 2, 3, 4, 5] * 3
     products = hierarchy.refine({level: x[which].double() for level, x in some.logits.items()}, TREE)["city"]
     shares = products / products.sum(dim=1, keepdim=True)
     np.testing.assert_allclose(table["probability"], shares.topk(5).values.flatten(), rtol=1e-5)
-    whole = examples.likeliest(some, TREE, which, k=166)
+    whole = examples.likeliest(some, which, k=166)
     np.testing.assert_allclose(whole.groupby("clip_id")["probability"].sum(), 1)
     assert (whole.groupby("clip_id")["right"].sum() == 1).all()
-    assert set(examples.likeliest(some, TREE, which, products=False)["rank"]) == {1, 2, 3, 4, 5}
+    assert set(examples.likeliest(dataclasses.replace(some, mode="traced"), which)["rank"]) == {1, 2, 3, 4, 5}
 
 
 def test_a_right_answer_is_marked_and_near(some: Predictions) -> None:
-    table = examples.likeliest(some, TREE, range(len(some.clip_ids)))
+    table = examples.likeliest(some, range(len(some.clip_ids)))
     by_clip = table.groupby("clip_id", sort=False)
     assert (by_clip["right"].any() == (by_clip["outcome"].first() != "wrong")).all()
     assert (table["right"] == (table["city"] == table["answer"])).all()  # no two cities of the tree share a name
@@ -185,7 +188,7 @@ def test_distances_go_to_where_the_clip_was_recorded() -> None:
     tokyo = TREE.city_id("Tokyo")
     predictions = made(torch.tensor([tokyo]))
     predictions.places[0] = torch.tensor([35.0, 139.0])
-    table = examples.likeliest(predictions, TREE, [0])
+    table = examples.likeliest(predictions, [0])
     for row in table.itertuples():
         assert row.km == pytest.approx(float(great_circle_km([row.latitude, row.longitude], [35.0, 139.0])))
 
@@ -193,20 +196,20 @@ def test_distances_go_to_where_the_clip_was_recorded() -> None:
 def test_unknown_places_have_no_distance() -> None:
     nowhere = Taxonomy(TREE.names, TREE.parent, TREE.latlon * float("nan"), TREE.folders, TREE.iso2)
     predictions = made(torch.tensor([4, 5]), nowhere)
-    assert examples.likeliest(predictions, nowhere, [0, 1])["km"].isna().all()
-    assert examples.describe(predictions, nowhere, [1])["km"].isna().all()
+    assert examples.likeliest(predictions, [0, 1])["km"].isna().all()
+    assert examples.describe(predictions, [1])["km"].isna().all()
 
 
 def test_a_description_holds_truth_answer_and_class(some: Predictions) -> None:
     which = list(range(0, 900, 50))
-    table = examples.describe(some, TREE, which)
-    finest = examples.finest_right(some, TREE)
+    table = examples.describe(some, which)
+    finest = examples.finest_right(some)
     assert list(table["finest_right"]) == [examples.RIGHT[finest[i]] for i in which]
     for row in table.to_dict("records"):
         right = [level for level in LEVELS if row[level] == row[f"answer_{level}"]]
         assert [*right, "nowhere"][0] == row["finest_right"]
-    np.testing.assert_allclose(table["probability"], examples.likeliest(some, TREE, which, 1)["probability"])
-    none = examples.describe(some, TREE, [])
+    np.testing.assert_allclose(table["probability"], examples.likeliest(some, which, 1)["probability"])
+    none = examples.describe(some, [])
     assert len(none) == 0
     assert list(none.columns) == list(table.columns)
 
@@ -221,7 +224,7 @@ def test_bad_input_is_refused_in_one_sentence(some: Predictions) -> None:
         examples.draw(torch.ones(3), 2)
     with pytest.raises(InputError, match="-1"):
         examples.draw(torch.ones(3).bool(), -1)
-    with pytest.raises(InputError, match="one city a clip"):
+    with pytest.raises(InputError, match="one city per clip"):
         examples.draw(torch.ones(3).bool(), 1, cities=torch.zeros(2))
     with pytest.raises(InputError, match="clips 0 to 899"):
-        examples.likeliest(some, TREE, [900])
+        examples.likeliest(some, [900])

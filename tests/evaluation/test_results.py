@@ -12,20 +12,30 @@ from cityguessr.config import ModelConfig
 from cityguessr.evaluation import results
 from cityguessr.tables import claims
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training import experiments, jobs, runs
+from cityguessr.training import experiments, jobs
+from cityguessr.training.predictions import Predictions
 
 TREE = Taxonomy.cityguessr68k()
 CLIPS = 60
 
 
-def told(right: int, seed: int = 0, code: str = "one", clips: str = "clip", split: str = "clip") -> Any:
+def trained(
+    right: int,
+    seed: int = 0,
+    code: str = "one",
+    clips: str = "clip",
+    split: str = "clip",
+    evaluation: str = "codependent",
+) -> Any:
     """A run that gives the right city for so many of 60 clips, and one far away for the others."""
     labels = TREE.chain(torch.randint(166, (CLIPS,), generator=torch.Generator().manual_seed(7)))
     wrong = torch.randperm(CLIPS, generator=torch.Generator().manual_seed(seed))[right:]
-    said = labels["city"].clone()
-    said[wrong] = (said[wrong] + 83) % 166
-    path = TREE.chain(said)
-    predictions = runs.Predictions(
+    answers = labels["city"].clone()
+    answers[wrong] = (answers[wrong] + 83) % 166
+    path, config = TREE.chain(answers), ModelConfig(split=split, evaluation=evaluation)
+    predictions = Predictions(
+        TREE,
+        config.evaluation,
         {level: 9.0 * torch.nn.functional.one_hot(path[level], TREE.size(level)) for level in LEVELS},
         labels,
         None,
@@ -35,23 +45,22 @@ def told(right: int, seed: int = 0, code: str = "one", clips: str = "clip", spli
     )
     return SimpleNamespace(
         folder=Path(f"seed{seed}-{code}"),
-        config=ModelConfig(split=split),
-        taxonomy=TREE,
+        config=config,
         provenance={"code": code, "training": {"batch_size": 12}},
-        predictions=lambda: predictions,
+        predictions=predictions,
     )
 
 
 def collect(monkeypatch: pytest.MonkeyPatch, table: str, answers: dict[str, Any], **options: Any) -> results.Results:
     """`results.collect` where the trainings have been done already."""
-    full = {name: answers.get(name, (told(30),)) for name in experiments.TABLES[table].values()}
+    full = {name: answers.get(name, (trained(30),)) for name in experiments.TABLES[table].values()}
     monkeypatch.setattr(jobs, "ensure_all", lambda names, *_, **__: {name: full[name] for name in names})
     return results.collect(table, "mini", range(max(len(r) for r in full.values() if isinstance(r, tuple))), **options)
 
 
 def test_what_a_run_is_worth() -> None:
     """45 of 60 right, the others a world away, and always a path: nothing to conflict."""
-    found = results.measure(told(45))
+    found = results.measure(trained(45).predictions)
     assert found["top1", "city"] == 75
     assert found["top1", "continent"] >= found["top1", "country"] >= 75
     assert found["conflict_rate", "all"] == 0
@@ -61,7 +70,7 @@ def test_what_a_run_is_worth() -> None:
 
 
 def test_a_table_has_a_value_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {name: (told(30), told(36, 1)) for name in experiments.TABLES["table3"].values()}
+    answers = {name: (trained(30), trained(36, 1)) for name in experiments.TABLES["table3"].values()}
     found = collect(monkeypatch, "table3", answers)
     assert found.measured()["scenes_soft"]["top1", "city"] == [50, 60]
     assert found.labels == {
@@ -71,9 +80,9 @@ def test_a_table_has_a_value_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_differences_are_taken_clip_by_clip(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"cityguessr": (told(45),), "videomae": (told(30),), "scenes_soft": (told(45),)}
+    answers = {"cityguessr": (trained(45),), "videomae": (trained(30),), "scenes_soft": (trained(45),)}
     answers |= {
-        name: (told(45, clips="other", split="video"),) for name in ("cityguessr_by_video", "videomae_by_video")
+        name: (trained(45, clips="other", split="video"),) for name in ("cityguessr_by_video", "videomae_by_video")
     }
     frame = collect(monkeypatch, "table3", answers).differences().set_index(["row", "level"])
     worse = frame.loc["videomae", "city"]
@@ -85,8 +94,16 @@ def test_differences_are_taken_clip_by_clip(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_each_row_of_table_4_has_its_own_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = collect(monkeypatch, "table4", {"cityguessr": (told(30),)})
+    found = collect(monkeypatch, "table4", {"cityguessr": (trained(30),)})
     assert found.modes == {"none": "none", "independent": "independent", "codependent": "codependent"}
+
+
+def test_in_a_codependent_table_a_released_system_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its code leaves the products of Eq. 5 out; a table in another mode reads all rows alike."""
+    answers = {"scenes_soft": (trained(30, evaluation="traced"),)}
+    found = collect(monkeypatch, "table3", answers)
+    assert (found.modes["scenes_soft"], found.modes["cityguessr"]) == ("traced", "codependent")
+    assert set(collect(monkeypatch, "table3", answers, mode="independent").modes.values()) == {"independent"}
 
 
 def test_missing_weights_are_the_row_s_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +115,10 @@ def test_missing_weights_are_the_row_s_reason(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("other", "what"),
-    [(told(30, code="two"), "code"), (told(30, clips="other"), "validation clips of cityguessr68k, split by clip")],
+    [
+        (trained(30, code="two"), "code"),
+        (trained(30, clips="other"), "validation clips of cityguessr68k, split by clip"),
+    ],
 )
 def test_runs_that_do_not_belong_together_make_no_table(monkeypatch: pytest.MonkeyPatch, other: Any, what: str) -> None:
     with pytest.raises(InputError, match=f"differ in their {what}"):
@@ -108,6 +128,8 @@ def test_runs_that_do_not_belong_together_make_no_table(monkeypatch: pytest.Monk
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(InputError, match="no table 'table7'"):
         results.collect("table7")
+    with pytest.raises(InputError, match="no evaluation mode 'dependent'"):
+        results.collect("table3", mode="dependent")
     with pytest.raises(InputError, match="each once"):
         results.collect("table3", seeds=[0, 0])
     with pytest.raises(InputError, match="table3 has no row planet"):
@@ -122,10 +144,10 @@ def test_claims_name_rows_that_exist_and_the_paper_supports_its_own() -> None:
 
 
 def test_the_verdict_on_a_claim_follows_from_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = {"cityguessr": (told(45),), "isns": (told(20),), "mae_random": (told(40),)}
+    good = {"cityguessr": (trained(45),), "isns": (trained(20),), "mae_random": (trained(40),)}
     missing = {"tla_clip": MissingWeights("CLIP is not here")}
     monkeypatch.setattr(
-        jobs, "ensure_all", lambda names, *_, **__: {n: (good | missing).get(n, (told(30),)) for n in names}
+        jobs, "ensure_all", lambda names, *_, **__: {n: (good | missing).get(n, (trained(30),)) for n in names}
     )
     frame = claims.check("mini", [0]).set_index("claim")["verdict"]
     assert frame["TextLabel Alignment helps"] == "holds"

@@ -30,15 +30,15 @@ PREDICTIONS = made(TRUTHS, ANSWERS)
 def everything(truths: list[int], answers: list[int], tree: Taxonomy = TREE) -> dict[str, Figure]:
     """All that the page of world maps draws."""
     predictions = made(truths, answers, tree)
-    cities = confusions.by_city(predictions, tree)
+    cities = confusions.by_city(predictions)
     places = metrics.clip_places(predictions.places, predictions.labels["city"], tree)
     km = metrics.distances_km(torch.tensor(answers), places, tree)
-    finest = examples.finest_right(predictions, tree)
+    finest = examples.finest_right(predictions)
     dealt = accuracy_maps.dealt_out(np.array(answers), places.numpy(), tree)
     return {
         "fig_s5": accuracy_maps.correct_predictions(cities),
-        "cities": accuracy_maps.city_accuracy(cities, confusions.by_class(predictions, tree, draws=50)),
-        "arcs": accuracy_maps.confusion_arcs(confusions.commonest(predictions, tree, None), tree),
+        "cities": accuracy_maps.city_accuracy(cities, confusions.by_class(predictions, draws=50)),
+        "arcs": accuracy_maps.confusion_arcs(confusions.commonest(predictions, None), tree),
         "distances": accuracy_maps.error_distances(km, finest, dealt),
     }
 
@@ -57,13 +57,13 @@ def test_the_page_needs_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_the_maps_of_fig_s5_share_one_scale_and_their_titles_are_the_accuracies() -> None:
-    cities = confusions.by_city(PREDICTIONS, TREE)
+    cities = confusions.by_city(PREDICTIONS)
     fig = accuracy_maps.correct_predictions(cities)
     world = [ax for ax in fig.axes if ax.images]
     assert len(world) == 5
     assert len({ax.images[0].norm.vmax for ax in world}) == 1
     assert world[0].get_title(loc="left") == "The data: 400 validation clips"
-    shares = {level: 100 * int(confusions.right(PREDICTIONS, TREE)[level].sum()) / 400 for level in LEVELS}
+    shares = {level: 100 * int(PREDICTIONS.right()[level].sum()) / 400 for level in LEVELS}
     titles = [ax.get_title(loc="left") for ax in world[1:]]
     assert titles == [f"{level.capitalize()} right: {shares[level]:.1f} %" for level in reversed(LEVELS)]
     peaks = [float(ax.images[0].get_array().max()) for ax in world]
@@ -72,8 +72,8 @@ def test_the_maps_of_fig_s5_share_one_scale_and_their_titles_are_the_accuracies(
 
 
 def test_a_dot_a_city_with_clips_and_an_interval_a_class_and_level() -> None:
-    cities = confusions.by_city(PREDICTIONS, TREE)
-    pooled = confusions.by_class(PREDICTIONS, TREE, draws=50)
+    cities = confusions.by_city(PREDICTIONS)
+    pooled = confusions.by_class(PREDICTIONS, draws=50)
     upper = accuracy_maps.city_accuracy(cities, pooled).axes[0]
     lower = next(ax for ax in upper.figure.axes if ax.get_xlabel().startswith("accuracy"))
     (dots,) = [c for c in upper.collections if c.get_gid() != "land"]
@@ -91,7 +91,7 @@ def test_a_dot_a_city_with_clips_and_an_interval_a_class_and_level() -> None:
 
 def test_arcs_end_at_the_answer() -> None:
     predictions = made([LONDON, LONDON, TOKYO], [LIMA, LIMA, BRISTOL])
-    pairs = confusions.commonest(predictions, TREE, None)
+    pairs = confusions.commonest(predictions, None)
     ax = accuracy_maps.confusion_arcs(pairs, TREE).axes[0]
     heads = [patch for patch in ax.patches if patch.get_gid() == "head"]
     assert len(heads) == 1  # the pair of one clip is not among the coloured
@@ -152,7 +152,7 @@ def test_another_tree_with_long_names_and_a_city_without_coordinates() -> None:
 
 
 def test_what_cannot_be_drawn_is_named() -> None:
-    cities = confusions.by_city(PREDICTIONS, TREE)
+    cities = confusions.by_city(PREDICTIONS)
     with pytest.raises(InputError, match="both clips and coordinates"):
         accuracy_maps.correct_predictions(cities.assign(latitude=np.nan))
     with pytest.raises(InputError, match="one known at least"):

@@ -27,7 +27,7 @@ SMALL = FULL.replace(pretrained=None, frames=4, size=32, width=24, depth=2, head
 VARIANTS = {
     "described": FULL,
     "released": ModelConfig.as_released(),
-    "scenes_365": FULL.replace(scenes=365),
+    "scenes_365": FULL.replace(scene_classes=365),
     "no_text": FULL.replace(text_labels=None),
     "city_names_only": FULL.replace(text_labels="city", text_encoder="random"),
     "no_scenes": FULL.replace(scene_labels=None),

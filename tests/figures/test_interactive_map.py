@@ -1,5 +1,6 @@
 """The map to explore: whole, self-contained, safe with names of strangers, and true to its data frame."""
 
+import dataclasses
 import json
 import re
 import socket
@@ -20,8 +21,8 @@ GENERATOR = np.random.default_rng(0)
 TRUTHS = np.concatenate([np.arange(166), GENERATOR.integers(0, 166, 400)]).tolist()
 ANSWERS = [t if i % 3 else int(a) for i, (t, a) in enumerate(zip(TRUTHS, GENERATOR.integers(0, 166, 566), strict=True))]
 PREDICTIONS = made(TRUTHS, ANSWERS)
-CITIES = confusions.by_city(PREDICTIONS, TREE)
-PAIRS = confusions.commonest(PREDICTIONS, TREE, None)
+CITIES = confusions.by_city(PREDICTIONS)
+PAIRS = confusions.commonest(PREDICTIONS, None)
 
 
 class Reader(HTMLParser):
@@ -119,7 +120,7 @@ def test_names_are_only_ever_text() -> None:
     names = TREE.names | {"city": (evil, *TREE.names["city"][1:]), "country": (evil, *TREE.names["country"][1:])}
     tree = Taxonomy(names, TREE.parent, TREE.latlon, TREE.folders, TREE.iso2)
     page = interactive_map.draw(
-        confusions.by_city(PREDICTIONS, tree), PAIRS, synthetic=False, note="<b>bold</b>"
+        confusions.by_city(dataclasses.replace(PREDICTIONS, taxonomy=tree)), PAIRS, synthetic=False, note="<b>bold</b>"
     )._repr_mimebundle_()["text/html"]
     (frame,) = Reader(page).all("iframe")
     assert frame["sandbox"] == "allow-scripts"
@@ -161,7 +162,7 @@ def test_cities_without_coordinates_have_no_circle_but_can_be_found() -> None:
 def test_one_clip_makes_a_map() -> None:
     predictions = made([LIMA], [LONDON])
     page = interactive_map.draw(
-        confusions.by_city(predictions, TREE), confusions.commonest(predictions, TREE, None), synthetic=True
+        confusions.by_city(predictions), confusions.commonest(predictions, None), synthetic=True
     ).document
     (circle,) = Reader(page).all("circle")
     assert circle["data-city"] == str(LIMA)

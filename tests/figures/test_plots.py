@@ -1,14 +1,10 @@
 """Plots of the method: what they draw is what was computed."""
 
-from itertools import pairwise
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from cityguessr import paper
-from cityguessr.base.errors import InputError
 from cityguessr.figures import plots
 from cityguessr.taxonomy import LEVELS
 
@@ -42,66 +38,3 @@ def test_training_curves_draw_every_loss_and_level_of_every_seed() -> None:
     assert len(right.lines) == 2 * 4
     assert list(right.lines[0].get_ydata()) == [10.0, 20.0]
     plt.close(fig)
-
-
-def _differences(*rows: str) -> pd.DataFrame:
-    labels = dict(paper.rows("table5")) | {"own": "CityGuessr (soft scenes, TLA with all hierarchies)"}
-    lines = [(row, labels[row], level, -2.0 - i, -4.0 - i, 1.0 - i) for row in rows for i, level in enumerate(LEVELS)]
-    return pd.DataFrame(lines, columns=["row", "label", "level", "difference", "low", "high"])
-
-
-def test_differences_show_the_measured_interval_and_the_papers_difference() -> None:
-    frame = _differences("planet", "isns", "videomae", "own")
-    frame.loc[frame["row"] == "isns", ["difference", "low", "high"]] = float("nan")
-    fig = plots.differences(frame, "table5", "cityguessr")
-    assert [ax.get_title(loc="left") or ax.get_title() for ax in fig.axes] == [v.capitalize() for v in LEVELS]
-    labels = [text.get_text().replace("\n", " ") for text in fig.axes[0].get_yticklabels()]
-    assert labels[:2] + labels[-1:] == ["PlaNet", "ISNs", "CityGuessr (soft scenes, TLA with all hierarchies)"]
-    assert len(labels) == 6  # the paper's six rows without the reference, and the own one
-    for i, (ax, level) in enumerate(zip(fig.axes, LEVELS, strict=True)):
-        dots = next(line for line in ax.lines if line.get_marker() == "o").get_xdata()
-        assert [x for x in dots if x == x] == [-2.0 - i] * 3
-        diamonds = ax.collections[-1].get_offsets()[:, 0]
-        planet, ours = (paper.value("table5", row, "top1", level) for row in ("planet", "cityguessr"))
-        assert diamonds[0] == pytest.approx(planet - ours)
-        assert [text.get_text() for text in ax.texts] == ["no comparison", "not run", "not run"]
-    plt.close(fig)
-
-
-@pytest.mark.parametrize(("table", "reference"), [("table_s1", "scenes_16"), ("table5", "cityguessr")])
-def test_nothing_of_the_differences_is_cut_off_or_overlaps(table: str, reference: str) -> None:
-    frame = _differences("planet", "isns", "own") if table == "table5" else _differences("own")
-    with plt.rc_context():
-        fig = plots.differences(frame, table, reference)
-        fig.canvas.draw()
-        renderer = fig.canvas.get_renderer()
-        legend = fig.legends[0].get_window_extent(renderer)
-        for ax in fig.axes:
-            box = ax.get_tightbbox(renderer)
-            assert box.x0 >= 0
-            assert box.x1 <= fig.bbox.width + 1
-            assert box.y0 > legend.y1
-            assert box.y1 < fig._suptitle.get_window_extent(renderer).y0
-        texts = [text.get_window_extent(renderer) for text in fig.axes[0].get_yticklabels()]
-        for upper, lower in pairwise(texts):
-            assert upper.y0 > lower.y1
-        plt.close(fig)
-
-
-def test_differences_need_their_columns_and_a_known_reference() -> None:
-    frame = _differences("planet")
-    with pytest.raises(InputError, match="no row 'codependent'"):
-        plots.differences(frame, "table5", "codependent")
-    with pytest.raises(InputError, match="no high here"):
-        plots.differences(frame.drop(columns="high"), "table5")
-
-
-@pytest.mark.usefixtures("fresh_style")
-def test_claims_are_drawn_where_they_were_measured() -> None:
-    columns = ["claim", "section", "level", "paper", "measured", "low", "high", "verdict"]
-    lines = [("A helps", "5.3", "city", 9.0, 4.0, 1.0, 7.0, "holds")]
-    lines += [("B helps", "ours", "city", np.nan, -1.0, -4.0, 2.0, "undecided")]
-    (ax,) = plots.claims(pd.DataFrame(lines, columns=columns)).axes
-    dots = [line for line in ax.lines if line.get_marker() == "o"]
-    assert [point for dot in dots for point in dot.get_xdata()] == [4.0, -1.0, -1.0]  # the open one is hollow on top
-    assert dots[1].get_markerfacecolor() == "white"

@@ -17,12 +17,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
-# Where conda-forge's name is not the package's own, but for - and _
+# Where conda-forge's name is not that of the package, but for - and _
 CONDA_NAMES = {"pytorch": "torch", "py-opencv": "opencv-python-headless"}
 
 
 def declared() -> dict[str, Requirement]:
-    """What pyproject.toml asks for, the checks' own packages and the build backend among it."""
+    """What pyproject.toml asks for, with the packages of the checks and the build backend."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lines = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["dev"]
     lines += project["build-system"]["requires"]
@@ -74,9 +74,9 @@ def test_every_package_that_the_code_imports_is_declared() -> None:
             imported |= {name.partition(".")[0]: path.name for name in names}
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["retinaface"]
     known = {*declared(), *(canonicalize_name(Requirement(line).name) for line in extra)}
-    own = {"cityguessr", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+    ours = {"cityguessr", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
     owners = importlib.metadata.packages_distributions()
-    for name in sorted(set(imported) - own - set(sys.stdlib_module_names)):
+    for name in sorted(set(imported) - ours - set(sys.stdlib_module_names)):
         packages = {canonicalize_name(package) for package in owners.get(name, [name])}
         assert packages & known, f"{imported[name]} imports {name}: declare it in pyproject.toml"
 
@@ -107,11 +107,11 @@ def test_conda_names_the_same_packages_in_the_same_versions() -> None:
     conda = dict(line.split("=") for line in lines if isinstance(line, str))
     python = conda.pop("python")
     assert {CONDA_NAMES.get(name, canonicalize_name(name)) for name in conda} == set(declared())
-    here = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
-    here |= {"platform_machine": "x86_64", "platform_system": "Linux", "os_name": "posix"}
+    machine = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
+    machine |= {"platform_machine": "x86_64", "platform_system": "Linux", "os_name": "posix"}
     for name, version in conda.items():
         package = CONDA_NAMES.get(name, canonicalize_name(name))
-        fitting = [pin for pin in pins() if pin.name == package and (not pin.marker or pin.marker.evaluate(here))]
+        fitting = [pin for pin in pins() if pin.name == package and (not pin.marker or pin.marker.evaluate(machine))]
         assert [f"{version_of(pin).major}.{version_of(pin).minor}" for pin in fitting] == [version], (
             f"environment.yml has {name}={version}, env/lock.txt {', '.join(map(str, fitting))}"
         )
@@ -119,12 +119,12 @@ def test_conda_names_the_same_packages_in_the_same_versions() -> None:
 
 @pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="not run in the .venv that make builds")
 def test_the_environment_is_the_locked_one() -> None:
-    here = [pin for pin in pins() if not pin.marker or Marker(str(pin.marker)).evaluate()]
+    wanted = [pin for pin in pins() if not pin.marker or Marker(str(pin.marker)).evaluate()]
     wrong = {}
-    for pin in here:
-        found = Version(importlib.metadata.version(pin.name)).public  # a CPU build is 2.15.0+cpu
-        if found != str(version_of(pin)):
-            wrong[str(pin)] = found
+    for pin in wanted:
+        installed = Version(importlib.metadata.version(pin.name)).public  # a CPU build is 2.15.0+cpu
+        if installed != str(version_of(pin)):
+            wrong[str(pin)] = installed
     assert not wrong
 
 

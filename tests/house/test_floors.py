@@ -1,21 +1,20 @@
-"""The package as a whole: what importing it costs, and which way its rooms may look."""
+"""The package as a whole: its rooms, which way they may look, and what importing it costs."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import cityguessr
+
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = (
-    "transformers",
-    "pandas",
-    "matplotlib",
-    "cartopy",
-    "decord",
-    "open_clip",
-    "torchvision",
-)
+PACKAGE = ROOT / "cityguessr"
+FOLDERS = sorted({path.parent for path in PACKAGE.rglob("*.py")})
+ROOMS = {path.name for path in FOLDERS if path.parent == PACKAGE}
+HEAVY = ("transformers", "pandas", "matplotlib", "cartopy", "decord", "open_clip", "torchvision")
+LONGEST_MODULE = 400  # lines
 
 
 def test_rooms_look_down_only() -> None:
@@ -25,19 +24,49 @@ def test_rooms_look_down_only() -> None:
     assert result.returncode == 0, result.stdout
 
 
-def test_importing_the_core_loads_nothing_heavy() -> None:
-    """Taxonomy, losses and evaluation need torch and numpy alone."""
-    code = (
-        "import sys, cityguessr\nfrom cityguessr import Taxonomy, losses, hierarchy\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_a_folder_says_in_its_first_line_what_belongs_there(folder: Path) -> None:
+    assert (folder / "__init__.py").is_file()
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    first = docstring.partition("\n")[0]
+    assert first.endswith("."), f"the first line is no sentence: {first!r}"
+    assert len(first) >= 30, f"the first line says too little: {first!r}"
+
+
+def test_a_module_can_be_read_in_a_sitting() -> None:
+    lines = {path: path.read_text(encoding="utf-8").count("\n") for path in PACKAGE.rglob("*.py")}
+    assert {str(path.relative_to(ROOT)): n for path, n in lines.items() if n > LONGEST_MODULE} == {}
+
+
+def test_tests_mirror_the_package() -> None:
+    """One folder per room, `core` for the modules at the root, and `house` for the project as a whole."""
+    folders = {path.name for path in (ROOT / "tests").iterdir() if list(path.glob("test_*.py"))}
+    assert folders - {"core", "house"} <= ROOMS
+    assert ROOMS - folders <= {"base"}  # what every other room's tests go through
+
+
+def loaded_by(statement: str, names: tuple[str, ...]) -> list[str]:
+    """Which of the packages are loaded after a statement, in a fresh interpreter."""
+    code = f"import sys\n{statement}\nprint(*[name for name in {names!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return result.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("statement", "names"),
+    [
+        ("import cityguessr", ("torch", "numpy", *HEAVY)),
+        ("from cityguessr import CityGuessr", HEAVY),
+        # Taxonomy, losses and evaluation need torch and numpy alone.
+        ("from cityguessr import Taxonomy, losses, hierarchy", HEAVY),
+        ("import cityguessr.notebooks", ("torch", "nbformat", "papermill", *HEAVY)),
+    ],
+)
+def test_importing_the_core_loads_nothing_heavy(statement: str, names: tuple[str, ...]) -> None:
+    assert loaded_by(statement, names) == []
 
 
 def test_public_names_are_there() -> None:
-    import cityguessr
-
     for name in cityguessr.__all__:
         assert getattr(cityguessr, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'citygesser'"):

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import errno
-import importlib
 import itertools
 import json
 import math
@@ -25,9 +24,8 @@ from cityguessr.miniworld import MiniWorld, MiniWorldConfig, VideoPlan, country_
 from cityguessr.miniworld.render import light
 from cityguessr.miniworld.tiles import atlas
 from cityguessr.miniworld.write import categories
+from cityguessr.miniworld.write import cityguessr68k as writing
 from cityguessr.taxonomy import LEVELS, Taxonomy
-
-writing = importlib.import_module("cityguessr.miniworld.write.cityguessr68k")
 
 CITIES = ("London", "Manchester", "Tokyo", "Osaka", "Lyon", "Marseille")
 TINY = MiniWorldConfig(clips_per_city=6, clips_min=5, clip_source_frames=6, kept_frames=4, height=32, width=48)
@@ -86,6 +84,23 @@ def test_a_frame_does_not_depend_on_which_others_are_rendered_with_it(world: Min
 def test_a_city_looks_the_same_in_a_world_of_fewer_cities(world: MiniWorld, full: MiniWorld) -> None:
     here, there = world.taxonomy.city_id("Lyon"), full.taxonomy.city_id("Lyon")
     assert world.effects.style(here).traits == full.effects.style(there).traits
+
+
+def test_the_world_knows_the_frame_of_the_video_that_a_clip_shows(world: MiniWorld) -> None:
+    video = world.videos[0]
+    clip = video.clips[1]
+    assert world.kept_frames(clip) == [6, 7, 9, 10]  # 4 of 6, evenly spread
+    for at, frame in ((0.0, 6), (0.5, 9), (1.0, 10)):
+        assert world.frame_of(clip.clip_id, at) == (video, frame)
+    assert world.frame_of("London_9999", 0.5) is None
+
+
+def test_the_camera_moves_along_the_street_at_its_height(world: MiniWorld) -> None:
+    for video in world.videos:
+        camera = world.camera(video, 3)
+        assert camera.s == pytest.approx(float(video.positions[3]), rel=1e-6)
+        assert camera.y == pytest.approx(video.eye, abs=0.04)
+        assert camera.x == pytest.approx(video.lateral, abs=0.4)
 
 
 def test_near_places_look_more_alike_than_far_ones(full: MiniWorld) -> None:
@@ -150,7 +165,7 @@ def test_scenes_follow_one_another_within_a_clip_and_all_sixteen_occur(full: Min
 def test_categories_are_a_finer_scene_that_the_hierarchy_takes_back_to_the_kind(full: MiniWorld) -> None:
     hierarchy, used = scenes.own_hierarchy(), set()
     for video in full.videos:
-        fine = categories.of_frames(video, full.effects.style(video.city))
+        fine = categories.label_frames(video, full.effects.style(video.city))
         assert fine.shape == (video.frames,)
         belongs = hierarchy[fine.numpy()]
         assert (belongs.sum(axis=1) == 1).all()  # to its kind alone
@@ -165,7 +180,7 @@ def test_what_a_category_follows_stands_in_the_picture(full: MiniWorld) -> None:
     style, ground, names = full.effects.style(helsinki), {}, scenes.categories()
     for key in range(20):  # of one street in the hills, in many winters
         plan = dataclasses.replace(video, key=key, plots=(7,) * len(video.plots), hour=12.0, weather="overcast")
-        (category,) = categories.of_frames(plan, style).unique().tolist()
+        (category,) = categories.label_frames(plan, style).unique().tolist()
         sides = full.render(plan, 48, 64, frames=[0])[0, 30:, [0, 1, 2, -3, -2, -1]].float().mean()
         ground.setdefault(names[category], []).append(float(sides))
     snow = ground.pop("/m/mountain" if style.traits["relief"] > 0 else "/t/tundra")
@@ -260,10 +275,10 @@ def test_the_contact_sheet_shows_other_cities_and_is_drawn_by_the_seed(full: Min
 
 def test_tiles_are_drawn_at_any_size_and_differ_between_cities(full: MiniWorld) -> None:
     pages = [atlas.bake(full.effects.style(city), 16) for city in (0, 1)]
-    assert pages[0].page.shape == (1, 5, 256, 256)
-    assert torch.isfinite(pages[0].page).all()
-    assert pages[0].page.min() >= 0
-    assert (pages[0].page - pages[1].page).abs().mean() > 0.01
+    assert pages[0].image.shape == (1, 5, 256, 256)
+    assert torch.isfinite(pages[0].image).all()
+    assert pages[0].image.min() >= 0
+    assert (pages[0].image - pages[1].image).abs().mean() > 0.01
 
 
 # ---- on disk
@@ -281,8 +296,8 @@ def test_the_release_is_compiled_from_real_h264_files(world: MiniWorld, written:
     folder = written / "release" / clip.split / world.taxonomy.folders[video.city] / clip.clip_id
     assert sorted(p.name for p in folder.iterdir()) == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
     kept = np.asarray(Image.open(folder / "2.jpg")).astype(float)
-    decoded = frames[clip.first_frame + writing.kept(TINY)[1]].astype(float)
-    rendered = world.render(video, 32, 48, frames=[clip.first_frame + writing.kept(TINY)[1]])[0].numpy()
+    decoded = frames[world.kept_frames(clip)[1]].astype(float)
+    rendered = world.render(video, 32, 48, frames=[world.kept_frames(clip)[1]])[0].numpy()
     assert np.abs(kept - decoded).mean() < 6
     assert np.abs(kept - rendered).mean() < 14
 
@@ -317,9 +332,9 @@ def test_the_extra_tables_say_what_only_a_synthetic_world_knows(world: MiniWorld
     assert clips[clip.clip_id]["video"] == video.video_id
     rows = [row for row in tables["frame_scenes"] if row["clip"] == clip.clip_id]
     assert [int(row["frame"]) for row in rows] == [1, 2, 3, 4]
-    numbers = [clip.first_frame + frame for frame in writing.kept(TINY)]
+    numbers = world.kept_frames(clip)
     assert [int(row["scene"]) for row in rows] == video.scenes[numbers].tolist()
-    fine = categories.of_frames(video, world.effects.style(video.city))
+    fine = categories.label_frames(video, world.effects.style(video.city))
     assert [int(row["category"]) for row in rows] == fine[numbers].tolist()
     fine = ReleaseSource(release, scenes=365)
     (listed,) = (ref for ref in fine.clips() if ref.clip_id == clip.clip_id)

@@ -43,29 +43,28 @@ def test_numbers_that_the_paper_prints_twice_agree() -> None:
         assert paper.value("table5", "planet", "top1", level) == paper.value("table2", "mae_random", "top1", level)
 
 
-def test_the_split_adds_up_and_the_counts_are_those_of_the_tree() -> None:
+def test_the_split_adds_up_and_the_counts_are_those_of_the_tree(taxonomy: Taxonomy) -> None:
     data = paper.dataset().set_index(["where", "dataset", "quantity"])["value"]
     assert data["split", "cityguessr68k", "train"] + data["split", "cityguessr68k", "val"] == 68_269
     assert data["split", "msls_filtered", "train"] + data["split", "msls_filtered", "val"] == 11_320
-    tree = Taxonomy.cityguessr68k()
     plural = {"city": "cities", "state": "states", "country": "countries", "continent": "continents"}
-    assert tree.sizes == {level: data["table1", "cityguessr68k", plural[level]] for level in LEVELS}
+    assert taxonomy.sizes == {level: data["table1", "cityguessr68k", plural[level]] for level in LEVELS}
     assert data["fig_s3"].sum() == 166
-    for continent, name in enumerate(tree.names["continent"]):
-        assert (tree.ancestors["continent"] == continent).sum() == data["fig_s3", name, "cities"]
+    for continent, name in enumerate(taxonomy.names["continent"]):
+        assert (taxonomy.ancestors["continent"] == continent).sum() == data["fig_s3", name, "cities"]
 
 
 @pytest.mark.parametrize(
-    ("request_", "says"),
+    ("number", "message"),
     [
         (("table9", "x", "top1", "city"), "table_s1"),
         (("table4", "codependant", "top1", "city"), "none, independent, codependent"),
         (("table4", "none", "top5", "city"), "top1/city"),
     ],
 )
-def test_an_unknown_number_names_the_known_ones(request_: tuple[str, str, str, str], says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        paper.value(*request_)
+def test_an_unknown_number_names_the_known_ones(number: tuple[str, str, str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        paper.value(*number)
 
 
 def test_every_disagreement_has_a_switch_of_the_model_or_a_reason() -> None:
@@ -84,4 +83,4 @@ def test_every_disagreement_has_a_switch_of_the_model_or_a_reason() -> None:
     described, released = model.ModelConfig.as_described(), model.ModelConfig.as_released()
     for name in covered - {"normalise_eval"}:
         assert getattr(described, name) != getattr(released, name), f"the presets agree on {name}"
-    assert {"frames", "sampling", "epochs", "text_layers", "text_reduction", "products"} <= covered
+    assert {"frames", "sampling", "epochs", "text_layers", "text_reduction", "evaluation"} <= covered

@@ -79,7 +79,7 @@ def test_states_follow_from_the_table_that_was_written(monkeypatch: pytest.Monke
               for level, shift in shifts.items()}
         for row in ("videomae", "cityguessr")
     }  # fmt: skip
-    tables.write(tables.build("table6", measured, "msls"), "", tmp_path / "tables")
+    tables.Table(tables.beside_paper("table6", measured, "msls")).write(tmp_path / "tables")
     found = ledger.results("cityguessr68k").set_index(["table", "row", "level"])
     states = {level: found.loc[("table6", "videomae", level), "state"] for level in shifts}
     assert states == {"city": "reproduced", "state": "within spread", "country": "differs", "continent": "reproduced"}
@@ -91,7 +91,7 @@ def test_a_synthetic_measurement_never_counts_as_reproduced(monkeypatch: pytest.
     measured = {
         row: {("top1", "city"): [paper.value("table6", row, "top1", "city")]} for row in ("videomae", "cityguessr")
     }
-    tables.write(tables.build("table6", measured, "mini"), "", tmp_path / "tables")
+    tables.Table(tables.beside_paper("table6", measured, "mini")).write(tmp_path / "tables")
     line = ledger.results("mini").set_index(["table", "row", "level"]).loc[("table6", "videomae", "city")]
     assert line["measured"] == line["paper"]
     assert line["state"] == "not run, because it takes the real data (profile msls); tried on MiniWorld"

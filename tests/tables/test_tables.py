@@ -9,11 +9,15 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from test_results import collect, trained
 
 from cityguessr import figures, paper, tables
 from cityguessr.base.errors import InputError
 from cityguessr.evaluation import columns
+from cityguessr.figures import comparison
+from cityguessr.tables import Table, beside_paper
 from cityguessr.taxonomy import LEVELS
+from cityguessr.training import experiments
 
 
 def _levels(*values: float, metric: str = "top1", step: float = 10) -> dict[tuple[str, str], list[float]]:
@@ -25,7 +29,7 @@ def table5() -> pd.DataFrame:
     measured = {"planet": _levels(20, 22), "isns": _levels(24), "videomae": _levels(30, 31, 35)}
     measured |= {"cityguessr": _levels(34, 36, 38), "random_text": _levels(31)}
     missing = {"geodecoder": "its run failed", "timesformer": "its weights & 50_% are not on this machine"}
-    return tables.build("table5", measured, "mini", missing, {"random_text": "CityGuessr, random text vectors"})
+    return beside_paper("table5", measured, "mini", missing, {"random_text": "CityGuessr, random text vectors"})
 
 
 def test_the_frame_has_the_agreed_columns_and_the_papers_rows_in_order(table5: pd.DataFrame) -> None:
@@ -51,48 +55,48 @@ def test_a_row_without_a_run_says_why_and_shows_no_number(table5: pd.DataFrame) 
     assert set(cells["state"]) == {"not run, because its run failed"}
     assert cells["measured"].isna().all()
     assert set(table5[table5["row"] == "planet"]["state"]) == {"measured"}
-    text = repr(tables.show(table5))
+    text = repr(Table(table5))
     assert "| GeoDecoder | 64.2 | not run | 64.5 | not run |" in text
     assert "GeoDecoder: not run, because its run failed." in text
 
 
 def test_top1_and_top5_of_one_system_are_two_lines() -> None:
     measured = {"cityguessr": _levels(30, 32) | _levels(60, 62, metric="top5")}
-    text = repr(tables.show(tables.build("table_s3", measured, "mini")))
+    text = repr(Table(beside_paper("table_s3", measured, "mini")))
     assert "| CityGuessr top-1 | 69.6 | 31.0 ± 1.4 |" in text
     assert "| CityGuessr top-5 | 85.4 | 61.0 ± 1.4 |" in text
 
 
 def test_a_measured_row_may_lack_a_number_and_then_says_so() -> None:
-    frame = tables.build("table_s3", {"cityguessr": _levels(30)}, "mini")
+    frame = beside_paper("table_s3", {"cityguessr": _levels(30)}, "mini")
     states = frame.set_index(["metric", "level"])["state"]
     assert states["top1", "city"] == "measured"
     assert states["top5", "city"] == "not run, because no top5 at city was computed"
 
 
 def test_the_best_measured_is_bold_and_the_lowest_wins_for_errors(table5: pd.DataFrame) -> None:
-    text = repr(tables.show(table5))
+    text = repr(Table(table5))
     assert re.findall(r"\*\*(\d[^*]*)\*\*", text) == [f"{v}.0 ± 2.0" for v in (36, 46, 56, 66)]
     measured = {
         row: _levels(40) | {("median_km", "city"): [km]} for row, km in (("videomae", 900), ("cityguessr", 700))
     }
-    text = repr(tables.show(tables.build("table6", measured, "mini")))
+    text = repr(Table(beside_paper("table6", measured, "mini")))
     assert "**700**" in text
     assert "**40.0**" not in text  # equal rows have no best
 
 
 def test_every_caption_says_that_miniworld_is_not_comparable(table5: pd.DataFrame, tmp_path: Path) -> None:
-    for path in tables.write(table5, "State of the art", tmp_path):
+    for path in Table(table5, "State of the art").write(tmp_path):
         if path.suffix != ".csv":
             text = path.read_text()
             assert "State of the art." in text
             assert "Profile mini (MiniWorld: synthetic, not comparable with the paper)" in text
-    real = tables.build("table4", dict.fromkeys(("none", "independent", "codependent"), _levels(50)), "cityguessr68k")
-    assert "synthetic" not in repr(tables.show(real))
+    real = beside_paper("table4", dict.fromkeys(("none", "independent", "codependent"), _levels(50)), "cityguessr68k")
+    assert "synthetic" not in repr(Table(real))
 
 
 def test_what_is_written_can_be_read(table5: pd.DataFrame, tmp_path: Path) -> None:
-    written = tables.write(table5, "A caption", tmp_path)
+    written = Table(table5, "A caption").write(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["table5.csv", "table5.md", "table5.tex"]
     pd.testing.assert_frame_equal(pd.read_csv(written[0]), table5, rtol=1e-5)
     rows = [line for line in written[1].read_text().splitlines() if line.startswith("|")]
@@ -101,7 +105,7 @@ def test_what_is_written_can_be_read(table5: pd.DataFrame, tmp_path: Path) -> No
 
 
 def test_latex_is_booktabs_with_its_special_characters_escaped(table5: pd.DataFrame, tmp_path: Path) -> None:
-    tex = tables.write(table5, "50% & more_or_less", tmp_path)[2].read_text()
+    tex = Table(table5, "50% & more_or_less").write(tmp_path)[2].read_text()
     assert [tex.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
     assert r"50\% \& more\_or\_less" in tex
     assert r"its weights \& 50\_\% are not" in tex
@@ -113,7 +117,7 @@ def test_latex_is_booktabs_with_its_special_characters_escaped(table5: pd.DataFr
 
 
 def test_html_takes_its_colours_from_the_theme_and_is_well_formed(table5: pd.DataFrame) -> None:
-    page = tables.show(table5, "A <caption>")._repr_html_()
+    page = Table(table5, "A <caption>")._repr_html_()
     assert not re.search(r"#[0-9a-fA-F]{3,6}\b|rgb\(|[^-]color:(?!inherit)", page)
     assert "A &lt;caption&gt;" in page
     assert "font-weight:bold;" in page
@@ -138,7 +142,7 @@ def test_html_takes_its_colours_from_the_theme_and_is_well_formed(table5: pd.Dat
 def test_the_plot_shows_every_number_of_the_table(table5: pd.DataFrame) -> None:
     with mpl.rc_context():
         figures.use_style()
-        fig = tables.compare(table5)
+        fig = comparison.compare(table5)
         assert [ax.get_title(loc="left") for ax in fig.axes] == ["City", "State", "Country", "Continent"]
         for ax, level in zip(fig.axes, LEVELS, strict=True):
             part = table5[table5["level"] == level]
@@ -159,12 +163,12 @@ def test_the_plots_bars_are_standard_deviations_or_the_given_intervals(table5: p
         return [[start[0], end[0]] for start, end in segments]
 
     deviation = math.sqrt(2)
-    assert bars(tables.compare(table5))[0] == pytest.approx([21 - deviation, 21 + deviation])
-    fig = tables.compare(table5, intervals={("isns", "city"): (21.5, 27), ("isns", "state"): (30, 35)})
+    assert bars(comparison.compare(table5))[0] == pytest.approx([21 - deviation, 21 + deviation])
+    fig = comparison.compare(table5, intervals={("isns", "city"): (21.5, 27), ("isns", "state"): (30, 35)})
     assert "95 % interval" in fig.legends[0].get_texts()[1].get_text()
     assert bars(fig) == [[21.5, 27]]
     with pytest.raises(InputError, match="no row 'isn' with top1"):
-        tables.compare(table5, intervals={("isn", "city"): (0, 1)})
+        comparison.compare(table5, intervals={("isn", "city"): (0, 1)})
 
 
 @pytest.fixture
@@ -176,7 +180,7 @@ def beyond() -> pd.DataFrame:
 
     measured = {"planet": row(20, 40, 1200), "isns": row(30, 50, 90), "cityguessr": row(40, 45, 70)}
     missing = dict.fromkeys(("geodecoder", "timesformer", "videomae"), "its weights are not here")
-    return tables.build("table5", measured, "mini", missing)
+    return beside_paper("table5", measured, "mini", missing)
 
 
 def blocks(text: str) -> list[list[str]]:
@@ -185,7 +189,7 @@ def blocks(text: str) -> list[list[str]]:
 
 
 def test_what_the_paper_lacks_stands_in_blocks_of_its_own(beyond: pd.DataFrame) -> None:
-    first, top5, rest = blocks(repr(tables.show(beyond)))
+    first, top5, rest = blocks(repr(Table(beyond)))
     assert first[2].startswith("| PlaNet | 55.8 | 20.0 | 56.3 | 30.0 |")
     assert "top-5" not in "".join(first)
     assert top5[0] == "| System | City | State | Country | Continent |"
@@ -201,13 +205,13 @@ def test_what_the_paper_lacks_stands_in_blocks_of_its_own(beyond: pd.DataFrame) 
 
 
 def test_a_row_that_was_not_run_is_in_every_block_and_is_explained_once(beyond: pd.DataFrame) -> None:
-    text = repr(tables.show(beyond))
+    text = repr(Table(beyond))
     assert [sum(line.count("not run") for line in block) for block in blocks(text)] == [3 * 4, 3 * 4, 3 * 7]
     assert text.count("GeoDecoder: not run, because its weights are not here.") == 1
 
 
 def test_without_more_metrics_there_is_one_block(table5: pd.DataFrame) -> None:
-    text = repr(tables.show(table5))
+    text = repr(Table(table5))
     assert len(blocks(text)) == 1
     assert "Beyond" not in text
 
@@ -216,8 +220,8 @@ def test_beyond_the_paper_a_row_of_two_lines_has_one(tmp_path: Path) -> None:
     """Table S3 prints top-1 and top-5 of one system, which has one conflict rate."""
     one = _levels(30) | _levels(60, metric="top5") | {("conflict_rate", "all"): [50]}
     own = {"video_split": "CityGuessr, split by source video"}
-    frame = tables.build("table_s3", {"cityguessr": one, "video_split": one}, "mini", labels=own)
-    first, rest = blocks(repr(tables.show(frame)))
+    frame = beside_paper("table_s3", {"cityguessr": one, "video_split": one}, "mini", labels=own)
+    first, rest = blocks(repr(Table(frame)))
     assert [line.split(" | ")[0] for line in first[2:]] == [
         "| CityGuessr top-1",
         "| CityGuessr top-5",
@@ -238,7 +242,7 @@ def differences() -> pd.DataFrame:
 def test_differences_stand_in_a_last_block_and_are_bold_where_they_are_sure(
     table5: pd.DataFrame, differences: pd.DataFrame, tmp_path: Path
 ) -> None:
-    text = repr(tables.show(table5, "", differences))
+    text = repr(Table(table5, "", differences))
     assert "Difference to CityGuessr (ours), top-1, 95 % paired bootstrap over source videos" in text
     assert blocks(text)[-1][2:] == [
         "| PlaNet |" + " **−3.1 [−5.0, −1.2]** |" * 4,
@@ -248,14 +252,14 @@ def test_differences_stand_in_a_last_block_and_are_bold_where_they_are_sure(
     assert "1–3 seeds a row" in text
     assert "–: the two were not validated on the same clips" in text
     counted = differences.assign(clips=1322, videos=410)
-    assert "1,322 clips of 410 source videos" in repr(tables.show(table5, "", counted))
-    written = tables.write(table5, "A caption", tmp_path, differences)
+    assert "1,322 clips of 410 source videos" in repr(Table(table5, "", counted))
+    written = Table(table5, "A caption", differences).write(tmp_path)
     assert [path.name for path in written][-1] == "table5_differences.csv"
     pd.testing.assert_frame_equal(pd.read_csv(written[-1]), differences)
 
 
 def test_all_blocks_are_sound_latex_and_html(beyond: pd.DataFrame, differences: pd.DataFrame, tmp_path: Path) -> None:
-    tex = tables.write(beyond, "A caption", tmp_path, differences)[2].read_text()
+    tex = Table(beyond, "A caption", differences).write(tmp_path)[2].read_text()
     assert tex.isascii()
     assert [tex.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}")] == [4] * 4
     assert r"\multicolumn{4}{c}{Clips within (\%)}" in tex
@@ -265,7 +269,7 @@ def test_all_blocks_are_sound_latex_and_html(beyond: pd.DataFrame, differences: 
     for tabular in re.findall(r"\\begin{tabular}{(\w+)}(.*?)\\end{tabular}", tex, re.S):
         body = tabular[1][tabular[1].index(r"\midrule") :]
         assert {len(re.findall(r"(?<!\\)&", x)) for x in body.splitlines() if "&" in x} == {len(tabular[0]) - 1}
-    page = tables.show(beyond, "A caption", differences)._repr_html_()
+    page = Table(beyond, "A caption", differences)._repr_html_()
     for head, body in re.findall(r"<thead>(.*?)</thead><tbody>(.*?)</tbody>", page):
         widths = [
             sum(int(n or 1) for n in re.findall(r'<t[hd](?: colspan="(\d+)")? ', row))
@@ -277,11 +281,11 @@ def test_all_blocks_are_sound_latex_and_html(beyond: pd.DataFrame, differences: 
 
 def test_differences_to_what_is_not_there_are_refused(table5: pd.DataFrame, differences: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="no row 'codependent'; it has planet"):
-        tables.show(table5, "", differences, "codependent")
+        Table(table5, "", differences, "codependent")
     with pytest.raises(InputError, match="no row 'elsewhere'"):
-        tables.show(table5, "", differences.replace({"row": {"isns": "elsewhere"}}))
-    with pytest.raises(InputError, match="no low, high here"):
-        tables.show(table5, "", differences.drop(columns=["low", "high"]))
+        Table(table5, "", differences.replace({"row": {"isns": "elsewhere"}}))
+    with pytest.raises(InputError, match="has no low, high"):
+        Table(table5, "", differences.drop(columns=["low", "high"]))
 
 
 @pytest.mark.parametrize(
@@ -298,4 +302,30 @@ def test_differences_to_what_is_not_there_are_refused(table5: pd.DataFrame, diff
 def test_a_table_refuses_what_it_cannot_stand_for(changes: dict[str, object], says: str) -> None:
     arguments = {"table": "table4", "measured": {"none": _levels(1), "independent": _levels(2)}, "profile": "mini"}
     with pytest.raises(InputError, match=says):
-        tables.build(**(arguments | {"missing": {"codependent": "it is a test"}} | changes))
+        beside_paper(**(arguments | {"missing": {"codependent": "it is a test"}} | changes))
+
+
+def test_a_table_is_built_of_runs_and_keeps_what_it_was_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Caption, reference and mode are given once: the files, the plots and what a notebook shows follow from them."""
+    runs = {"cityguessr": (trained(45), trained(42, 1)), "videomae": (trained(30), trained(33, 1))}
+    full = {name: runs.get(name, (trained(36), trained(39, 1))) for name in experiments.TABLES["table3"].values()}
+    found = collect(monkeypatch, "table3", full, mode="none")
+    table = tables.build(found, "A caption", "videomae", more={"cityguessr": {("top5", "city"): [80.0, 90.0]}})
+    city = table.frame.set_index(["row", "metric", "level"])["measured"]
+    assert city["cityguessr", "top1", "city"] == pytest.approx(72.5)
+    assert city["cityguessr", "top5", "city"] == 85
+    assert "videomae" not in set(table.differences["row"])
+    assert "A caption." in repr(table)
+    label = dict(paper.rows("table3"))["videomae"]
+    assert f"Difference to {label}" in repr(table)
+    names = [path.name for path in table.write(tmp_path)]
+    assert names == [f"table3_none{end}" for end in (".csv", ".md", ".tex", "_differences.csv")]
+    assert "95 % interval" in table.compare().legends[0].get_texts()[1].get_text()
+    assert "interval" not in table.compare("ece", ["city"]).legends[0].get_texts()[1].get_text()
+    assert label in table.plot_differences().get_suptitle()
+    plt.close("all")
+
+
+def test_a_table_without_differences_draws_none(table5: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="made without differences"):
+        Table(table5).plot_differences()

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from cityguessr import paper
+from cityguessr import hierarchy, paper
 from cityguessr.base.errors import InputError
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import experiments, profiles
@@ -27,6 +27,13 @@ def test_every_row_of_the_paper_has_an_experiment(table: str) -> None:
         experiments.get(name).config(MINI)
 
 
+def test_rows_that_differ_in_how_they_are_read_name_known_modes() -> None:
+    """Table 4: one system, three readings."""
+    for table, modes in experiments.READINGS.items():
+        assert set(modes) == set(experiments.TABLES[table])
+        assert set(modes.values()) <= set(hierarchy.MODES)
+
+
 def test_rows_stand_in_the_paper_s_order_before_our_own() -> None:
     for table, rows in experiments.TABLES.items():
         printed = [row for row in dict.fromkeys(row for row, _ in paper.rows(table)) if row in rows]
@@ -38,7 +45,8 @@ def test_an_experiment_is_the_smallest_difference() -> None:
     assert changed("scenes_soft") == {"text_labels": None}
     assert changed("scenes_soft_tla_city") == {"text_labels": "city"}
     assert changed("videomae") == {"scene_labels": None, "text_labels": None}
-    assert changed("tla_random") == {"text_encoder": "random"}
+    assert changed("tla_random") == {"text_encoder": "random", "text_dim": 512}  # as wide as CLIP's
+    assert changed("tla_random", MINI) == {"text_encoder": "random"}
     assert changed("two_layer_ffn_t") == {"text_layers": 2}
     assert set(changed("timesformer", MINI)) == {"backbone", "scene_labels", "text_labels"}
     assert set(changed("isns", MINI)) == {"system", "backbone", "frame", "scene_labels", "text_labels"}
@@ -78,15 +86,17 @@ def test_the_paper_s_equal_rows_are_equal_here() -> None:
 
 
 def test_contrast_names_what_differs() -> None:
-    assert experiments.contrast("table3", MINI)["scenes_majority"] == {
+    frame = experiments.contrast("table3", MINI)
+    assert list(frame.index) == list(experiments.TABLES["table3"])
+    assert frame.loc["scenes_majority"].to_dict() == {
         "scene_labels": "majority",
-        "text_labels": None,
+        "text_labels": "None",
         "split": "clip",
     }
 
 
 def test_an_unknown_experiment_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(InputError, match="no experiment 'cityguesser'; choose one of cityguessr, videomae"):
+    with pytest.raises(InputError, match="no experiment 'cityguesser'; it is one of cityguessr, videomae"):
         experiments.get("cityguesser")
 
 

@@ -10,11 +10,12 @@ from torch import Tensor
 from cityguessr import hierarchy
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
+from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training.loop import EpochSampler, Trained, learning_rate, predict, train
-from cityguessr.training.profiles import Profile
+from cityguessr.training.profiles import PAPER, Profile
 
-PROFILE = Profile("tiny", "miniworld", True, "a test", batch_size=8, schedule="cosine", workers=0)
+PROFILE = Profile("tiny", "a test", world="mini", batch_size=8, schedule="cosine", loader_workers=0)
 CONFIG = ModelConfig.as_described().replace(
     pretrained=None, frames=2, size=16, width=24, depth=1, heads=2, text_dim=32, epochs=3
 )
@@ -131,7 +132,7 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
 
 
 def test_the_papers_learning_rate_is_constant() -> None:
-    paper = Profile("paper", "release", False, "")
+    paper = PAPER
     assert {learning_rate(paper, step, 10, 10) for step in range(100)} == {1e-3}
     assert paper.batch_size == 12
     cosine = [learning_rate(PROFILE, step, 10, 5) for step in range(50)]
@@ -155,7 +156,9 @@ def test_text_alignment_needs_text(taxonomy: Taxonomy) -> None:
 
 def test_text_of_another_width_is_refused_before_anything_is_built(taxonomy: Taxonomy) -> None:
     clips = Clips(taxonomy, 24, 1)
-    with pytest.raises(InputError, match=r"text features are \(6, 512\), the model wants \(6, 32\): text_encoder"):
+    with pytest.raises(
+        InputError, match=r"text features are \(6, 512\), the model wants \(6, 32\): leave text_dim out"
+    ):
         train(CONFIG, taxonomy, clips, clips, torch.zeros(6, 512), PROFILE, 0)
 
 
@@ -166,6 +169,16 @@ def test_predict_gives_the_logits_of_training(taxonomy: Taxonomy) -> None:
     some, few = predict(trained.model, clips, PROFILE, limit=6, device="cpu")
     assert torch.equal(few["city"], labels["city"][::4])
     assert torch.allclose(some["city"], logits["city"][::4], atol=1e-5)
+
+
+def test_an_image_system_can_be_shown_another_frame(taxonomy: Taxonomy) -> None:
+    """Page 30: what a model of random frames makes of the first, the middle and the last one."""
+    image = {"backbone": "mae", "frame": "first", "scene_labels": None, "text_labels": None}
+    model, clips = build(CONFIG.replace(**image), taxonomy), Clips(taxonomy, 6, 2)
+    shown = {frame: predict(model, clips, PROFILE, device="cpu", frame=frame)[0]["city"] for frame in ("first", "last")}
+    assert torch.equal(predict(model, clips, PROFILE, device="cpu")[0]["city"], shown["first"])
+    assert not torch.equal(shown["first"], shown["last"])
+    assert model.config.frame == "first"
 
 
 def test_a_full_disk_while_saving_leaves_the_last_checkpoint(

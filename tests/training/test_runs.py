@@ -1,23 +1,21 @@
 """Runs: trained once, found again, told apart by what changes a result, and with their provenance."""
 
 import ast
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 import torch
-from support import make_release, make_video
+from support import make_release
 
 from cityguessr.base.errors import InputError
-from cityguessr.guess import guess, guess_frames
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import profiles, provenance, runs
 
 SIZES = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "epochs": 2}
-TINY = profiles.Profile("tiny", "release", False, "a test", SIZES | {"text_encoder": "random"}, 4, workers=0)
+TINY = profiles.Profile("tiny", "a test", overrides=SIZES | {"text_encoder": "random"}, batch_size=4, loader_workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +74,7 @@ def test_what_a_run_holds(root: Path) -> None:
 
 def test_predictions_are_those_of_the_saved_model(root: Path) -> None:
     run = ensure(root)
-    predictions, clips = run.predictions(), run.clips().split("val")
+    predictions, clips = run.predictions, run.clips().split("val")
     assert predictions.clip_ids == tuple(clips.clip_ids)
     assert torch.equal(predictions.labels["city"], clips.labels["city"])
     with torch.no_grad():
@@ -86,21 +84,43 @@ def test_predictions_are_those_of_the_saved_model(root: Path) -> None:
     assert torch.allclose(output.scene, predictions.scene, atol=1e-5)
 
 
+def test_predictions_know_their_tree_and_their_mode(root: Path) -> None:
+    run = ensure(root)
+    predictions = run.predictions
+    assert predictions is run.predictions  # read once
+    assert (predictions.taxonomy, predictions.mode) == (run.taxonomy, "codependent")
+    right = {level: 100 * hits.double().mean().item() for level, hits in predictions.right("none").items()}
+    assert right == predictions.accuracy("none")
+    assert torch.equal(predictions.answers()["state"], predictions.answers("codependent")["state"])
+    some = predictions.subset(torch.tensor([2, 0]))
+    assert some.clip_ids == (predictions.clip_ids[2], predictions.clip_ids[0])
+    assert torch.equal(some.answers()["city"], predictions.answers()["city"][[2, 0]])
+    assert len(predictions.subset(torch.tensor([True, False, True]))) == 2
+    with pytest.raises(InputError, match="no clip"):
+        predictions.subset(torch.zeros(3).bool()).right()
+
+
+def test_the_scenes_of_the_validation_clips_are_those_the_model_was_given(root: Path) -> None:
+    scenes = ensure(root).frame_scenes()
+    assert scenes.shape == (3, 16)
+    torch.testing.assert_close(scenes.sum(dim=1), torch.ones(3))
+
+
 def test_another_seed_or_configuration_is_another_run(root: Path) -> None:
-    longer = profiles.Profile("tiny", "release", False, "a test", dict(TINY.overrides) | {"epochs": 1}, 4, workers=0)
+    longer = dataclasses.replace(TINY, overrides=dict(TINY.overrides) | {"epochs": 1})
     folders = {ensure(root).folder, ensure(root, seed=1).folder, ensure(root, profile=longer).folder}
     assert len(folders) == 3
 
 
 def test_an_interrupted_run_is_not_taken_for_whole(root: Path) -> None:
     run = ensure(root)
-    before = run.predictions().logits["city"]
+    before = run.predictions.logits["city"]
     (run.folder / "provenance.json").unlink()
     lines: list[str] = []
     again = ensure(root, report=lines.append)
     assert again.folder == run.folder
     assert lines[1] == "resumed after epoch 2 of 2"
-    assert torch.equal(again.predictions().logits["city"], before)
+    assert torch.equal(again.predictions.logits["city"], before)
 
 
 AS_IT_IS = '''"""One."""
@@ -167,8 +187,8 @@ def test_code_that_computes_something_else_is_another_run(
 def test_what_the_core_computes_with_is_core_itself() -> None:
     """The digest is blind to import lines; that is safe while no core module computes with code outside its reach."""
     package = Path(provenance.__file__).parents[1]
-    # What a run's identity names by itself (profile, evaluation, the prepared data's fingerprint), or no arithmetic
-    harmless = ("base.", "taxonomy", "hierarchy", "training.profiles", "data.shards", "data.sources")
+    # What a run's identity names by itself (profile, text features, the prepared data's fingerprint), or no arithmetic
+    harmless = ("base.", "taxonomy", "hierarchy", "training.profiles", "data.shards", "data.sources", "text.")
     for name in provenance.CORE:
         for node in ast.walk(ast.parse((package / name).read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cityguessr"):
@@ -195,12 +215,12 @@ def test_changed_clips_are_noticed(root: Path) -> None:
 
 
 def test_unknown_names_are_refused(root: Path) -> None:
-    with pytest.raises(InputError, match="no profile 'huge'; choose one of mini"):
+    with pytest.raises(InputError, match="no profile 'huge'; it is one of mini"):
         runs.ensure("cityguessr", "huge")
-    with pytest.raises(InputError, match="no experiment 'citygesser'; choose one of cityguessr"):
+    with pytest.raises(InputError, match="no experiment 'citygesser'; it is one of cityguessr"):
         runs.ensure("citygesser", TINY)
     with pytest.raises(InputError, match="the profile 'fresh' reads the real data set; give its folder as data_root"):
-        runs.ensure("cityguessr", profiles.Profile("fresh", "release", False, "", SIZES))
+        runs.ensure("cityguessr", profiles.Profile("fresh", "", overrides=SIZES))
 
 
 def test_your_own_prepared_clips_can_be_trained_on(root: Path) -> None:
@@ -220,7 +240,7 @@ def test_a_prepared_set_is_held_against_its_source(root: Path, tmp_path: Path) -
 def test_a_release_with_an_archive_missing_is_no_data_set(root: Path, tmp_path: Path) -> None:
     broken = make_release(tmp_path / "release", clips=3, frames=8)
     shutil.rmtree(broken / "train" / "Paris")
-    partial = profiles.Profile("partial", "release", False, "", TINY.overrides, 4, workers=0)
+    partial = dataclasses.replace(TINY, name="partial")
     with pytest.raises(InputError, match=r"2 of 9 clips were rejected, the first because .*mend the source"):
         ensure(root, profile=partial, data_root=broken)
 
@@ -237,56 +257,3 @@ def test_a_place_that_cannot_be_written_is_named(root: Path, tmp_path: Path, fol
     (tmp_path / folder).write_text("a file where the folder should be")
     with pytest.raises(InputError, match=rf"{folder}.*(choose another folder|cannot be written)"):
         ensure(root)
-
-
-def test_a_released_model_answers_without_products(root: Path) -> None:
-    """`products=False` reads the path off the likeliest city as it is, as the released code does."""
-    model = ensure(root).model()
-    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    sure = {"city": [0.0, 1.0, 0.9], "state": [0.0, 0.0, 9.0], "country": [0.0, 0.0], "continent": [0.0, 0.0]}
-    for level in LEVELS:
-        torch.nn.init.zeros_(model.classifiers[level].weight)
-        model.classifiers[level].bias.data = torch.tensor(sure[level])
-    described = guess_frames(frames, model)
-    model.config = model.config.replace(products=False)
-    released = guess_frames(frames, model)
-    assert (described.chain["city"], released.chain["city"]) == (2, 1)
-
-
-def test_heads_that_contradict_each_other_utterly_still_give_probabilities(root: Path) -> None:
-    model = ensure(root).model()
-    for i, level in enumerate(LEVELS):
-        torch.nn.init.zeros_(model.classifiers[level].weight)
-        model.classifiers[level].bias.data = 500.0 * torch.eye(3)[i % 2, : model.taxonomy.size(level)]
-    answer = guess_frames(np.zeros((4, 32, 32, 3), np.uint8), model)
-    assert all(answer.probabilities[level].isfinite().all() for level in LEVELS)
-
-
-def test_guess_a_video_of_ones_own(root: Path, tmp_path: Path) -> None:
-    """Top-5 a level with probabilities, and a codependent path that is one in the tree."""
-    run = ensure(root)
-    path = make_video(tmp_path / "walk.mp4")
-    answer = guess(path, run)
-    assert len(answer.table()) == 3  # the tree has three cities
-    for level in LEVELS:
-        assert answer.probabilities[level].sum().item() == pytest.approx(1, abs=1e-5)
-        assert list(answer.probabilities[level]) == sorted(answer.probabilities[level], reverse=True)
-    chain = run.taxonomy.chain(answer.ids["city"][0])
-    assert answer.chain == {level: int(chain[level]) for level in LEVELS}
-    assert str(answer).startswith("walk.mp4: ")
-    assert "MiniWorld" not in str(answer)  # the guess of a model of synthetic data says so; this one is not
-
-
-def test_a_guess_by_a_model_of_a_synthetic_world_says_so(root: Path) -> None:
-    model = ensure(root).model()
-    answer = guess_frames(np.zeros((4, 32, 32, 3), np.uint8), model, synthetic=True)
-    assert "knows nothing of the real one" in str(answer)
-    ax = answer.draw()
-    assert any("of a real video this means nothing" in text.get_text() for text in ax.texts)
-    plt.close(ax.figure)
-
-
-def test_a_guess_of_a_text_file_is_refused(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.mp4").write_text("not a video")
-    with pytest.raises(InputError, match=r"notes\.mp4"):
-        guess(tmp_path / "notes.mp4", ensure(root))

@@ -5,35 +5,38 @@ from torch import Tensor
 
 from cityguessr.miniworld import noise
 from cityguessr.miniworld.plan import BEHIND
-from cityguessr.miniworld.render.layout import CELL
+from cityguessr.miniworld.render.camera import Camera
+from cityguessr.miniworld.render.pavement import CELL
 from cityguessr.miniworld.render.view import Rays, View
-from cityguessr.miniworld.tiles.atlas import CAR, LANDMARK, MAST
+from cityguessr.miniworld.tiles.atlas import Tile
 
 # Rays closer than _STEEP to the middle of the picture look into at most so many cells ahead, and keep so many things.
 _STEEP, _CELLS, _LAYERS = 0.22, 24, 3
 
 
-def things(view: View, color: Tensor, depth: Tensor, ray: Rays, cam: dict[str, Tensor], px: Tensor, py: Tensor) -> None:
+def draw_things(
+    view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Camera[Tensor], px: Tensor, py: Tensor
+) -> None:
     """Upright cut-outs along the pavements, from far to near."""
-    lay = view.layout
+    layout = view.layout
     # Rays that keep close to the street's direction pass by many things: go through the cells one by one and
     # remember, for each ray, the nearest few whose frame it hits.
-    inner, behind = ray.some((px.abs() < _STEEP) & (py < 0.5), depth)
+    inner, behind = ray.select((px.abs() < _STEEP) & (py < 0.5), depth)
     if behind.numel():
-        first = ((cam["s"] + BEHIND) * (1 / CELL)).floor()
-        beside = lay.kerb + 0.7 - (2 * inner.right - 1) * cam["x"]
+        first = ((camera.s + BEHIND) * (1 / CELL)).floor()
+        beside = layout.kerb + 0.7 - (2 * inner.right - 1) * camera.x
         met = [torch.zeros_like(behind) for _ in range(_LAYERS)]
         # As far as a cell spans five pixels; what is farther is a speck.
         farthest = max(6, min(_CELLS, int(1 / (5 * view.pixel))))
         for ahead in range(farthest, 0, -1):
             cell = first + ahead
-            t = cell * CELL - (BEHIND + cam["s"])
-            left = cell.clamp(0, lay.cells - 1).to(torch.int32)  # (frames, 1), like t: one cell a side and frame
+            t = cell * CELL - (BEHIND + camera.s)
+            left = cell.clamp(0, layout.cells - 1).to(torch.int32)  # (frames, 1), like t: one cell per side and frame
             half, high, off = (
-                torch.lerp(view.take(table, left), view.take(table, left + lay.cells), inner.right)
-                for table in (lay.thing_width * 0.5, lay.thing_height, lay.thing_offset)
+                torch.lerp(view.take(table, left), view.take(table, left + layout.cells), inner.right)
+                for table in (layout.thing_width * 0.5, layout.thing_height, layout.thing_offset)
             )
-            y = cam["y"] + t * inner.dy
+            y = camera.y + t * inner.dy
             margin = half - (inner.adx * t - beside - off).abs()
             margin = torch.minimum(torch.minimum(margin, y), torch.minimum(high - y, behind - t))
             hit = (torch.minimum(margin, t - 1.2) > 0).float()
@@ -41,56 +44,56 @@ def things(view: View, color: Tensor, depth: Tensor, ray: Rays, cam: dict[str, T
                 met[layer] += hit * (met[layer - 1] - met[layer])
             met[0] += hit * (ahead - met[0])
         for layer in reversed(met):
-            margin, *rest = _thing(view, behind, inner, cam, first + layer)
+            margin, *rest = _find_thing(view, behind, inner, camera, first + layer)
             _lay(view, color, inner, torch.minimum(margin, layer), *rest)
     # The others cross the strip of pavement at a slant: the cells they may hit are those where they are this far
     # beside the line of things.
-    outer, behind = ray.some(px.abs() >= _STEEP, depth)
-    line = lay.kerb + 0.7 - (2 * outer.right - 1) * cam["x"]
+    outer, behind = ray.select(px.abs() >= _STEEP, depth)
+    line = layout.kerb + 0.7 - (2 * outer.right - 1) * camera.x
     reach = 1 / outer.adx
     last = -1.0
     for beside in (2.1, 1.25, 0.4, -0.45, -1.3, -2.15):
-        cell = (((line + beside) * reach).clamp(0, 400) + (cam["s"] + BEHIND)).mul_(1 / CELL).round_()
-        margin, *rest = _thing(view, behind, outer, cam, cell)
+        cell = (((line + beside) * reach).clamp(0, 400) + (camera.s + BEHIND)).mul_(1 / CELL).round_()
+        margin, *rest = _find_thing(view, behind, outer, camera, cell)
         _lay(view, color, outer, torch.minimum(margin, (cell - last).abs()), *rest)
         last = cell
 
 
-def _thing(
-    view: View, depth: Tensor, ray: Rays, cam: dict[str, Tensor], cell: Tensor
+def _find_thing(
+    view: View, depth: Tensor, ray: Rays, camera: Camera[Tensor], cell: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, tuple[Tensor, Tensor], Tensor]:
     """What stands in one cell for every ray: the margin inside its frame, its tile, u, v, size and depth."""
-    lay = view.layout
+    layout = view.layout
     sign = 2 * ray.right - 1
-    t = cell * CELL - (BEHIND + cam["s"])
-    i = (cell.clamp(0, lay.cells - 1) + ray.right * lay.cells).to(torch.int32)
-    w, h = view.take(lay.thing_width, i), view.take(lay.thing_height, i)
-    o = ray.adx * t - (lay.kerb + 0.7 - sign * cam["x"]) - view.take(lay.thing_offset, i)
-    y = cam["y"] + t * ray.dy
+    t = cell * CELL - (BEHIND + camera.s)
+    i = (cell.clamp(0, layout.cells - 1) + ray.right * layout.cells).to(torch.int32)
+    w, h = view.take(layout.thing_width, i), view.take(layout.thing_height, i)
+    o = ray.adx * t - (layout.kerb + 0.7 - sign * camera.x) - view.take(layout.thing_offset, i)
+    y = camera.y + t * ray.dy
     margin = torch.minimum(w * 0.5 - o.abs(), torch.minimum(y, h - y))
     margin = torch.minimum(margin, torch.minimum(t - 1.2, depth - t))
-    return margin, view.take(lay.thing, i), sign * o / w + 0.5, y / h, (w, h), t
+    return margin, view.take(layout.thing, i), sign * o / w + 0.5, y / h, (w, h), t
 
 
-def traffic(view: View, color: Tensor, depth: Tensor, ray: Rays, cam: dict[str, Tensor], part: slice) -> None:
+def draw_traffic(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Camera[Tensor], part: slice) -> None:
     """An oncoming car, and for a driver the car ahead."""
-    plan, lay = view.plan, view.layout
-    own = -1 if view.style.drives_left else 1
+    plan, layout = view.plan, view.layout
+    side = -1 if view.style.drives_left else 1
     gap = 45 + 40 * (plan.key % 31) / 31
     near = gap - (view.time[part] * (plan.speed + 7.0) + plan.key % 50) % gap
-    cars = [(near + 1.5, -own * lay.kerb * 0.42, CAR + 2 + plan.key % 2)]
+    cars = [(near + 1.5, -side * layout.kerb * 0.42, Tile.CAR + 2 + plan.key % 2)]
     if not plan.walk and plan.key % 3:
         ahead = 13 + plan.key % 17 + 2.5 * torch.sin(0.4 * view.time[part])
-        cars.insert(0, (ahead, plan.lateral, CAR + plan.key // 7 % 2))
+        cars.insert(0, (ahead, plan.lateral, Tile.CAR + plan.key // 7 % 2))
     w, h = 1.9, 2.05 if plan.key % 5 == 0 else 1.55
     for t, x, tile in cars:
-        u, y = (ray.dx * t + cam["x"] - x) * (1 / w) + 0.5, cam["y"] + t * ray.dy
+        u, y = (ray.dx * t + camera.x - x) * (1 / w) + 0.5, camera.y + t * ray.dy
         margin = torch.minimum(0.5 - (u - 0.5).abs(), torch.minimum(y, h - y))
         margin = torch.minimum(margin, torch.minimum(depth - t, t - 1.8))
         _lay(view, color, ray, margin, tile, u, y / h, (w, h), t)
 
 
-def landmark(view: View, color: Tensor, depth: Tensor, ray: Rays, cam: dict[str, Tensor], part: slice) -> None:
+def draw_landmarks(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Camera[Tensor], part: slice) -> None:
     """What rises over the roofs: the city's landmark, in most videos, and the masts of works nearby.
 
     Buildings hide them for some of the time.
@@ -100,14 +103,14 @@ def landmark(view: View, color: Tensor, depth: Tensor, ray: Rays, cam: dict[str,
     if noise.key(plan.key, "landmark") % 100 < 70:
         size = style.u("landmark_height", 55, 130)
         away = float(plan.positions[-1]) + 120 + noise.key(plan.key, "away") % 160
-        tall.append((LANDMARK, away, (noise.key(plan.key, "beside") % 100 - 50) * 0.9, size, size, 0.6))
+        tall.append((Tile.LANDMARK, away, (noise.key(plan.key, "beside") % 100 - 50) * 0.9, size, size, 0.6))
     low, high = view.reach(part)
     for s, x in view.layout.masts:
         if low + 2 < s < high + 250:
-            tall.append((MAST, s, x, 12.0, 30.0, 1.0))
+            tall.append((Tile.MAST, s, x, 12.0, 30.0, 1.0))
     for tile, s, x, w, h, haze in sorted(tall, key=lambda thing: -thing[1]):
-        t = s - cam["s"]
-        u, v = (ray.dx * t + cam["x"] - x) * (1 / w) + 0.5, (cam["y"] + t * ray.dy) * (1 / h)
+        t = s - camera.s
+        u, v = (ray.dx * t + camera.x - x) * (1 / w) + 0.5, (camera.y + t * ray.dy) * (1 / h)
         margin = torch.minimum(0.5 - (u - 0.5).abs(), 0.5 - (v - 0.5).abs())
         margin = torch.minimum(margin, torch.minimum(depth - t, t - 2))
         _lay(view, color, ray, margin, tile, u, v, (w, h), t, haze=haze)
@@ -118,22 +121,22 @@ def _lay(
     size: tuple[Tensor | float, Tensor | float], t: Tensor, haze: float = 1.0,
 ) -> None:  # fmt: skip
     """Lay a cut-out over the picture where `margin` is positive: few rays, so they are worked on by themselves."""
-    here = (margin > 0).reshape(-1).nonzero()[:, 0]
-    if not len(here):
+    shown = (margin > 0).reshape(-1).nonzero()[:, 0]
+    if not len(shown):
         return
-    li = view.light
+    light = view.light
 
     def pick(x: Tensor | float) -> Tensor:
         if not isinstance(x, Tensor):
-            return torch.full((len(here),), float(x), device=view.device)
-        return x.expand_as(margin).reshape(-1).index_select(0, here)
+            return torch.full((len(shown),), float(x), device=view.device)
+        return x.expand_as(margin).reshape(-1).index_select(0, shown)
 
     depth, foot = pick(t), pick(t) * view.pixel
-    texel = view.texture(pick(tile), pick(u), pick(v), foot / pick(size[0]), foot / pick(size[1]))
-    veil = 1 - torch.exp(depth * pick(ray.stretch) * (-li.haze * haze))
-    flat, at = color.view(3, -1), here if ray.at is None else ray.at.index_select(0, here)
+    texel = view.look_up(pick(tile), pick(u), pick(v), foot / pick(size[0]), foot / pick(size[1]))
+    veil = 1 - torch.exp(depth * pick(ray.stretch) * (-light.haze * haze))
+    flat, at = color.view(3, -1), shown if ray.at is None else ray.at.index_select(0, shown)
     for c in range(3):
-        shine = 0.42 * li.direct[c] + 0.80 * li.ambient[c] + 0.12 * li.night * li.lamp[c]
-        lit = texel[c] * shine + texel[4] * ((0.1 + 1.6 * li.night) * li.lamp[c])
-        seen = lit + veil * (texel[3] * li.horizon[c] - lit)
-        flat[c].index_copy_(0, at, flat[c].index_select(0, at) * (1 - texel[3]) + seen)
+        shine = 0.42 * light.direct[c] + 0.80 * light.ambient[c] + 0.12 * light.night * light.lamp[c]
+        lit = texel[c] * shine + texel[4] * ((0.1 + 1.6 * light.night) * light.lamp[c])
+        through_air = lit + veil * (texel[3] * light.horizon[c] - lit)
+        flat[c].index_copy_(0, at, flat[c].index_select(0, at) * (1 - texel[3]) + through_air)

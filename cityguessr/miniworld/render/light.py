@@ -5,7 +5,7 @@ import math
 
 from cityguessr.miniworld.plan import VideoPlan
 from cityguessr.miniworld.style import Style
-from cityguessr.miniworld.tiles.canvas import Color, mix, oklch, scale
+from cityguessr.miniworld.tiles.palette import Color, brighten, mix, oklch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Light:
 
 
 def make(plan: VideoPlan, style: Style) -> Light:
-    """The light of a plan."""
+    """The light of a video."""
     day = math.sin(math.pi * (plan.hour - 6) / 12)  # of the sun's height: 1 at noon, 0 at six
     noon = 0.55 + 0.40 * style.warmth
     height = max(day, 0.0) * noon
@@ -50,7 +50,7 @@ def make(plan: VideoPlan, style: Style) -> Light:
     gloom = {"clear": 0.0, "clouds": 0.22, "overcast": 0.9, "rain": 1.0, "fog": 1.0}[plan.weather]
     strength = (1 - 0.92 * gloom) * min(max(day * 3.5, 0.0), 1.0) * (1 - 0.35 * low)
     warm = mix((1.0, 0.95, 0.86), (1.0, 0.58, 0.28), low)
-    direct = scale_free(warm, 1.35 * strength)
+    direct = brighten(warm, 1.35 * strength)
 
     tint = style.u("sky", -0.06, 0.06)
     blue, pale = oklch(0.60, 0.12, 0.68 + tint), oklch(0.86, 0.035, 0.66 + tint)
@@ -62,9 +62,7 @@ def make(plan: VideoPlan, style: Style) -> Light:
     dark_zenith, dark_horizon = (0.006, 0.009, 0.022), (0.035, 0.030, 0.035)
     zenith, horizon = mix(zenith, dark_zenith, night), mix(horizon, dark_horizon, night)
     brightness = (0.66 + 0.26 * gloom) * (1 - 0.90 * night) * (1 - 0.25 * low)
-    ambient = scale_free(
-        mix(mix(zenith, horizon, 0.5), (0.75, 0.75, 0.75), 0.45 * (1 - night)), 1.25 * brightness + 0.15
-    )
+    ambient = brighten(mix(mix(zenith, horizon, 0.5), (0.75, 0.75, 0.75), 0.45 * (1 - night)), 1.25 * brightness + 0.15)
     haze = 0.0012 + 0.0030 * style.u("haze") + {"fog": 0.028, "rain": 0.008, "overcast": 0.002}.get(plan.weather, 0.0)
     lamp = ((1.0, 0.62, 0.30), (1.0, 0.80, 0.55), (0.85, 0.92, 1.0))[min(2, int(style.u("lamp", 0, 3)))]
     return Light(
@@ -72,11 +70,3 @@ def make(plan: VideoPlan, style: Style) -> Light:
         cover={"clear": 0.12, "clouds": 0.62, "overcast": 0.95, "rain": 1.0, "fog": 1.0}[plan.weather],
         night=night, wet=1.0 if plan.weather == "rain" else 0.0, disc=strength, lamp=lamp,
     )  # fmt: skip
-
-
-def scale_free(color: Color, factor: float) -> tuple[float, ...]:
-    """A colour times a factor, not clipped: light has no upper end."""
-    return tuple(c * factor for c in color)
-
-
-__all__ = ["Light", "make", "scale", "scale_free"]

@@ -2,9 +2,9 @@
 
 Street coordinates in metres: x to the right of the middle of the road, y up, s along the street. A pixel's ray is
 scaled to advance one metre of s per unit of t, so t is depth. Whatever a ray can meet lies in a plane of constant x,
-y or s, hence every surface is one division away; tables by plot say what stands there, and the texture page of the
+y or s, hence every surface is one division away; tables by plot say what stands there, and the texture atlas of the
 city gives its colours, filtered by the footprint of the pixel (see `canvas.ripmap`). Masks are float tensors and
-choices are sums, because a select costs an order of magnitude more than a multiply-add here.
+choices are sums, because a select costs an order of magnitude more than a multiply-add.
 """
 
 import math
@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cityguessr.miniworld.plan import VideoPlan
-from cityguessr.miniworld.render.cutouts import landmark, things, traffic
+from cityguessr.miniworld.render.camera import Camera
+from cityguessr.miniworld.render.cutouts import draw_landmarks, draw_things, draw_traffic
 from cityguessr.miniworld.render.layout import Layout
-from cityguessr.miniworld.render.sky import sky
-from cityguessr.miniworld.render.surfaces import surfaces
+from cityguessr.miniworld.render.sky import draw_sky
+from cityguessr.miniworld.render.surfaces import draw_surfaces
 from cityguessr.miniworld.render.view import Rays, View
 from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles.atlas import Atlas
@@ -29,7 +30,7 @@ def render(
     plan: VideoPlan,
     style: Style,
     layout: Layout,
-    textures: Atlas,
+    atlas: Atlas,
     frames: Tensor,
     height: int,
     width: int,
@@ -38,13 +39,13 @@ def render(
     """Pictures of some frames of a plan: uint8 (len(frames), height, width, 3), sRGB-like.
 
     Args:
-        layout, textures: of this plan and its city, on the device that renders.
+        layout, atlas: of this plan and its city, on the device that renders.
         frames: LongTensor of frame numbers of the video.
-        samples: rays a pixel along each side (2 gives four rays a pixel).
+        samples: rays per pixel along each side (2 gives four rays per pixel).
     """
-    view = View(plan, style, layout, textures, frames, width * samples)
+    view = View(plan, style, layout, atlas, frames, width * samples)
     high, wide = height * samples, width * samples
-    device = textures.page.device
+    device = atlas.image.device
     focal = wide / 2 / math.tan(math.radians(plan.fov / 2))
     px = ((torch.arange(wide, device=device) + 0.5 - wide / 2) / focal).expand(high, wide)
     py = ((high / 2 - 0.5 - torch.arange(high, device=device)) / focal)[:, None].expand(high, wide)
@@ -66,19 +67,18 @@ def render(
 
 def _shade(view: View, part: slice, px: Tensor, py: Tensor) -> Tensor:
     """Colours in [0, 1] of every ray: (3, frames, rays)."""
-    cam = {k: v[part] for k, v in view.camera.items()}
-    roll, pitch, yaw = cam["roll"], cam["pitch"], cam["yaw"]
+    camera = Camera(*(value[part] for value in view.camera))
+    roll, pitch, yaw = camera.roll, camera.pitch, camera.yaw
     x1, y1 = px * torch.cos(roll) - py * torch.sin(roll), px * torch.sin(roll) + py * torch.cos(roll)
     y2, z2 = y1 * torch.cos(pitch) + torch.sin(pitch), torch.cos(pitch) - y1 * torch.sin(pitch)
     x3, z3 = x1 * torch.cos(yaw) + z2 * torch.sin(yaw), z2 * torch.cos(yaw) - x1 * torch.sin(yaw)
     dx, dy = x3 / z3, y2 / z3
-    # The last one: metres of way per unit of t.
     ray = Rays(dx, dy, (dx > 0).float(), dx.abs().clamp(min=1e-4), torch.sqrt(1 + dx * dx + dy * dy))
-    color, depth, open_sky = surfaces(view, ray, cam, part)
-    sky(view, color, ray, open_sky, part)
-    landmark(view, color, depth, ray, cam, part)
-    things(view, color, depth, ray, cam, px[0], py[0])
-    traffic(view, color, depth, ray, cam, part)
+    color, depth, open_sky = draw_surfaces(view, ray, camera, part)
+    draw_sky(view, color, ray, open_sky, part)
+    draw_landmarks(view, color, depth, ray, camera, part)
+    draw_things(view, color, depth, ray, camera, px[0], py[0])
+    draw_traffic(view, color, depth, ray, camera, part)
     return _expose(view, color, px, py)
 
 

@@ -1,142 +1,258 @@
-"""The solid part of a picture: road, fronts, flanks, open ground, covered streets, and the light on them."""
+"""The solid part of a picture: road, fronts, flanks, open ground, covered streets, and the light on them.
 
+Every ray meets one of these first. A mask (frames, rays) of each is 1 for the rays that do, and t is its depth:
+
+    road     the ground between the fronts               t_ground
+    land     the ground beside the street                t_ground
+    front    the first row of buildings                  first.t
+    flank    the side of a building of the first row     t_flank
+    back     the second row of buildings                 second.t
+    roof     the ceiling of a covered street             t_roof
+    mouth    the wall above its mouth                    t_mouth
+    sky      nothing
+
+Letters: s metres along the street, y metres up, t the depth in metres of s, u and v the place across and up a tile.
+"""
+
+from __future__ import annotations
+
+import dataclasses
 import math
+from collections import namedtuple
 
 import torch
 from torch import Tensor
 
 from cityguessr.miniworld.plan import BEHIND
-from cityguessr.miniworld.render.layout import HALL_HEIGHT, PORTAL
+from cityguessr.miniworld.render.camera import Camera
+from cityguessr.miniworld.render.plots import HALL_HEIGHT, PORTAL
 from cityguessr.miniworld.render.view import FAR, Rays, View
-from cityguessr.miniworld.tiles.atlas import CEILING, MOUTH, ROOF, SIDE
+from cityguessr.miniworld.tiles.atlas import Tile
+
+Spans = list[tuple[Tensor, Tensor]]
 
 
-def surfaces(view: View, ray: Rays, cam: dict[str, Tensor], part: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """Colours, depth and a mask of the sky: the nearest surface on every ray, lit and seen through the air."""
-    lay, plan, k = view.layout, view.plan, view.pixel
-    dy, right, adx = ray.dy, ray.right, ray.adx
-    s0, x0, y0 = cam["s"], cam["x"], cam["y"]
-    sign = 2 * right - 1
-    pw = plan.plot_width
-    wall = lay.half - sign * x0  # metres sideways to the fronts
-    t_f = (wall / adx).clamp(max=FAR)
-    t_b = ((wall + lay.back) / adx).clamp(max=FAR)
-    t_g = (y0 / (-dy).clamp(min=1e-6)).clamp(max=FAR)
+# Where rays cross the plane of a row of buildings: depth, height, plot and place within it, height of the eaves, and 1
+# below the roof, 0 above it.
+_Row = namedtuple("_Row", "t y plot u eave solid")
+# The point that every ray meets: depth, position, height, metres sideways from the middle, plot and place within it.
+_Place = namedtuple("_Place", "t s y lateral plot u")
+# How much light of the sun, the sky and the lamps arrives, how much windows glow, how much the ground mirrors.
+_Lighting = namedtuple("_Lighting", "sun sky lamps glow gloss")
 
-    # The fronts.
-    s_f, y_f = s0 + t_f, y0 + t_f * dy
-    i_f, u_f = view.plot(s_f, right)
-    eave = view.take(lay.front, i_f)
-    slope = (1 - (2 * u_f - 1).abs()).mul_(2.2).clamp_(max=1)
-    on_road = (t_g < t_f).float()
-    hit_f = (1 - on_road) * (y_f < eave + view.take(lay.front_rise, i_f) * slope).float()
-    rest = 1 - on_road - hit_f
-    # The flanks of the next two buildings, seen over a lower neighbour or across open ground.
-    flank = torch.zeros_like(t_f)
-    t_s, d_s = torch.zeros_like(t_f), torch.zeros_like(t_f)
+
+@dataclasses.dataclass
+class _Hits:
+    """What every ray meets first, as masks, and how far away each surface is.
+
+    Attributes:
+        wall: metres sideways from the camera to the fronts.
+        inward: how far behind the front a ray meets a flank, in metres.
+        walls, ground, floors, upright: masks of both rows, of road and land, of road and ceiling, and of what stands
+            across the street.
+        gables: the part of the rows above their eaves.
+    """
+
+    road: Tensor
+    land: Tensor
+    front: Tensor
+    flank: Tensor
+    back: Tensor
+    roof: Tensor
+    mouth: Tensor
+    sky: Tensor
+    first: _Row
+    second: _Row
+    t_ground: Tensor
+    t_flank: Tensor
+    t_roof: Tensor
+    t_mouth: Tensor
+    wall: Tensor
+    inward: Tensor
+
+    def __post_init__(self) -> None:
+        self.walls, self.ground = self.front + self.back, self.road + self.land
+        self.floors, self.upright = self.road + self.roof, self.flank + self.mouth
+        first, second = self.first, self.second
+        self.gables = self.front * (first.y > first.eave).float() + self.back * (second.y > second.eave).float()
+
+
+def draw_surfaces(view: View, ray: Rays, camera: Camera[Tensor], part: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """The nearest surface on every ray, lit and seen through the air: colours, depth and a mask of the sky."""
+    spans = view.spans(part)
+    hits = _meet(view, ray, camera, spans)
+    place = _locate(view, ray, camera, hits)
+    texel = _texture(view, ray, camera, hits, place)
+    lighting = _light(view, ray, hits, place, spans)
+    light, glow = view.light, texel[4] * lighting.glow
+    veil = 1 - torch.exp(place.t * ray.stretch * -light.haze)
+    color = torch.empty(3, *veil.shape, device=view.device)
+    for c in range(3):
+        shine = lighting.sun * light.direct[c] + lighting.sky * light.ambient[c] + lighting.lamps * light.lamp[c]
+        surface = texel[c] * shine + glow * (texel[c] * 0.75 + 0.25) * light.lamp[c]
+        surface = surface + lighting.gloss * (0.8 * light.horizon[c] + 0.2 * light.zenith[c] - surface)
+        color[c] = surface + veil * (light.horizon[c] - surface)
+    return color, place.t + hits.sky * FAR, hits.sky
+
+
+def _meet(view: View, ray: Rays, camera: Camera[Tensor], spans: Spans) -> _Hits:
+    """The first surface on every ray, from near to far: `rest` are the rays that have met nothing yet."""
+    layout = view.layout
+    wall = layout.half - (2 * ray.right - 1) * camera.x
+    t_ground = (camera.y / (-ray.dy).clamp(min=1e-6)).clamp(max=FAR)
+    first = _meet_row(view, ray, camera, wall, layout.front, layout.front_rise, steep=2.2)
+    second = _meet_row(
+        view, ray, camera, wall + layout.back, layout.back_height, layout.back_rise, steep=1.6, shift=0.37
+    )
+    road = (t_ground < first.t).float()
+    front = (1 - road) * first.solid
+    rest = 1 - road - front
+    flank, t_flank, inward, rest = _meet_flanks(view, ray, camera, first, wall, rest)
+    land = rest * (t_ground < second.t).float()
+    rest = rest - land
+    back = rest * second.solid
+    rest = rest - back
+    far_land = rest * (t_ground < FAR).float()
+    sky = rest - far_land
+    land = land + far_land
+    roof, mouth, t_roof, t_mouth = _meet_cover(ray, camera, first.t, wall, spans)
+    if spans:  # what covers a street is nearer than anything else
+        keep = 1 - torch.maximum(roof, mouth)
+        road, front, flank, land, back, sky = (mask * keep for mask in (road, front, flank, land, back, sky))
+    return _Hits(
+        road,
+        land,
+        front,
+        flank,
+        back,
+        roof,
+        mouth,
+        sky,
+        first,
+        second,
+        t_ground,
+        t_flank,
+        t_roof,
+        t_mouth,
+        wall,
+        inward,
+    )
+
+
+def _meet_row(
+    view: View, ray: Rays, camera: Camera[Tensor], beside: Tensor, heights: Tensor, rises: Tensor, *,
+    steep: float, shift: float = 0.0,
+) -> _Row:  # fmt: skip
+    """A row of buildings `beside` metres from the camera, shifted along the street by a share of a plot."""
+    t = (beside / ray.adx).clamp(max=FAR)
+    s, y = camera.s + t, camera.y + t * ray.dy
+    plot, u = view.plot(s + shift * view.plan.plot_width if shift else s, ray.right)
+    eave = view.take(heights, plot)
+    slope = (1 - (2 * u - 1).abs()).mul_(steep).clamp_(max=1)
+    solid = (y < eave + view.take(rises, plot) * slope).float()
+    return _Row(t, y, plot, u, eave, solid)
+
+
+def _meet_flanks(
+    view: View, ray: Rays, camera: Camera[Tensor], first: _Row, wall: Tensor, rest: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The flanks of the next two buildings, seen over a lower one or across open ground: mask, t, inward, rest."""
+    layout, width = view.layout, view.plan.plot_width
+    flank, t_flank, depth = (torch.zeros_like(rest) for _ in range(3))
     for ahead in (1, 2):
-        t = (s_f + BEHIND + pw * ahead).div(pw).floor().mul_(pw).sub_(s0 + BEHIND)
-        inward, y = adx * t - wall, y0 + t * dy
-        i = (i_f + ahead).clamp(max=2 * lay.plots - 1)
+        t = (camera.s + first.t + BEHIND + width * ahead).div(width).floor().mul_(width).sub_(camera.s + BEHIND)
+        inward, y = ray.adx * t - wall, camera.y + t * ray.dy
+        plot = (first.plot + ahead).clamp(max=2 * layout.plots - 1)
         # Below its top, above the ground, no deeper than it is, not endlessly far: the least of the margins.
-        margin = torch.minimum(view.take(lay.front, i) - y, view.take(lay.depth, i) - inward)
+        margin = torch.minimum(view.take(layout.front, plot) - y, view.take(layout.depth, plot) - inward)
         margin = torch.minimum(torch.minimum(margin, y), FAR - t)
         hit = rest * (margin > 0).float()
-        t_s, d_s = t_s + hit * t, d_s + hit * inward
+        t_flank, depth = t_flank + hit * t, depth + hit * inward
         flank, rest = flank + hit, rest - hit
-    # Open ground beside the street, the second row, the land beyond.
-    on_land = rest * (t_g < t_b).float()
-    rest = rest - on_land
-    s_b, y_b = s0 + t_b, y0 + t_b * dy
-    i_b, u_b = view.plot(s_b + 0.37 * pw, right)
-    eave_b = view.take(lay.back_height, i_b)
-    slope_b = (1 - (2 * u_b - 1).abs()).mul_(1.6).clamp_(max=1)
-    hit_b = rest * (y_b < eave_b + view.take(lay.back_rise, i_b) * slope_b).float()
-    rest = rest - hit_b
-    far_land = rest * (t_g < FAR).float()
-    open_sky = rest - far_land
-    on_land = on_land + far_land
+    return flank, t_flank, depth, rest
 
-    # Covered stretches: a ceiling inside, a wall over the mouth outside. Both lie nearer than what was found.
-    roof_hit, mouth_hit = torch.zeros_like(t_f), torch.zeros_like(t_f)
-    t_c = ((HALL_HEIGHT - y0) / dy.clamp(min=1e-6)).clamp(max=FAR)
-    s_c, t_m = s0 + t_c, torch.zeros_like(t_f)
-    spans = view.spans(part)
-    for a, b in spans:
-        margin = torch.minimum(t_f - t_c, torch.minimum(s_c - a, b - s_c))
-        roof_hit = torch.maximum(roof_hit, (margin > 0).float())
-        t = (a - s0).clamp(-1, FAR)
-        y = y0 + t * dy
-        margin = torch.minimum(wall - adx * t, torch.minimum(y - HALL_HEIGHT, HALL_HEIGHT + PORTAL - y))
-        hit = (t > 0).float() * (margin > 0).float() * (1 - roof_hit) * (1 - mouth_hit)
-        t_m, mouth_hit = t_m + hit * t, mouth_hit + hit
-    if spans:
-        keep = 1 - torch.maximum(roof_hit, mouth_hit)
-        on_road, hit_f, flank, on_land, hit_b, open_sky = (
-            m * keep for m in (on_road, hit_f, flank, on_land, hit_b, open_sky)
-        )
 
-    # One place per ray: depth, height, sideways distance from the middle of the road, position along the street.
-    walls, floors, ground = hit_f + hit_b, on_road + roof_hit, on_road + on_land
-    t = hit_f * t_f + flank * t_s + ground * t_g + hit_b * t_b + roof_hit * t_c + mouth_hit * t_m
-    y, s = y0 + t * dy, s0 + t
-    lateral = adx * t + sign * x0
-    i, u_along = view.plot(s, right)
-    # Texture coordinates and the footprint of the pixel in them.
-    floor_u = lateral.abs() * (1 / lay.half)
-    beside = (lateral - lay.half) * (1 / 16)
+def _meet_cover(
+    ray: Rays, camera: Camera[Tensor], t_front: Tensor, wall: Tensor, spans: Spans
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Covered stretches: the ceiling inside, the wall above the mouth outside. Masks and depths of both."""
+    roof, mouth, t_mouth = (torch.zeros_like(t_front) for _ in range(3))
+    t_roof = ((HALL_HEIGHT - camera.y) / ray.dy.clamp(min=1e-6)).clamp(max=FAR)
+    s_roof = camera.s + t_roof
+    for start, end in spans:
+        margin = torch.minimum(t_front - t_roof, torch.minimum(s_roof - start, end - s_roof))
+        roof = torch.maximum(roof, (margin > 0).float())
+        t = (start - camera.s).clamp(-1, FAR)
+        y = camera.y + t * ray.dy
+        margin = torch.minimum(wall - ray.adx * t, torch.minimum(y - HALL_HEIGHT, HALL_HEIGHT + PORTAL - y))
+        hit = (t > 0).float() * (margin > 0).float() * (1 - roof) * (1 - mouth)
+        t_mouth, mouth = t_mouth + hit * t, mouth + hit
+    return roof, mouth, t_roof, t_mouth
+
+
+def _locate(view: View, ray: Rays, camera: Camera[Tensor], hits: _Hits) -> _Place:
+    t = hits.front * hits.first.t + hits.flank * hits.t_flank + hits.ground * hits.t_ground
+    t = t + hits.back * hits.second.t + hits.roof * hits.t_roof + hits.mouth * hits.t_mouth
+    y, s = camera.y + t * ray.dy, camera.s + t
+    lateral = ray.adx * t + (2 * ray.right - 1) * camera.x
+    return _Place(t, s, y, lateral, *view.plot(s, ray.right))
+
+
+def _texture(view: View, ray: Rays, camera: Camera[Tensor], hits: _Hits, place: _Place) -> Tensor:
+    """The texel that every ray meets: which tile, where in it, and how large the pixel's footprint is there."""
+    layout, width = view.layout, view.plan.plot_width
+    t, s, y, lateral, plot, _ = place
+    sign = 2 * ray.right - 1
+    floor_u = lateral.abs() * (1 / layout.half)
+    beside = (lateral - layout.half) * (1 / 16)
     beside = beside - beside.floor()
-    ahead = s * (1 / 16) + 0.5 * right
+    ahead = s * (1 / 16) + 0.5 * ray.right
     ahead = ahead - ahead.floor()
     storey = (y - 4) * (1 / 12)
     storey = (storey - storey.clamp(min=0).floor()) * 0.75 + 0.25
-    mirrored = right - sign * (hit_f * u_along + hit_b * u_b)
-    u = walls * mirrored + floors * floor_u + on_land * beside
-    u = u + flank * (d_s * (1 / 11)).clamp(0, 1) + mouth_hit * (0.5 + 0.5 * sign * floor_u)
-    v = (walls + flank) * storey + (floors + on_land) * ahead + mouth_hit * ((y - HALL_HEIGHT) * (1 / PORTAL))
-    near, flat = k * t, k * t * t  # of a plane that faces the camera, and along one a metre beside the ray
-    upright = flank + mouth_hit
-    du = walls * flat / (wall + hit_b * lay.back) * (1 / pw)
-    du = du + near * (floors * (1 / lay.half) + on_land * (1 / 16) + upright * (1 / 11))
-    dv = near * ((walls + upright) * (1 / 16))
-    dv = dv + (floors + on_land) * flat / (y0 + roof_hit * (HALL_HEIGHT - 2 * y0)) * (1 / 16)
-    # Which tile, and what the roofs cover.
-    over = hit_f * (y_f > eave).float() + hit_b * (y_b > eave_b).float()
-    tile = hit_f * view.take(lay.front_tile, i_f) + hit_b * view.take(lay.back_tile, i_b)
-    tile = tile + over * (ROOF - tile) + flank * SIDE + mouth_hit * MOUTH + roof_hit * CEILING
-    tile = tile + on_road * view.take(lay.street, i) + on_land * view.take(lay.land, i)
-    texel = view.texture(tile, u, v, du, dv)
+    mirrored = ray.right - sign * (hits.front * place.u + hits.back * hits.second.u)
+    u = hits.walls * mirrored + hits.floors * floor_u + hits.land * beside
+    u = u + hits.flank * (hits.inward * (1 / 11)).clamp(0, 1) + hits.mouth * (0.5 + 0.5 * sign * floor_u)
+    v = (hits.walls + hits.flank) * storey + (hits.floors + hits.land) * ahead
+    v = v + hits.mouth * ((y - HALL_HEIGHT) * (1 / PORTAL))
+    near, flat = view.pixel * t, view.pixel * t * t  # of a plane that faces the camera, and along one beside the ray
+    du = hits.walls * flat / (hits.wall + hits.back * layout.back) * (1 / width)
+    du = du + near * (hits.floors * (1 / layout.half) + hits.land * (1 / 16) + hits.upright * (1 / 11))
+    dv = near * ((hits.walls + hits.upright) * (1 / 16))
+    dv = dv + (hits.floors + hits.land) * flat / (camera.y + hits.roof * (HALL_HEIGHT - 2 * camera.y)) * (1 / 16)
+    tile = hits.front * view.take(layout.front_tile, hits.first.plot)
+    tile = tile + hits.back * view.take(layout.back_tile, hits.second.plot)
+    tile = tile + hits.gables * (Tile.ROOF - tile)
+    tile = tile + hits.flank * Tile.SIDE + hits.mouth * Tile.MOUTH + hits.roof * Tile.CEILING
+    tile = tile + hits.road * view.take(layout.street, plot) + hits.land * view.take(layout.land, plot)
+    return view.look_up(tile, u, v, du, dv)
 
-    # Light: the sun where nothing on its side stands in the way, the sky elsewhere, lamps after dark.
-    li = view.light
-    sun_x, sun_y, sun_s = li.sun
+
+def _light(view: View, ray: Rays, hits: _Hits, place: _Place, spans: Spans) -> _Lighting:
+    """The sun where nothing on its side stands in the way, the sky elsewhere, lamps after dark and under a roof."""
+    layout, light = view.layout, view.light
+    _, s, y, lateral, plot, _ = place
+    sign = 2 * ray.right - 1
+    sun_x, sun_y, sun_s = light.sun
     toward = math.copysign(1.0, sun_x)
-    gap = (lay.half - toward * sign * lateral).clamp(min=0) * (1 / max(abs(sun_x), 0.05))
-    i_sun, _ = view.plot(s + gap * sun_s, 1.0 if toward > 0 else 0.0)
-    shadow = (view.take(lay.front, i_sun) - y - gap * sun_y).mul_(1.2).add_(0.5).clamp_(0, 1)
-    facing = walls * (-sign * sun_x).clamp(min=0) + ground * sun_y + upright * max(-sun_s, 0.0)
-    facing = facing + over * (0.5 * sun_y)
-    inside = torch.zeros_like(t)
+    gap = (layout.half - toward * sign * lateral).clamp(min=0) * (1 / max(abs(sun_x), 0.05))
+    opposite, _ = view.plot(s + gap * sun_s, 1.0 if toward > 0 else 0.0)
+    shadow = (view.take(layout.front, opposite) - y - gap * sun_y).mul_(1.2).add_(0.5).clamp_(0, 1)
+    facing = hits.walls * (-sign * sun_x).clamp(min=0) + hits.ground * sun_y + hits.upright * max(-sun_s, 0.0)
+    facing = facing + hits.gables * (0.5 * sun_y)
+    inside = torch.zeros_like(y)
     for start, end in spans:
         inside = torch.maximum(inside, (torch.minimum(s - start, end - s) > 0).float())
     if spans:
-        inside = inside * (on_road + hit_f + roof_hit) * (y < HALL_HEIGHT + 0.1).float()
+        inside = inside * (hits.road + hits.front + hits.roof) * (y < HALL_HEIGHT + 0.1).float()
     outside = 1 - inside
-    facing = facing * (1 - shadow) * outside
-    cornice = 1 - 0.35 * hit_f * (1 - (y_f - eave).abs() * 2.2).clamp(0, 1)
-    canyon = (ground + 0.8 * walls + 0.75 * upright) * (0.72 + (y * 0.028).clamp(0, 0.28)) * cornice * outside
-    gleam = inside * 0.8
-    glow = texel[4] * (outside * (0.15 + 1.6 * li.night) + gleam)
-    if li.night > 0:  # pools of light under the lamps
+    cornice = 1 - 0.35 * hits.front * (1 - (hits.first.y - hits.first.eave).abs() * 2.2).clamp(0, 1)
+    canyon = (hits.ground + 0.8 * hits.walls + 0.75 * hits.upright) * (0.72 + (y * 0.028).clamp(0, 0.28))
+    lamps = inside * 0.8
+    glow = outside * (0.15 + 1.6 * light.night) + lamps
+    if light.night > 0:  # pools of light under the lamps
         post = (s * (1 / 27)) - (s * (1 / 27)).round()
-        gleam = gleam + outside * (li.night * 0.55) / (1 + lateral * lateral * 0.02 + post * post * 8.7 + y * 0.25)
-    gloss = on_land * view.take(lay.gloss, i) + (ground * (0.45 * li.wet) if li.wet else 0)
-    gloss = gloss * outside * (1 + dy * 2.2).clamp(0, 1) ** 2
-    veil = 1 - torch.exp(t * ray.stretch * -li.haze)
-    color = torch.empty(3, *t.shape, device=view.device)
-    for c in range(3):
-        shine = facing * li.direct[c] + canyon * li.ambient[c] + gleam * li.lamp[c]
-        surface = texel[c] * shine + glow * (texel[c] * 0.75 + 0.25) * li.lamp[c]
-        surface = surface + gloss * (0.8 * li.horizon[c] + 0.2 * li.zenith[c] - surface)
-        color[c] = surface + veil * (li.horizon[c] - surface)
-    return color, t + open_sky * FAR, open_sky
+        lamps = lamps + outside * (light.night * 0.55) / (1 + lateral * lateral * 0.02 + post * post * 8.7 + y * 0.25)
+    gloss = hits.land * view.take(layout.gloss, plot) + (hits.ground * (0.45 * light.wet) if light.wet else 0)
+    gloss = gloss * outside * (1 + ray.dy * 2.2).clamp(0, 1) ** 2
+    return _Lighting(facing * (1 - shadow) * outside, canyon * cornice * outside, lamps, glow, gloss)

@@ -1,6 +1,9 @@
-"""All texture tiles of one city on one rip-mapped page, so that a whole frame is shaded by a few look-ups."""
+"""All texture tiles of one city in one rip-mapped image, so that a whole frame is shaded by a few look-ups."""
+
+from __future__ import annotations
 
 import dataclasses
+import enum
 
 import torch
 from torch import Tensor
@@ -8,59 +11,74 @@ from torch import Tensor
 from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles import canvas, facades, grounds, sprites
 
-GRID = 8  # tiles a side of the page
-FRONT, TOWER, HISTORIC, HOUSE, WORKS, ROOF = 0, 6, 8, 10, 13, 15
-SIDE, HEDGE, FENCE, RAILING, TREES, HALL = 16, 17, 18, 19, 20, 21
-CEILING, CLOUDS, ROAD, LAND = 27, 28, 29, 34
-STREETS = ("road", "crossing", "plaza", "highway", "hall")
-TREE, LAMP, SIGN, CAR, PERSON, STALL, PLANTER, MAST, LANDMARK, MOUTH = 42, 46, 47, 49, 53, 57, 58, 59, 60, 61
+GRID = 8  # tiles along each side of the image
 
 
-def plot_width(style: Style) -> float:
-    """Metres of street that one building takes."""
-    return style.u("plot", 7.0, 17.0)
+class Tile(enum.IntEnum):
+    """The number of a tile in the atlas; where there are several of a kind, of the first one."""
+
+    FRONT, TOWER, HISTORIC, HOUSE, WORKS, ROOF, SIDE = 0, 6, 8, 10, 13, 15, 16
+    HEDGE, FENCE, RAILING, TREES, HALL, CEILING, CLOUDS = 17, 18, 19, 20, 21, 27, 28
+    ROAD, CROSSING, PLAZA, HIGHWAY, COVERED = range(29, 34)
+    GRASS, SOIL, WATER, SNOW, GARDEN, COURT, YARD, PARKING = range(34, 42)
+    TREE, LAMP, SIGN, CAR, PERSON, STALL, PLANTER, MAST, LANDMARK, MOUTH = 42, 46, 47, 49, 53, 57, 58, 59, 60, 61
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Atlas:
-    """The page (1, 5, 16 size, 16 size) of a city, on the device that renders; `size` texels a tile."""
+    """The tiles of a city, on the device that renders.
 
-    style: Style
+    Attributes:
+        size: texels along each side of a tile.
+        image: float32 (1, 5, 2 GRID size, 2 GRID size): in each cell the rip-map of a tile, see `canvas.ripmap`.
+    """
+
     size: int
-    page: Tensor
+    image: Tensor
 
 
 def bake(style: Style, size: int, device: str | torch.device = "cpu") -> Atlas:
     """Draw the tiles of a city at size x size texels each (a power of two) and pre-filter them."""
-    width = plot_width(style)
-    tiles: dict[int, Tensor] = {}
-    tiles |= {FRONT + i: facades.front(style, size, width, i) for i in range(6)}
-    tiles |= {TOWER + i: facades.tower(style, size, width, i) for i in range(2)}
-    tiles |= {HISTORIC + i: facades.historic(style, size, width, i) for i in range(2)}
-    tiles |= {HOUSE + i: facades.house(style, size, width, i) for i in range(3)}
-    tiles |= {WORKS + i: facades.works(style, size, width, i) for i in range(2)}
-    tiles[ROOF] = facades.roof(style, size, width, 0)
-    tiles[SIDE] = facades.side_wall(style, size, width)
-    for index, kind in ((HEDGE, "hedge"), (FENCE, "fence"), (RAILING, "railing"), (TREES, "trees")):
-        tiles[index] = grounds.low_wall(style, size, width, kind)
-    tiles |= {HALL + i: grounds.hall(style, size, width, i) for i in range(6)}
-    tiles[CEILING], tiles[CLOUDS] = grounds.ceiling(style, size), grounds.clouds(size)
-    tiles |= {ROAD + i: grounds.street(style, size, kind) for i, kind in enumerate(STREETS)}
-    tiles |= {LAND + i: grounds.land(style, size, kind) for i, kind in enumerate(grounds.LAND)}
-    tiles |= {TREE + i: sprites.tree(style, size, i) for i in range(4)}
-    tiles[LAMP] = sprites.lamp(style, size)
-    tiles |= {SIGN + i: sprites.sign(style, size, i) for i in range(2)}
-    tiles |= {CAR + i: sprites.car(style, size, ("rear", "front")[i // 2], i % 2) for i in range(4)}
-    tiles |= {PERSON + i: sprites.person(style, size, i) for i in range(4)}
-    tiles[STALL], tiles[PLANTER] = sprites.stall(style, size), sprites.planter(style, size)
-    tiles[MAST], tiles[LANDMARK] = sprites.mast(style, size), sprites.landmark(style, size)
-    tiles[MOUTH] = grounds.mouth(style, size)
-    stack = torch.zeros(GRID * GRID, canvas.CHANNELS, size, size)
-    for index, tile in tiles.items():
-        stack[index] = tile
-    stack[:, :3] *= stack[:, 3:4]  # premultiplied, so that filtering keeps outlines clean
-    stack[:, 4:] *= stack[:, 3:4]
-    page = torch.zeros(1, canvas.CHANNELS, 2 * GRID * size, 2 * GRID * size)
-    cells = page.view(canvas.CHANNELS, GRID, 2 * size, GRID, 2 * size).permute(1, 3, 0, 2, 4)
-    canvas.ripmap(stack.view(GRID, GRID, canvas.CHANNELS, size, size), cells)
-    return Atlas(style, size, page.to(device))
+    tiles = torch.zeros(GRID * GRID, canvas.CHANNELS, size, size)
+    for number, tile in _paint(style, size).items():
+        tiles[number] = tile
+    tiles[:, :3] *= tiles[:, 3:4]  # premultiplied, so that filtering keeps outlines clean
+    tiles[:, 4:] *= tiles[:, 3:4]
+    image = torch.zeros(1, canvas.CHANNELS, 2 * GRID * size, 2 * GRID * size)
+    cells = image.view(canvas.CHANNELS, GRID, 2 * size, GRID, 2 * size).permute(1, 3, 0, 2, 4)
+    canvas.ripmap(tiles.view(GRID, GRID, canvas.CHANNELS, size, size), cells)
+    return Atlas(size, image.to(device))
+
+
+def _paint(style: Style, size: int) -> dict[int, Tensor]:
+    """Every tile of a city by its number, (5, size, size)."""
+    several = (
+        (Tile.FRONT, facades.paint_front, range(6)),
+        (Tile.TOWER, facades.paint_tower, range(2)),
+        (Tile.HISTORIC, facades.paint_historic, range(2)),
+        (Tile.HOUSE, facades.paint_house, range(3)),
+        (Tile.WORKS, facades.paint_works, range(2)),
+        (Tile.HEDGE, grounds.paint_low_wall, grounds.LOW_WALLS),
+        (Tile.HALL, grounds.paint_hall, range(6)),
+        (Tile.ROAD, grounds.paint_street, grounds.STREETS),
+        (Tile.GRASS, grounds.paint_land, grounds.LANDS),
+        (Tile.TREE, sprites.paint_tree, range(4)),
+        (Tile.SIGN, sprites.paint_sign, range(2)),
+        (Tile.CAR, sprites.paint_car, sprites.CARS),
+        (Tile.PERSON, sprites.paint_person, range(4)),
+    )
+    single = (
+        (Tile.ROOF, facades.paint_roof),
+        (Tile.SIDE, facades.paint_side_wall),
+        (Tile.CEILING, grounds.paint_ceiling),
+        (Tile.MOUTH, grounds.paint_mouth),
+        (Tile.LAMP, sprites.paint_lamp),
+        (Tile.STALL, sprites.paint_stall),
+        (Tile.PLANTER, sprites.paint_planter),
+        (Tile.MAST, sprites.paint_mast),
+        (Tile.LANDMARK, sprites.paint_landmark),
+    )
+    tiles = {Tile.CLOUDS: grounds.paint_clouds(size)} | {number: paint(style, size) for number, paint in single}
+    for first, paint, variants in several:
+        tiles |= {first + i: paint(style, size, variant) for i, variant in enumerate(variants)}
+    return tiles

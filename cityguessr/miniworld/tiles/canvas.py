@@ -1,47 +1,17 @@
-"""A small drawing board for texture tiles: anti-aliased boxes, pulses and discs in metres, and their rip-maps.
+"""A small drawing board for texture tiles: anti-aliased boxes, stripes and discs in metres, and their rip-maps.
 
 Tiles hold five channels: linear red, green, blue (albedo), coverage (alpha) and glow (how much of the light after
-dark comes from here: lit windows, shop signs, lamps).
+dark comes from there: lit windows, shop signs, lamps).
 """
-
-import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from cityguessr.miniworld import noise
+from cityguessr.miniworld.tiles.palette import Color
 
 CHANNELS = 5
-Color = Sequence[float]
-
-
-def oklch(light: float, chroma: float, hue: float) -> tuple[float, float, float]:
-    """A colour of OKLCH (light in [0, 1], chroma about [0, 0.3], hue in turns) as linear sRGB in [0, 1].
-
-    OKLCH keeps lightness apart from hue, so palettes drawn at random stay of one value (Ottosson, 2020).
-    """
-    a, b = chroma * math.cos(2 * math.pi * hue), chroma * math.sin(2 * math.pi * hue)
-    long = (light + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    middle = (light - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    short = (light - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    rgb = (
-        4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short,
-        -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
-        -0.0041960863 * long - 0.7034186147 * middle + 1.7076147010 * short,
-    )
-    return tuple(min(max(c, 0.004), 1.0) for c in rgb)
-
-
-def mix(a: Color, b: Color, t: float) -> tuple[float, ...]:
-    """Linear blend of two colours: `a` at t = 0, `b` at t = 1."""
-    return tuple(x + (y - x) * t for x, y in zip(a, b, strict=True))
-
-
-def scale(a: Color, factor: float) -> tuple[float, ...]:
-    """A colour made darker (factor below 1) or lighter, kept in [0, 1]."""
-    return tuple(min(x * factor, 1.0) for x in a)
 
 
 class Canvas:
@@ -179,23 +149,23 @@ def _letter(seed: int, script: str) -> Tensor:
     return F.pad(on.float(), (1, 1, 1, 1))
 
 
-def ripmap(tiles: Tensor, page: Tensor | None = None) -> Tensor:
-    """Pre-filter tiles (..., R, R), R a power of two, separately in both directions: (..., 2R, 2R), in `page` if given.
+def ripmap(tiles: Tensor, out: Tensor | None = None) -> Tensor:
+    """Pre-filter tiles (..., R, R), R a power of two, separately in both directions: (..., 2R, 2R), in `out` if given.
 
     The level that is 2**i times coarser up and 2**j times coarser across starts at row 2R - 2R / 2**i and column
     2R - 2R / 2**j. A surface seen at a grazing angle needs far more filtering along its depth than across it: a
     plain mip-map would blur it or let it shimmer.
     """
     size = tiles.shape[-1]
-    if page is None:
-        page = torch.zeros(*tiles.shape[:-2], 2 * size, 2 * size)
+    if out is None:
+        out = torch.zeros(*tiles.shape[:-2], 2 * size, 2 * size)
     down = tiles
     row, rows = 0, size
     while rows:
         level = down
         column, columns = 0, size
         while columns:
-            page[..., row : row + rows, column : column + columns] = level
+            out[..., row : row + rows, column : column + columns] = level
             column += columns
             columns //= 2
             if columns:
@@ -204,4 +174,4 @@ def ripmap(tiles: Tensor, page: Tensor | None = None) -> Tensor:
         rows //= 2
         if rows:
             down = (down[..., 0::2, :] + down[..., 1::2, :]) / 2
-    return page
+    return out

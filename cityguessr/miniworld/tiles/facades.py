@@ -7,42 +7,21 @@ upper storeys that a taller building repeats.
 from torch import Tensor
 
 from cityguessr.miniworld import noise
+from cityguessr.miniworld.noise import draw
 from cityguessr.miniworld.style import Style
-from cityguessr.miniworld.tiles.canvas import Canvas, Color, mix, oklch, scale
+from cityguessr.miniworld.tiles.canvas import Canvas
+from cityguessr.miniworld.tiles.palette import (
+    Color,
+    accent_color,
+    mix,
+    oklch,
+    roof_color,
+    scale,
+    trim_color,
+    wall_color,
+)
 
 GROUND, TOP = 4.0, 16.0
-
-
-def pick(seed: int, *what: object) -> float:
-    """One uniform number in [0, 1) for a named use."""
-    return noise.key(seed, *what) / 2**32
-
-
-def wall_color(style: Style, seed: int) -> Color:
-    """A wall of the city's palette: its hue and value, spread by as much as the city's fronts differ."""
-    spread = style.u("wall_spread", 0.02, 0.10)
-    hue = style.u("wall_hue", 0.02, 0.30) + spread * 1.2 * (pick(seed, "hue") - 0.5)
-    if style.traits["wall_hue"] > 1.1:  # a few cities are painted in cool colours
-        hue += 0.35
-    light = style.u("wall_light", 0.50, 0.90) + spread * 1.6 * (pick(seed, "light") - 0.5)
-    return oklch(light, style.u("wall_chroma", 0.01, 0.11) * (0.6 + 0.8 * pick(seed, "chroma")), hue)
-
-
-def trim_color(style: Style) -> Color:
-    """The colour of frames, bands and cornices."""
-    light = style.u("trim", 0.30, 0.97)
-    return oklch(light, 0.03, style.u("wall_hue", 0.05, 0.25))
-
-
-def roof_color(style: Style, seed: int) -> Color:
-    """Tiles, slate or sheet metal."""
-    hue = style.u("roof_hue", 0.02, 0.16) if style.traits["roof_hue"] < 0.8 else 0.65
-    return oklch(style.u("roof_light", 0.35, 0.62) + 0.06 * (pick(seed, "roof") - 0.5), 0.07, hue)
-
-
-def accent_color(style: Style, seed: int) -> Color:
-    """Awnings, doors and signs: vivid, near the city's accent hue."""
-    return oklch(0.45 + 0.3 * pick(seed, "a"), 0.13, style.u("accent") + 0.25 * (pick(seed, "b") - 0.5))
 
 
 def _texture(c: Canvas, style: Style, color: Color, seed: int) -> None:
@@ -108,15 +87,15 @@ def _windows(
     return region, half_w, half_h
 
 
-def front(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_front(style: Style, size: int, variant: int) -> Tensor:
     """A town house or an apartment block over a shop, a doorway or an arcade, by the variant."""
     seed = noise.key(style.key, "front", variant)
     wall, trim = wall_color(style, seed), trim_color(style)
     glass = oklch(style.u("glass", 0.22, 0.42), 0.03, 0.6)
-    c = Canvas(size, width, TOP, wall)
+    c = Canvas(size, width := style.plot_width, TOP, wall)
     _texture(c, style, wall, seed)
     storeys = style.pick("storeys", (3, 3, 4, 4, 5))
-    columns = max(2, round(style.u("columns", 1.6, 5.4) * width / 11 + 0.8 * (pick(seed, "columns") - 0.5)))
+    columns = max(2, round(style.u("columns", 1.6, 5.4) * width / 11 + 0.8 * (draw(seed, "columns") - 0.5)))
     window = (style.u("window_width", 0.30, 0.78), style.u("window_height", 0.42, 0.74))
     cell = (TOP - GROUND) / storeys
     if style.traits["ornament"] > 0:
@@ -155,12 +134,12 @@ def _ground_floor(c: Canvas, style: Style, seed: int, variant: int, wall: Color,
         c.paint(c.box(0.6, width - 0.6, 0.5, 2.9), glass, glow=0.9)
         c.paint(c.box(0.6, width - 0.6, 0.5, 1.5) * (c.grain(seed, 12) > 0.5), accent, opacity=0.5)
         c.paint(c.stripes_across(width / 4, 0, 0.12) * c.up(0.4, 3.0), trim)
-        door = width * (0.2 + 0.6 * pick(seed, "door"))
+        door = width * (0.2 + 0.6 * draw(seed, "door"))
         c.paint(c.box(door - 0.55, door + 0.55, 0, 2.5), scale(accent, 0.7))
         c.paint(c.box(0.3, width - 0.3, 2.95, 3.75), accent, glow=0.35)
         ink = (0.9, 0.9, 0.85) if sum(accent) < 1.2 else (0.03, 0.03, 0.05)
         c.glyphs(seed, style.script, (width * 0.15, width * 0.85, 3.05, 3.65), ink, 0.9)
-        if pick(seed, "awning") < style.u("awnings", 0, 1):
+        if draw(seed, "awning") < style.u("awnings", 0, 1):
             c.paint(c.box(0.2, width - 0.2, 2.2, 2.95), accent)
             c.paint(c.box(0.2, width - 0.2, 2.2, 2.95) * c.stripes_across(0.8, 0, 0.4), (0.85, 0.83, 0.78))
             c.paint(c.box(0.2, width - 0.2, 1.75, 2.2), (0.02, 0.02, 0.02), opacity=0.5)
@@ -171,7 +150,7 @@ def _ground_floor(c: Canvas, style: Style, seed: int, variant: int, wall: Color,
         _windows(
             c, noise.key(seed, "low"), columns=columns, floors=(0.6, 3.6, 1), size=(0.5, 0.6), frame=trim, glass=glass
         )
-        door = (int(pick(seed, "door") * columns) + 0.5) * width / columns
+        door = (int(draw(seed, "door") * columns) + 0.5) * width / columns
         c.paint(c.box(door - 0.9, door + 0.9, 0, 2.9), trim)
         c.paint(c.box(door - 0.65, door + 0.65, 0, 2.6), scale(accent, 0.55))
     else:  # an arcade
@@ -183,12 +162,12 @@ def _ground_floor(c: Canvas, style: Style, seed: int, variant: int, wall: Color,
     c.paint(c.up(3.75, 4.05), trim, opacity=0.9)
 
 
-def tower(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_tower(style: Style, size: int, variant: int) -> Tensor:
     """A tall slab: curtain wall or ribbon windows in the city's glass."""
     seed = noise.key(style.key, "tower", variant)
-    glass = oklch(style.u("glass", 0.35, 0.62), 0.05, 0.5 + 0.2 * pick(style.key, "glass hue"))
+    glass = oklch(style.u("glass", 0.35, 0.62), 0.05, 0.5 + 0.2 * draw(style.key, "glass hue"))
     wall = mix(wall_color(style, seed), (0.4, 0.4, 0.42), 0.5)
-    c = Canvas(size, width, TOP, wall)
+    c = Canvas(size, width := style.plot_width, TOP, wall)
     ribbon = (style.traits["material"] > 0) == (variant == 0)
     _windows(
         c, seed, columns=1 if ribbon else 6, floors=(GROUND, TOP, 4), size=(0.99 if ribbon else 0.86, 0.6),
@@ -201,11 +180,11 @@ def tower(style: Style, size: int, width: float, variant: int) -> Tensor:
     return c.data
 
 
-def historic(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_historic(style: Style, size: int, variant: int) -> Tensor:
     """A monument: columns and round arches in dressed stone of the city's hue."""
     seed = noise.key(style.key, "historic", variant)
     stone = oklch(style.u("wall_light", 0.66, 0.90), 0.045, style.u("wall_hue", 0.08, 0.24))
-    c = Canvas(size, width, TOP, stone)
+    c = Canvas(size, width := style.plot_width, TOP, stone)
     c.paint(c.stripes_up(0.8, 0, 0.06), scale(stone, 0.6), opacity=0.6)
     dark = oklch(0.25, 0.02, 0.1)
     bays = 3 + (variant + int(style.u("columns", 0, 2.99))) % 3
@@ -226,11 +205,11 @@ def historic(style: Style, size: int, width: float, variant: int) -> Tensor:
     return c.data
 
 
-def house(style: Style, size: int, width: float, variant: int) -> Tensor:
-    """A house front for one or two floors (its roof is a tile of its own)."""
+def paint_house(style: Style, size: int, variant: int) -> Tensor:
+    """A house front for one or two floors (its roof is another tile)."""
     seed = noise.key(style.key, "house", variant)
     wall, trim = wall_color(style, seed), trim_color(style)
-    c = Canvas(size, width, TOP, wall)
+    c = Canvas(size, width := style.plot_width, TOP, wall)
     _texture(c, style, wall, seed)
     glass = oklch(0.3, 0.03, 0.6)
     columns = max(2, round(width / 3.5))
@@ -242,18 +221,18 @@ def house(style: Style, size: int, width: float, variant: int) -> Tensor:
         c, seed + 1, columns=columns, floors=(3.9, 15.9, 4), size=(style.u("window_width", 0.32, 0.55), 0.5),
         frame=trim, glass=glass, lit=0.5,
     )  # fmt: skip
-    door = (int(pick(seed, "door") * columns) + 0.5) * width / columns
+    door = (int(draw(seed, "door") * columns) + 0.5) * width / columns
     c.paint(c.box(door - 0.8, door + 0.8, 0, 2.6), trim)
     c.paint(c.box(door - 0.55, door + 0.55, 0, 2.35), accent_color(style, seed))
     c.paint(c.up(0, 0.45), scale(wall, 0.5))
     return c.data
 
 
-def works(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_works(style: Style, size: int, variant: int) -> Tensor:
     """A warehouse of corrugated sheet with a roller door, or a building site behind scaffolding."""
     seed = noise.key(style.key, "works", variant)
     sheet = mix(wall_color(style, seed), oklch(0.6, 0.02, 0.6), 0.55)
-    c = Canvas(size, width, TOP, sheet)
+    c = Canvas(size, width := style.plot_width, TOP, sheet)
     if variant == 0:
         c.paint(c.stripes_across(0.5, 0, 0.22), scale(sheet, 0.7))
         c.paint(c.box(width * 0.2, width * 0.62, 0, 4.2), accent_color(style, seed), opacity=0.8)
@@ -272,20 +251,20 @@ def works(style: Style, size: int, width: float, variant: int) -> Tensor:
     return c.data
 
 
-def roof(style: Style, size: int, width: float, variant: int) -> Tensor:
+def paint_roof(style: Style, size: int) -> Tensor:
     """Courses of roofing with a dormer; 16 m high like every wall tile."""
-    color = roof_color(style, noise.key(style.key, "roof", variant))
-    c = Canvas(size, width, TOP, color)
+    color = roof_color(style, noise.key(style.key, "roof", 0))
+    c = Canvas(size, style.plot_width, TOP, color)
     c.paint(c.stripes_up(0.5, 0, 0.14), scale(color, 0.65), opacity=0.8)
-    c.shade(0.75 + 0.5 * c.grain(noise.key(style.key, "roof grain", variant), 10))
+    c.shade(0.75 + 0.5 * c.grain(noise.key(style.key, "roof grain", 0), 10))
     return c.data
 
 
-def side_wall(style: Style, size: int, width: float) -> Tensor:
+def paint_side_wall(style: Style, size: int) -> Tensor:
     """The blind flank of a building."""
     seed = noise.key(style.key, "side")
     wall = wall_color(style, seed)
-    c = Canvas(size, width, TOP, wall)
+    c = Canvas(size, style.plot_width, TOP, wall)
     _texture(c, style, wall, seed)
     c.shade(0.8 + 0.35 * c.grain(seed, 3))
     _windows(

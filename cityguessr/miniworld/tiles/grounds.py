@@ -7,44 +7,26 @@ along the street; the renderer mirrors it. A ground tile shows 16 x 16 metres of
 from torch import Tensor
 
 from cityguessr.miniworld import noise
+from cityguessr.miniworld.noise import draw
 from cityguessr.miniworld.style import Style
-from cityguessr.miniworld.tiles.canvas import Canvas, Color, mix, oklch, scale
-from cityguessr.miniworld.tiles.facades import accent_color, pick, trim_color, wall_color
+from cityguessr.miniworld.tiles.canvas import Canvas
+from cityguessr.miniworld.tiles.palette import (
+    accent_color,
+    grass_color,
+    marking_color,
+    mix,
+    oklch,
+    paving_color,
+    scale,
+    soil_color,
+    trim_color,
+    wall_color,
+)
 
 SPAN = 16.0
-
-
-def road_half(style: Style) -> float:
-    """Metres from the middle of the road to the kerb."""
-    return style.u("road_width", 3.1, 6.6)
-
-
-def street_half(style: Style) -> float:
-    """Metres from the middle of the road to the fronts."""
-    return road_half(style) + style.u("sidewalk", 1.8, 4.2)
-
-
-def grass_color(style: Style) -> Color:
-    """Grass and hedges: lush where it is cool or wet, straw where it is dry."""
-    lush = style.u("green", 0.0, 1.0) * (0.45 if style.arid else 1.0)
-    return oklch(
-        0.50 + 0.12 * (1 - lush), 0.06 + 0.07 * lush, 0.38 - 0.13 * (1 - lush) + style.u("green_hue", -0.03, 0.03)
-    )
-
-
-def soil_color(style: Style) -> Color:
-    """Bare ground: sand, red laterite, grey rock."""
-    return oklch(style.u("soil_light", 0.50, 0.78), 0.06, style.u("soil_hue", 0.10, 0.24))
-
-
-def paving_color(style: Style) -> Color:
-    """The pavement's stone."""
-    return oklch(style.u("paving_light", 0.48, 0.82), 0.035, style.u("paving_hue", 0.02, 0.35))
-
-
-def marking_color(style: Style) -> Color:
-    """The centre line: white or yellow, by country."""
-    return (0.75, 0.45, 0.04) if style.yellow_centre else (0.80, 0.80, 0.76)
+STREETS = ("road", "crossing", "plaza", "highway", "hall")
+LANDS = ("grass", "soil", "water", "snow", "garden", "court", "yard", "parking")
+LOW_WALLS = ("hedge", "fence", "railing", "trees")
 
 
 def _paving(c: Canvas, style: Style, mask: Tensor, seed: int) -> None:
@@ -68,14 +50,14 @@ def _paving(c: Canvas, style: Style, mask: Tensor, seed: int) -> None:
     c.shade(1 + 0.22 * mask * (c.grain(seed, 10) - 0.5))
 
 
-def street(style: Style, size: int, kind: str) -> Tensor:
+def paint_street(style: Style, size: int, kind: str) -> Tensor:
     """Road, kerb and pavement; kind: "road", "crossing", "plaza", "highway" or "hall" (a covered one)."""
-    kerb, wall = road_half(style), street_half(style)
+    kerb, wall = style.road_half, style.street_half
     seed = noise.key(style.key, "street", kind)
     tar = oklch(style.u("asphalt", 0.30, 0.54), style.u("asphalt_warm", 0.0, 0.03), 0.15)
     c = Canvas(size, wall, SPAN, tar)
     if kind == "hall":
-        stone = oklch(0.62 + 0.2 * pick(seed, "l"), 0.02, style.u("paving_hue", 0.05, 0.3))
+        stone = oklch(0.62 + 0.2 * draw(seed, "l"), 0.02, style.u("paving_hue", 0.05, 0.3))
         c.paint(c.up(0, SPAN), stone)
         c.paint(c.stripes_up(2.0, 0, 0.1), scale(stone, 0.6))
         c.paint(c.stripes_across(1.0, 0, 0.08), scale(stone, 0.6))
@@ -89,7 +71,7 @@ def street(style: Style, size: int, kind: str) -> Tensor:
     c.shade(0.85 + 0.3 * c.grain(seed, 16))
     c.paint(c.across(kerb * 0.25, kerb * 0.42), scale(tar, 0.75), opacity=0.5)  # the darker wheel tracks
     c.paint(c.across(kerb * 0.62, kerb * 0.78), scale(tar, 0.75), opacity=0.5)
-    patch = 3 + 9 * pick(seed, "patch")
+    patch = 3 + 9 * draw(seed, "patch")
     c.paint(c.box(kerb * 0.2, kerb * 0.7, patch, patch + 2.5), scale(tar, 0.7), opacity=0.6)
     white, centre = (0.80, 0.80, 0.76), marking_color(style)
     dash = style.pick("dashes", ((16, 16), (4, 1.6), (8, 3.0), (5.34, 3.6)))
@@ -124,8 +106,8 @@ def street(style: Style, size: int, kind: str) -> Tensor:
     return c.data
 
 
-def land(style: Style, size: int, kind: str) -> Tensor:
-    """Open ground beside the street; kind is one of LAND."""
+def paint_land(style: Style, size: int, kind: str) -> Tensor:
+    """Open ground beside the street; kind is one of LANDS."""
     seed = noise.key(style.key, "land", kind)
     grass, soil = grass_color(style), soil_color(style)
     c = Canvas(size, SPAN, SPAN, grass)
@@ -148,7 +130,7 @@ def land(style: Style, size: int, kind: str) -> Tensor:
         c.paint(c.stripes_across(8, 3, 4.2), paving_color(style))
         c.paint(c.disc(1.5, 4, 1.1) + c.disc(6, 11, 1.3) + c.disc(11, 5, 1.2), scale(grass, 0.5))
         for i in range(8):
-            c.paint(c.disc(16 * pick(seed, i), 16 * pick(seed, i, "v"), 0.35), accent_color(style, noise.key(seed, i)))
+            c.paint(c.disc(16 * draw(seed, i), 16 * draw(seed, i, "v"), 0.35), accent_color(style, noise.key(seed, i)))
     elif kind == "court":
         court = mix(accent_color(style, style.key), oklch(0.5, 0.09, 0.38), 0.6)
         c.paint(c.box(0.8, 15.2, 0.8, 15.2), court)
@@ -166,21 +148,18 @@ def land(style: Style, size: int, kind: str) -> Tensor:
     return c.data
 
 
-LAND = ("grass", "soil", "water", "snow", "garden", "court", "yard", "parking")
-
-
-def low_wall(style: Style, size: int, width: float, kind: str) -> Tensor:
+def paint_low_wall(style: Style, size: int, kind: str) -> Tensor:
     """What fences off open ground, in the lowest metre or two of a wall tile: "hedge", "fence", "railing", "trees"."""
     seed = noise.key(style.key, kind)
     grass = grass_color(style)
-    c = Canvas(size, width, SPAN, scale(grass, 0.8))
+    c = Canvas(size, width := style.plot_width, SPAN, scale(grass, 0.8))
     if kind in ("hedge", "trees"):
         leaf = c.grain(seed, 14, 4)
         c.paint(((leaf - 0.5) * 5).clamp(0, 1), scale(grass, 1.5), opacity=0.8)
         c.paint(((0.42 - leaf) * 6).clamp(0, 1), scale(grass, 0.25))
         if kind == "trees":
             for trunk in range(5):
-                u = width * (trunk + pick(seed, trunk)) / 5
+                u = width * (trunk + draw(seed, trunk)) / 5
                 c.paint(c.box(u, u + 0.3, 0, 3), oklch(0.3, 0.03, 0.15))
             c.paint(c.up(0, 1.6), scale(grass, 0.2), opacity=0.6)
     elif kind == "fence":
@@ -196,12 +175,12 @@ def low_wall(style: Style, size: int, width: float, kind: str) -> Tensor:
     return c.data
 
 
-def hall(style: Style, size: int, width: float, scene: int) -> Tensor:
+def paint_hall(style: Style, size: int, scene: int) -> Tensor:
     """The inner wall of a covered street: mall, offices, hotel, station, sports hall or gallery (scenes 0 to 5)."""
     seed = noise.key(style.key, "hall", scene)
     wall = mix(wall_color(style, seed), oklch(0.75, 0.02, 0.2), 0.5)
     accent = accent_color(style, seed)
-    c = Canvas(size, width, SPAN, wall)
+    c = Canvas(size, width := style.plot_width, SPAN, wall)
     glass = oklch(0.45, 0.03, 0.6)
     if scene == 0:  # shopping and dining
         c.paint(c.stripes_across(width / 2, 0.4, width / 2 - 0.4) * c.up(0, 3), oklch(0.80, 0.06, 0.2), glow=1.0)
@@ -239,21 +218,21 @@ def hall(style: Style, size: int, width: float, scene: int) -> Tensor:
     return c.data
 
 
-def ceiling(style: Style, size: int) -> Tensor:
+def paint_ceiling(style: Style, size: int) -> Tensor:
     """The underside of a roof over the street, with strips of light."""
-    c = Canvas(size, street_half(style), SPAN, oklch(0.70, 0.015, 0.2))
+    c = Canvas(size, style.street_half, SPAN, oklch(0.70, 0.015, 0.2))
     c.paint(c.stripes_up(4, 0, 0.3), oklch(0.45, 0.01, 0.2))
     c.paint(
-        c.across(street_half(style) * 0.30, street_half(style) * 0.42) * c.stripes_up(4, 0.8, 3.6), (1, 1, 0.95), glow=1
+        c.across(style.street_half * 0.30, style.street_half * 0.42) * c.stripes_up(4, 0.8, 3.6), (1, 1, 0.95), glow=1
     )
     return c.data
 
 
-def mouth(style: Style, size: int) -> Tensor:
+def paint_mouth(style: Style, size: int) -> Tensor:
     """The wall over the mouth of a covered street, as wide as the street and 3 m high, with its name."""
     seed = noise.key(style.key, "mouth")
     wall, accent = wall_color(style, seed), accent_color(style, seed)
-    width = 2 * street_half(style)
+    width = 2 * style.street_half
     c = Canvas(size, width, 3, wall)
     c.shade(0.85 + 0.3 * c.grain(seed, 5))
     c.paint(c.up(0, 0.35) + c.up(2.7, 3), trim_color(style))
@@ -263,7 +242,7 @@ def mouth(style: Style, size: int) -> Tensor:
     return c.data
 
 
-def clouds(size: int) -> Tensor:
+def paint_clouds(size: int) -> Tensor:
     """Cloud density in the first channel, the same for every city."""
     c = Canvas(size, 1, 1, (0, 0, 0))
     c.data[0] = ((c.grain(noise.key("clouds"), 3, 5) - 0.42) * 2.6).clamp(0, 1)

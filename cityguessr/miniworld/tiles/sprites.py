@@ -7,13 +7,25 @@ import torch
 from torch import Tensor
 
 from cityguessr.miniworld import noise
+from cityguessr.miniworld.noise import draw
 from cityguessr.miniworld.style import Style
-from cityguessr.miniworld.tiles.canvas import Canvas, mix, oklch, scale
-from cityguessr.miniworld.tiles.facades import accent_color, pick, trim_color, wall_color
-from cityguessr.miniworld.tiles.grounds import grass_color, marking_color
+from cityguessr.miniworld.tiles.canvas import Canvas
+from cityguessr.miniworld.tiles.palette import (
+    accent_color,
+    grass_color,
+    leaf_hue,
+    marking_color,
+    mix,
+    oklch,
+    scale,
+    trim_color,
+    wall_color,
+)
+
+CARS = (("rear", 0), ("rear", 1), ("front", 0), ("front", 1))  # the end that shows, and which of two
 
 
-def tree(style: Style, size: int, variant: int) -> Tensor:
+def paint_tree(style: Style, size: int, variant: int) -> Tensor:
     """One of two species that the region plants: broad, conical, columnar or a palm; 8 x 8 metres or so."""
     seed = noise.key(style.key, "tree", variant)
     warm = style.warmth + (0.25 if style.arid else 0)
@@ -21,7 +33,7 @@ def tree(style: Style, size: int, variant: int) -> Tensor:
     if 0.45 < warm <= 0.8:
         kinds = ("round", "column", "umbrella", "oval")
     kind = kinds[(int(style.u("tree_shape", 0, 3.99)) + (variant % 2)) % 4]
-    leaf = oklch(0.46 + 0.08 * pick(seed, "l"), 0.09, grass_hue(style) + 0.03 * (pick(seed, "h") - 0.5))
+    leaf = oklch(0.46 + 0.08 * draw(seed, "l"), 0.09, leaf_hue(style) + 0.03 * (draw(seed, "h") - 0.5))
     c = Canvas(size, 8, 8)
     bark = oklch(0.36, 0.035, 0.14)
     leaves = c.grain(seed, 12, 4)
@@ -34,7 +46,7 @@ def tree(style: Style, size: int, variant: int) -> Tensor:
             along = du * torch.sin(angle) + dv * torch.cos(angle)
             aside = du * torch.cos(angle) - dv * torch.sin(angle) + 0.12 * along**2 * torch.sin(angle)
             frond = c.inside(0.34 * (1 - along / 3.4) - aside.abs()) * c.inside(along) * c.inside(3.2 - along)
-            c.paint(frond * (0.6 + 0.4 * (leaves > 0.45)), scale(leaf, 0.6 + 0.5 * pick(seed, i)))
+            c.paint(frond * (0.6 + 0.4 * (leaves > 0.45)), scale(leaf, 0.6 + 0.5 * draw(seed, i)))
         return c.data
     du, dv = c.u - 4, c.v
     if kind == "cone":
@@ -57,12 +69,7 @@ def tree(style: Style, size: int, variant: int) -> Tensor:
     return c.data
 
 
-def grass_hue(style: Style) -> float:
-    """The hue of leaves, in turns: from olive to blue-green by region."""
-    return style.u("green_hue", 0.29, 0.40)
-
-
-def lamp(style: Style, size: int) -> Tensor:
+def paint_lamp(style: Style, size: int) -> Tensor:
     """A street lamp, 3 x 7 metres: a hooked mast, a globe or a lantern, by country."""
     c = Canvas(size, 3, 7)
     metal = oklch(0.38, 0.02, 0.5) if style.traits["lamp"] < 0.6 else oklch(0.70, 0.01, 0.5)
@@ -79,7 +86,7 @@ def lamp(style: Style, size: int) -> Tensor:
     return c.data
 
 
-def sign(style: Style, size: int, variant: int) -> Tensor:
+def paint_sign(style: Style, size: int, variant: int) -> Tensor:
     """A road sign (variant 0: the shape and colours of the country) or a name board in its script; 2 x 3.2 metres."""
     c = Canvas(size, 2, 3.2)
     c.paint(c.box(0.95, 1.05, 0, 3.0), oklch(0.55, 0.01, 0.5))
@@ -108,11 +115,12 @@ def sign(style: Style, size: int, variant: int) -> Tensor:
     return c.data
 
 
-def car(style: Style, size: int, view: str, variant: int = 0) -> Tensor:
+def paint_car(style: Style, size: int, variant: tuple[str, int]) -> Tensor:
     """A car or a van seen from the "rear" or the "front", 2.2 x 1.8 metres (a van is drawn taller)."""
-    seed = noise.key(style.key, "car", view, variant)
-    paint = oklch(0.30 + 0.6 * pick(seed, "l"), 0.14 * pick(seed, "c"), style.u("cars") + 0.6 * pick(seed, "h"))
-    if variant == 1 and style.traits["cars"] > 0:
+    view, number = variant
+    seed = noise.key(style.key, "car", view, number)
+    paint = oklch(0.30 + 0.6 * draw(seed, "l"), 0.14 * draw(seed, "c"), style.u("cars") + 0.6 * draw(seed, "h"))
+    if number == 1 and style.traits["cars"] > 0:
         paint = (0.80, 0.50, 0.03)  # taxis
     c = Canvas(size, 2.2, 1.8)
     c.paint(c.disc(1.1, 0.14, 1.05, 0.12), (0.01, 0.01, 0.01), opacity=0.7)  # its shadow on the road
@@ -130,11 +138,11 @@ def car(style: Style, size: int, view: str, variant: int = 0) -> Tensor:
     return c.data
 
 
-def person(style: Style, size: int, variant: int) -> Tensor:
+def paint_person(style: Style, size: int, variant: int) -> Tensor:
     """A passer-by, 0.8 x 1.8 metres."""
     seed = noise.key(style.key, "person", variant)
-    coat, legs = accent_color(style, seed), oklch(0.2 + 0.25 * pick(seed, "t"), 0.03, pick(seed, "u"))
-    skin = oklch(0.45 + 0.35 * pick(seed, "s"), 0.06, 0.14)
+    coat, legs = accent_color(style, seed), oklch(0.2 + 0.25 * draw(seed, "t"), 0.03, draw(seed, "u"))
+    skin = oklch(0.45 + 0.35 * draw(seed, "s"), 0.06, 0.14)
     c = Canvas(size, 0.8, 1.8)
     c.paint(c.disc(0.4, 0.05, 0.34, 0.2), (0.01, 0.01, 0.01), opacity=0.6)
     c.paint(c.box(0.27, 0.39, 0.05, 0.9), legs)
@@ -147,7 +155,7 @@ def person(style: Style, size: int, variant: int) -> Tensor:
     return c.data
 
 
-def stall(style: Style, size: int) -> Tensor:
+def paint_stall(style: Style, size: int) -> Tensor:
     """A market stall or a kiosk under a striped roof, 3 x 3 metres."""
     seed = noise.key(style.key, "stall")
     accent = accent_color(style, seed)
@@ -162,7 +170,7 @@ def stall(style: Style, size: int) -> Tensor:
     return c.data
 
 
-def planter(style: Style, size: int) -> Tensor:
+def paint_planter(style: Style, size: int) -> Tensor:
     """A tub of flowers or a shrub, 1.6 x 1.6 metres."""
     seed = noise.key(style.key, "planter")
     c = Canvas(size, 1.6, 1.6)
@@ -174,7 +182,7 @@ def planter(style: Style, size: int) -> Tensor:
     return c.data
 
 
-def mast(style: Style, size: int) -> Tensor:
+def paint_mast(style: Style, size: int) -> Tensor:
     """A crane, a chimney or a pylon over the works, 12 x 30 metres."""
     c = Canvas(size, 12, 30)
     if style.traits["poles"] > 0:
@@ -190,7 +198,7 @@ def mast(style: Style, size: int) -> Tensor:
     return c.data
 
 
-def landmark(style: Style, size: int) -> Tensor:
+def paint_landmark(style: Style, size: int) -> Tensor:
     """What the city is known by, seen over the roofs; as wide as high, sized by the renderer."""
     seed = noise.key(style.key, "landmark")
     stone = oklch(style.u("wall_light", 0.6, 0.92), 0.05, style.u("wall_hue", 0.05, 0.28))

@@ -19,9 +19,7 @@ from torch import Tensor
 
 from cityguessr import scenes
 from cityguessr.miniworld.plan import VideoPlan
-from cityguessr.miniworld.render import layout
 from cityguessr.miniworld.style import Style
-from cityguessr.miniworld.tiles import grounds
 
 TABLE: tuple[tuple[tuple[str, ...], Any], ...] = (
     # Indoors: the width of the hall (narrow, middling, wide), then its walls, from dark to light.
@@ -93,30 +91,25 @@ TABLE: tuple[tuple[tuple[str, ...], Any], ...] = (
         ("office_building", "hotel/outdoor", "skyscraper"),
     )),
 )  # fmt: skip
-"""By scene kind: the things seen that decide, in order, and the category by their values (a name ends the descent)."""
+"""By scene kind: the visible traits that decide, in order, and the category by their values; a name ends the search."""
 
 
-def of_frames(plan: VideoPlan, style: Style) -> Tensor:
+def label_frames(plan: VideoPlan, style: Style) -> Tensor:
     """The category of every frame of a video: int64 (frames,), 0..364, as numbered by `scenes.categories()`."""
-    return _of_plots(plan, style)[plan.plot]
-
-
-def _of_plots(plan: VideoPlan, style: Style) -> Tensor:
-    """The category of every plot, one for each run of a kind."""
-    seen = _seen(plan, style)
-    found: list[int] = []
+    traits = _visible(plan, style)
+    categories: list[int] = []  # by plot, one for each run of a kind
     for plot, kind in enumerate(plan.plots):
         starts = not plot or plan.plots[plot - 1] != kind
-        found.append(_category(kind, seen, plot) if starts else found[-1])
-    return torch.tensor(found)
+        categories.append(_category(kind, traits, plot) if starts else categories[-1])
+    return torch.tensor(categories)[plan.plot]
 
 
-def _category(kind: int, seen: dict[str, int | list[int]], plot: int) -> int:
+def _category(kind: int, traits: dict[str, int | list[int]], plot: int) -> int:
     names, choice = TABLE[kind]
     for name in names:
         if isinstance(choice, str):
             break
-        value = seen[name]
+        value = traits[name]
         choice = choice[value[plot] if isinstance(value, list) else value]
     return _ids()[choice]
 
@@ -127,7 +120,7 @@ def _ids() -> dict[str, int]:
     return {name[3:]: number for number, name in enumerate(scenes.categories())}
 
 
-def _seen(plan: VideoPlan, style: Style) -> dict[str, int | list[int]]:
+def _visible(plan: VideoPlan, style: Style) -> dict[str, int | list[int]]:
     """What a viewer sees, as small numbers: of the whole video, or of each plot."""
     traits = style.traits
 
@@ -138,7 +131,7 @@ def _seen(plan: VideoPlan, style: Style) -> dict[str, int | list[int]]:
         """On how many of the two sides something holds, by plot."""
         return draw.long().sum(0).tolist()
 
-    half = grounds.road_half(style)
+    half = style.road_half
     lush = -1.0 if style.arid else traits["green"]
     return {
         "width": int(half > 4.3) + int(half > 5.4),
@@ -153,11 +146,11 @@ def _seen(plan: VideoPlan, style: Style) -> dict[str, int | list[int]]:
         "soil": int(traits["soil_hue"] > 0),
         "sea": int(traits["water"] > 0),
         "steep": int(traits["gable"] > 0),
-        "snow": int(layout.snowy(plan, style)),
-        "both": [int(count == 2) for count in sides(layout.open_sides(plan))],
-        "fronts": sides(layout.by_run(plan, "m") >= 0.5),
-        "naves": sides(layout.by_run(plan, "nave") > 0.5),
-        "fence": [int(count > 0) for count in sides(layout.by_run(plan, "f") > 0.5)],
-        "sheds": sides(layout.by_run(plan, "w") >= 0.5),
-        "crane": [int(layout.has_mast(plan, plot)) for plot in range(len(plan.plots))],
+        "snow": int(plan.is_snowy(style)),
+        "both": [int(count == 2) for count in sides(plan.open_sides)],
+        "fronts": sides(plan.draw_by_run("m") >= 0.5),
+        "naves": sides(plan.draw_by_run("nave") > 0.5),
+        "fence": [int(count > 0) for count in sides(plan.draw_by_run("f") > 0.5)],
+        "sheds": sides(plan.draw_by_run("w") >= 0.5),
+        "crane": [int(plan.has_mast(plot)) for plot in range(len(plan.plots))],
     }

@@ -2,59 +2,52 @@
 
     root/videos/<City>/<City>_v<k>.mp4
     root/release/<split>/<City>/<City>_<idx>/<n>.jpg      n from 1, not zero-padded
-    root/release/labels_list.csv, train_labels.txt, val_labels.txt      21 fields a line: clip, four ids, 16 scenes
+    root/release/labels_list.csv, train_labels.txt, val_labels.txt      21 fields per line: clip, four ids, 16 scenes
     root/release/clips.csv, frame_scenes.csv, gps.csv, world.json       what only a synthetic world can know
 
-`miniworld.mapillary` writes a Mapillary tree; `miniworld.disk` is what the two have in common.
+`write.mapillary` writes a Mapillary tree; `write.jobs` is what the two have in common.
 """
 
-import dataclasses
-import io
-import json
+from __future__ import annotations
+
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
+import av
 import torch
+from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from cityguessr.base.errors import InputError
 from cityguessr.miniworld.plan import VideoPlan
-from cityguessr.miniworld.world import VERSION, MiniWorld, MiniWorldConfig
+from cityguessr.miniworld.world import VERSION, MiniWorld
 from cityguessr.miniworld.write import categories, jobs
 from cityguessr.taxonomy import LEVELS
-
-_CHUNK = 64  # frames rendered and encoded at a time: a paper-scale video never stands in memory whole
 
 
 def write_cityguessr68k(
     world: MiniWorld, root: str | Path, workers: int = 2, device: str | torch.device = "cpu"
 ) -> Path:
-    """Render, encode and compile a world in `workers` processes; return the folder of the release, `root/release`.
+    """Render, encode and compile a world in the layout of CityGuessr68k, in `workers` processes.
 
     A world that is complete there is left as it is. An interrupted one goes on with the videos that are missing:
     every file appears under its name only when it is whole, and `release/world.json` comes last.
 
-    Raises InputError where the folder holds another world, may not be written, or the disk is full.
+    Returns the folder of the release, `root/release`. Raises InputError where the folder holds another world or may not
+    be written, and where the disk is full.
     """
     root = Path(root)
     release = root / "release"
-    try:
-        if jobs.is_complete(world, release / "world.json"):
-            return release
-        jobs.claim(world, root)
-        need, free = world.estimate() - jobs.so_far(root)[1], shutil.disk_usage(root).free
-        if need > free:
-            raise InputError(
-                f"{root}: the world takes about {need / 1e9:,.1f} GB more and {free / 1e9:,.1f} GB are free; give a "
-                "folder on a larger disk"
-            )
-        start = (MiniWorld, (world.config, world.taxonomy))
-        jobs.work(world, root, _write_video, "MiniWorld: videos", workers, device, start)
-        _write_tables(world, release)
-        shutil.rmtree(root / jobs.PROGRESS)
-    except OSError as error:
-        raise jobs.explain(error, world, root) from error
+    marker = release / "world.json"
+    with jobs.writing(world, root, marker) as unfinished:
+        if unfinished:
+            start = (MiniWorld, (world.config, world.taxonomy))
+            jobs.work(world, root, _write_video, "MiniWorld: videos", workers, device, start)
+            _write_tables(world, release)
+            clips = sum(len(video.clips) for video in world.videos)
+            jobs.write_marker(world, marker, "MiniWorld", VERSION, videos=len(world.videos), clips=clips)
     return release
 
 
@@ -62,16 +55,12 @@ def _write_video(world: MiniWorld, video: VideoPlan, root: Path, device: str) ->
     config = world.config
     path = video_path(world, video, root)
     path.parent.mkdir(parents=True, exist_ok=True)
-
-    def chunks() -> Iterator[Tensor]:
-        for first in range(0, video.frames, _CHUNK):
-            numbers = torch.arange(first, min(first + _CHUNK, video.frames))
-            yield world.render(video, config.height, config.width, device, numbers)
-
     if not path.is_file():
         partial = path.with_name(f".{path.name}.part")
+        chunks = torch.arange(video.frames).split(jobs.CHUNK)
+        pictures = (world.render(video, config.height, config.width, device, numbers) for numbers in chunks)
         try:
-            encode(chunks(), partial, config.fps)
+            encode(pictures, partial, config.fps)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -83,10 +72,8 @@ def video_path(world: MiniWorld, video: VideoPlan, root: str | Path) -> Path:
     return Path(root) / "videos" / world.taxonomy.folders[video.city] / f"{video.video_id}.mp4"
 
 
-def encode(chunks: Iterator[Tensor], path: Path, fps: int) -> None:
+def encode(chunks: Iterable[Tensor], path: Path, fps: int) -> None:
     """Encode uint8 pictures (n, height, width, 3), given in chunks, as H.264 (libx264, yuv420p) in an MP4 file."""
-    import av
-
     with av.open(str(path), "w", format="mp4") as container:
         stream = None
         for chunk in chunks:
@@ -103,18 +90,9 @@ def encode(chunks: Iterator[Tensor], path: Path, fps: int) -> None:
             container.mux(stream.encode())
 
 
-def kept(config: MiniWorldConfig) -> list[int]:
-    """Which frames of a clip the release keeps, spread evenly (paper, section 3: 100 of 800-900)."""
-    return [i * config.clip_source_frames // config.kept_frames for i in range(config.kept_frames)]
-
-
 def compile_clips(world: MiniWorld, video: VideoPlan, path: Path, release: Path) -> None:
     """The compilation of the paper's section 3 on one file: decode, split into clips, keep frames, write JPEG."""
-    import av
-    from av.video.reformatter import VideoReformatter
-
-    config = world.config
-    wanted = {clip.first_frame + frame: (clip, n) for clip in video.clips for n, frame in enumerate(kept(config), 1)}
+    wanted = {frame: (clip, n) for clip in video.clips for n, frame in enumerate(world.kept_frames(clip), 1)}
     city = world.taxonomy.folders[video.city]
     folders = {clip.clip_id: release / clip.split / city / clip.clip_id for clip in video.clips}
     partial = {clip_id: folder.with_name(f".{folder.name}.part") for clip_id, folder in folders.items()}
@@ -122,18 +100,17 @@ def compile_clips(world: MiniWorld, video: VideoPlan, path: Path, release: Path)
         for folder in partial.values():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        found, converter = 0, VideoReformatter()  # one for all frames: setting one up costs as much as a conversion
+        written, converter = 0, VideoReformatter()  # one for all frames: setting one up costs as much as a conversion
         with av.open(str(path)) as container:
             container.streams.video[0].thread_count = 1
             for number, frame in enumerate(container.decode(video=0)):
                 if number in wanted:
                     clip, n = wanted[number]
-                    (partial[clip.clip_id] / f"{n}.jpg").write_bytes(
-                        _jpeg(converter.reformat(frame, format="rgb24"), config.quality)
-                    )
-                    found += 1
-        if found != len(wanted):
-            raise InputError(f"{path}: {found} of {len(wanted)} frames could be read; remove the file and write again")
+                    picture = converter.reformat(frame, format="rgb24").to_ndarray()
+                    (partial[clip.clip_id] / f"{n}.jpg").write_bytes(jobs.as_jpeg(picture, world.config.quality))
+                    written += 1
+        if written != len(wanted):
+            raise InputError(f"{path}: {written} of {len(wanted)} frames could be read; delete it and write again")
         for clip_id, folder in folders.items():
             shutil.rmtree(folder, ignore_errors=True)
             partial[clip_id].rename(folder)
@@ -142,51 +119,31 @@ def compile_clips(world: MiniWorld, video: VideoPlan, path: Path, release: Path)
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _jpeg(frame: "av.VideoFrame", quality: int) -> bytes:  # noqa: F821
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(frame.to_ndarray()).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
 def _write_tables(world: MiniWorld, release: Path) -> None:
-    """Label files and the extra tables, all from the plans; `world.json`, which says that all is there, comes last."""
-    taxonomy, config = world.taxonomy, world.config
-    rows = taxonomy.rows()
-    lines = [[str(row[name]).replace(" ", "_") for name in LEVELS] for row in rows]
-    jobs.replace_text(release / "labels_list.csv", jobs.csv_text([[level.capitalize() for level in LEVELS], *lines]))
-    labels: dict[str, list[str]] = {"train": [], "val": []}
+    """Label files and the extra tables, all from the plans."""
+    rows = world.taxonomy.rows()
+    names = [[str(row[level]).replace(" ", "_") for level in LEVELS] for row in rows]
+    jobs.write_csv(release / "labels_list.csv", [[level.capitalize() for level in LEVELS], *names])
+    labels: dict[str, list[list]] = {"train": [], "val": []}
     clips: list[list] = [["clip", "video", "first_frame", "split"]]
     scenes: list[list] = [["clip", "frame", "scene", "category"]]
     gps: list[list] = [["clip", "frame", "lat", "lon"]]
     for video in world.videos:
-        ids = [row[f"{name}_id"] for row in (rows[video.city],) for name in LEVELS]
-        categories_ = categories.of_frames(video, world.effects.style(video.city))
-        has_place = video.start[0] == video.start[0]
+        ids = [rows[video.city][f"{level}_id"] for level in LEVELS]
+        finer = categories.label_frames(video, world.effects.style(video.city))
+        has_place = not math.isnan(video.start[0])
         for clip in video.clips:
-            numbers = torch.tensor([clip.first_frame + frame for frame in kept(config)])
+            numbers = torch.tensor(world.kept_frames(clip))
             kinds = video.scenes[numbers]
             soft = torch.bincount(kinds, minlength=16).double() / len(kinds)
-            labels[clip.split].append(",".join([clip.clip_id, *map(str, ids), *(f"{x:.6g}" for x in soft.tolist())]))
+            labels[clip.split].append([clip.clip_id, *ids, *(f"{share:.6g}" for share in soft.tolist())])
             clips.append([clip.clip_id, video.video_id, clip.first_frame, clip.split])
-            both = zip(kinds.tolist(), categories_[numbers].tolist(), strict=True)
+            both = zip(kinds.tolist(), finer[numbers].tolist(), strict=True)
             scenes += [[clip.clip_id, n, kind, category] for n, (kind, category) in enumerate(both, 1)]
             if has_place:
-                track_ = video.gps[numbers].tolist()
-                gps += [[clip.clip_id, n, f"{lat:.6f}", f"{lon:.6f}"] for n, (lat, lon) in enumerate(track_, 1)]
-    for split, lines_ in labels.items():
-        jobs.replace_text(release / f"{split}_labels.txt", "".join(line + "\n" for line in lines_))
+                track = video.gps[numbers].tolist()
+                gps += [[clip.clip_id, n, f"{lat:.6f}", f"{lon:.6f}"] for n, (lat, lon) in enumerate(track, 1)]
+    for split, lines in labels.items():
+        jobs.write_csv(release / f"{split}_labels.txt", lines)
     for name, table in (("clips", clips), ("frame_scenes", scenes), ("gps", gps)):
-        jobs.replace_text(release / f"{name}.csv", jobs.csv_text(table))
-    about = {
-        "name": "MiniWorld",
-        "synthetic": True,
-        "version": VERSION,
-        "fingerprint": world.fingerprint,
-        "seed": config.seed,
-        "config": dataclasses.asdict(config),
-        "videos": len(world.videos),
-        "clips": len(clips) - 1,
-    }
-    jobs.replace_text(release / "world.json", json.dumps(about, indent=2) + "\n")
+        jobs.write_csv(release / f"{name}.csv", table)

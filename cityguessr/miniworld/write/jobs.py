@@ -1,35 +1,43 @@
-"""What every writer of MiniWorld shares: work in several processes, one mark a finished video, clear messages.
+"""What every writer of MiniWorld shares: work in several processes, one mark per finished video, clear messages.
 
-A writer claims a folder for its world, lets `work` call one function a video, and writes a marker (`world.json`) last.
-Every file appears under its name only when it is whole, so that an interrupted writer goes on where it stopped.
+Within `writing`, which claims a folder for a world, a writer lets `work` call one function per video, and writes a
+marker (`world.json`) last. Every file appears under its name only when it is whole, so an interrupted writer goes on
+where it stopped.
 """
 
+import contextlib
 import csv
+import dataclasses
 import errno
+import functools
 import io
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
-from cityguessr.base import paths, threads
+from cityguessr.base import paths, pools, threads
 from cityguessr.base.errors import InputError
+from cityguessr.base.files import PARTIAL, explain, make_folder, write_bytes
 from cityguessr.base.progress import track
 from cityguessr.miniworld.plan import VideoPlan
 
-PROGRESS = ".progress"  # one small file for every finished video, gone once the world is complete
+CHUNK = 64  # frames rendered at a time: a video of the paper's scale never stands in memory whole
+PROGRESS = ".progress"  # one small file for every finished video, removed once the world is complete
 _OWNER = "fingerprint"
 
 
 class World(Protocol):
-    """What can be written: plans of videos, a fingerprint of all that decides them, and the bytes they will take."""
+    """What can be written: plans of videos, what they were made from, and the bytes that they will take."""
 
+    config: Any
     fingerprint: str
     videos: tuple[VideoPlan, ...]
 
@@ -42,32 +50,79 @@ WriteVideo = Callable[[Any, VideoPlan, Path, str], None]
 """Writes one video of a world into a folder, on a device. A function of a module, so that processes can share it."""
 
 
-def is_complete(world: World, marker: Path) -> bool:
-    """Whether the marker says that all of this world stands there. Raises InputError where it is another world's."""
+Start = tuple[Callable[..., World], tuple[Any, ...]]
+"""A function and its arguments, from which a worker makes the world: cheaper than to send it."""
+
+
+@contextlib.contextmanager
+def writing(world: World, root: Path, marker: Path) -> Iterator[bool]:
+    """Claim a folder for a world while it is written; yields whether anything is left to write.
+
+    The block calls `work` and, last, `write_marker`; after it the marks of the finished videos are removed. Raises
+    InputError where the folder holds another world or may not be written, and where the disk is too small or full.
+    """
+    try:
+        if _is_complete(world, marker):
+            yield False
+            return
+        _claim(world, root)
+        need, free = world.estimate() - so_far(root)[1], shutil.disk_usage(root).free
+        if need > free:
+            raise InputError(
+                f"{root}: the world takes about {need / 1e9:,.1f} GB more and {free / 1e9:,.1f} GB are free; give a "
+                "folder on a larger disk"
+            )
+        yield True
+        shutil.rmtree(root / PROGRESS)
+    except OSError as error:
+        raise _explain(error, world, root) from error
+
+
+def write_marker(world: World, marker: Path, name: str, version: int, **counts: int) -> None:
+    """Write what a world is to its marker, which says that the world is complete."""
+    about = {"name": name, "synthetic": True, "version": version, "fingerprint": world.fingerprint}
+    about |= {"seed": world.config.seed, "config": dataclasses.asdict(world.config), **counts}
+    write_bytes(marker, (json.dumps(about, indent=2) + "\n").encode())
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write rows to a CSV file, the header first."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def as_jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+    """A picture (height, width, 3) as the content of a JPEG file."""
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "JPEG", quality=quality)
+    return content.getvalue()
+
+
+def _is_complete(world: World, marker: Path) -> bool:
+    """Whether the marker says that the world is complete. Raises InputError where it is another world's."""
     if not marker.is_file():
         return False
     try:
-        found = json.loads(marker.read_text(encoding="utf-8")).get("fingerprint")
+        fingerprint = json.loads(marker.read_text(encoding="utf-8")).get("fingerprint")
     except ValueError:
-        found = "unreadable"
-    if found != world.fingerprint:
+        fingerprint = "unreadable"
+    if fingerprint != world.fingerprint:
         raise InputError(
-            f"{marker}: this folder holds another MiniWorld (fingerprint {found}, wanted {world.fingerprint}); "
+            f"{marker}: this folder holds another MiniWorld (fingerprint {fingerprint}, wanted {world.fingerprint}); "
             "give another folder, or remove this one"
         )
     return True
 
 
-def claim(world: World, root: Path) -> None:
+def _claim(world: World, root: Path) -> None:
     """Mark a folder as being written with this world, or refuse one that another world has begun."""
-    progress = root / PROGRESS
-    progress.mkdir(parents=True, exist_ok=True)
-    owner = progress / _OWNER
+    owner = make_folder(root / PROGRESS) / _OWNER
     if owner.is_file() and owner.read_text().strip() not in ("", world.fingerprint):
         raise InputError(
-            f"{root}: an unfinished MiniWorld of another configuration stands here; give another folder, or remove it"
+            f"{root}: the folder holds an unfinished MiniWorld of another configuration; give another, or remove it"
         )
-    replace_text(owner, world.fingerprint)
+    write_bytes(owner, world.fingerprint.encode())
 
 
 def work(
@@ -77,13 +132,12 @@ def work(
     label: str,
     workers: int,
     device: str | torch.device,
-    start: tuple[Callable[..., World], tuple[Any, ...]],
+    start: Start,
 ) -> None:
     """Call `write_video` for every video without a mark, in `workers` processes; the first failure stops the rest.
 
     Args:
         label: what a progress bar says.
-        start: a function and its arguments, from which a worker makes the world anew: cheaper than to send it.
     """
     todo = [video for video in world.videos if not (root / PROGRESS / video.video_id).is_file()]
     if not todo:
@@ -111,7 +165,7 @@ def _in_turn(
         for group in groups:
             for video_id in group:
                 write_video(world, videos[video_id], root, device)
-                replace_text(root / PROGRESS / video_id, "done")
+                (root / PROGRESS / video_id).touch()
                 yield video_id
 
 
@@ -121,37 +175,25 @@ def _in_parallel(
     groups: Sequence[list[str]],
     workers: int,
     device: str,
-    start: tuple[Callable[..., World], tuple[Any, ...]],
+    start: Start,
 ) -> Iterator[str]:
     """Write groups in several processes; the first failure stops the rest and is raised."""
-    # Forked workers would inherit the locks of torch's threads; these start clean.
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload([write_video.__module__])
-    with ProcessPoolExecutor(min(workers, len(groups)), context, _start, start) as pool:
-        futures = [pool.submit(_work, root, write_video, group, device) for group in groups]
-        try:
-            for future in as_completed(futures):
-                yield from future.result()
-        except BrokenProcessPool:
-            raise InputError(
-                "a worker that renders MiniWorld ended by force, as it does where memory runs out, or where a script "
-                'has no `if __name__ == "__main__":`; run again with workers=1, finished videos are kept'
-            ) from None
-        finally:
-            for future in futures:
-                future.cancel()
+    tasks = [
+        (f"{group[0]} to {group[-1]}", functools.partial(_work, start, root, write_video, group, device))
+        for group in groups
+    ]
+    kept = "finished videos are kept"
+    for _, finished in pools.in_processes(tasks, min(workers, len(groups)), kept, preload=write_video.__module__):
+        yield from finished
 
 
 _worker: dict[str, World] = {}  # in a worker process: the world it works on
 
 
-def _start(make: Callable[..., World], arguments: tuple[Any, ...]) -> None:
-    _worker["world"] = make(*arguments)
-
-
-def _work(root: Path, write_video: WriteVideo, group: list[str], device: str) -> list[str]:
+def _work(start: Start, root: Path, write_video: WriteVideo, group: list[str], device: str) -> list[str]:
+    make, arguments = start
+    if "world" not in _worker:
+        _worker["world"] = make(*arguments)
     try:
         return list(_in_turn(_worker["world"], root, write_video, [group], device))
     except OSError as error:
@@ -159,30 +201,8 @@ def _work(root: Path, write_video: WriteVideo, group: list[str], device: str) ->
         raise OSError(error.errno, error.strerror, error.filename) from None
 
 
-def csv_text(rows: list[list]) -> str:
-    """Rows as the text of a CSV file."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a small file so that it is either the old one or the whole new one."""
-    replace_bytes(path, text.encode())
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """As `replace_text`, for bytes."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    partial.replace(path)
-
-
-def explain(error: OSError, world: World, root: Path) -> InputError:
-    """Turn a failure of the file system into one message: what happened, how far it got, what to do."""
-    where = error.filename or root
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return InputError(f"{where}: no permission to write; give a folder of your own, or change its rights")
+def _explain(error: OSError, world: World, root: Path) -> InputError:
+    """One message for a failure of the file system; where the disk is full, it says how far the writing got."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         done, size = so_far(root)
         need = size / done * len(world.videos) if done else world.estimate()
@@ -191,13 +211,13 @@ def explain(error: OSError, world: World, root: Path) -> InputError:
             f"about {need / 1e6:,.0f} MB needed in all); free some space or give another folder: writing again goes on "
             "from here"
         )
-    return InputError(f"{where}: cannot be written ({error.strerror or error}); check the folder and write again")
+    return InputError(explain(error.filename or root, error))
 
 
 def so_far(root: Path) -> tuple[int, int]:
-    """Finished videos, and the bytes of all files that stand there."""
+    """How many videos are finished in a folder, and the bytes of all its files."""
     marks = list((root / PROGRESS).iterdir()) if (root / PROGRESS).is_dir() else []
-    done = len([path for path in marks if path.name != _OWNER and not path.name.endswith(".part")])
+    done = len([path for path in marks if path.name != _OWNER and not path.name.endswith(PARTIAL)])
     size = 0
     for folder, _, files in os.walk(root):
         size += sum(os.path.getsize(os.path.join(folder, name)) for name in files)

@@ -1,10 +1,12 @@
 """The sequences of MiniWorld's Mapillary tree: 30 cities, uneven numbers and lengths, several cameras.
 
 The 21 cities that Mapillary shares with CityGuessr68k look as they do in a MiniWorld of the same seed, filmed by
-others: a city's sequences come from a few contributors, each with a camera, a mount, an exposure and an interval
-between pictures of their own. How many sequences a city has is as uneven as in the real data (supplement, section 6.3:
+others: a city's sequences come from a few contributors, and each of them has a camera, a mount, an exposure and an
+interval between pictures. How many sequences a city has is as uneven as in the real data (supplement, section 6.3:
 a Gini coefficient of 0.65).
 """
+
+from __future__ import annotations
 
 import base64
 import dataclasses
@@ -22,7 +24,7 @@ from cityguessr.data.mapillary import MIN_FRAMES, SIDES, cities, tree
 from cityguessr.measures.inequality import gini
 from cityguessr.miniworld import plan
 from cityguessr.miniworld.plan import VideoPlan
-from cityguessr.miniworld.world import MiniWorld, MiniWorldConfig
+from cityguessr.miniworld.world import MiniWorld, MiniWorldConfig, weibull_counts
 from cityguessr.taxonomy import Taxonomy
 
 VERSION = 1  # part of a tree's fingerprint: raise it when the same configuration would give other files
@@ -63,7 +65,7 @@ class MapillaryConfig:
         short_share: sequences of fewer than 15 frames, as a share of the others.
         mean_frames, max_frames: of the sequences of 15 frames or more.
         height: scale of the pictures: of the lowest camera in pixels.
-        samples: rays a pixel along each side; quality: of JPEG.
+        samples: rays per pixel along each side; quality: of JPEG.
     """
 
     seed: int = 0
@@ -102,12 +104,12 @@ class MapillaryConfig:
                 raise InputError(f"MapillaryConfig: {name}={getattr(self, name)} must be {least} or more")
 
     @classmethod
-    def mini(cls, seed: int = 0) -> "MapillaryConfig":
+    def mini(cls, seed: int = 0) -> MapillaryConfig:
         """The default of the offline run: about 290 sequences that stay, of pictures between 64 x 48 and 96 x 54."""
         return cls(seed=seed)
 
     @classmethod
-    def paper_scale(cls, seed: int = 0) -> "MapillaryConfig":
+    def paper_scale(cls, seed: int = 0) -> MapillaryConfig:
         """About the paper's 11,320 sequences that stay, from 640 x 480 up; a GPU and 80 GB of disk."""
         return cls(
             seed=seed, sequences_per_city=11320 / 21, mean_frames=40, max_frames=200, height=480, samples=2
@@ -135,11 +137,11 @@ class Sequence:
     captured: datetime.date
 
     def image_key(self, frame: int) -> str:
-        """The key of an image, 22 letters that say nothing, as Mapillary's."""
+        """The key of an image: 22 letters without a meaning, like Mapillary's."""
         return _key(self.video.video_id, frame)
 
     def place(self, root: Path) -> Path:
-        """Where the side stands that the sequence belongs to."""
+        """The folder of the side that the sequence belongs to."""
         return root / cities()[self.folder]["part"] / self.folder / self.side
 
 
@@ -172,7 +174,7 @@ class MapillaryWorld:
         return round(camera.width * scale), round(camera.height * scale)
 
     def estimate(self) -> int:
-        """Bytes that the tree takes on disk, roughly: a third of a byte a pixel for JPEG."""
+        """Bytes that the tree takes on disk, roughly: a third of a byte per pixel for JPEG."""
         return int(sum(s.video.frames * (math.prod(self.size(s)) * 0.33 + 900) for s in self.sequences.values()))
 
     def _draw(self) -> list[Sequence]:
@@ -192,7 +194,7 @@ class MapillaryWorld:
         return sequences
 
     def _sequence(
-        self, folder: str, side: str, key: str, frames: int, contributor: "_Contributor", rng: random.Random
+        self, folder: str, side: str, key: str, frames: int, contributor: _Contributor, rng: random.Random
     ) -> Sequence:
         city = self.taxonomy.city_id(cities()[folder]["city"])
         latitude, longitude = self.taxonomy.latlon[city].tolist()
@@ -224,7 +226,8 @@ class _Contributor:
     interval: float
 
     @classmethod
-    def draw(cls, rng: random.Random) -> "_Contributor":
+    def draw(cls, rng: random.Random) -> _Contributor:
+        """Someone drawn at random."""
         camera = rng.choice(list(CAMERAS))
         return cls(
             camera=camera,
@@ -237,16 +240,11 @@ class _Contributor:
 
 def _uneven(n: int, mean: float, least: int, inequality: float) -> list[int]:
     """`n` counts of about this mean, none below `least`, with this Gini coefficient as nearly as that allows."""
-
-    def counts(stretch: float) -> list[int]:
-        draws = [(-math.log(1 - (i + 0.5) / n)) ** stretch for i in range(n)]  # quantiles of a Weibull distribution
-        return [least + round((mean - least) * n * draw / sum(draws)) for draw in draws]
-
     low, high = 0.0, 30.0
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (middle, high) if gini(counts(middle)) < inequality else (low, middle)
-    return counts(low)
+        low, high = (middle, high) if gini(weibull_counts(n, mean, least, middle)) < inequality else (low, middle)
+    return weibull_counts(n, mean, least, low)
 
 
 def _key(*what: object) -> str:

@@ -1,0 +1,119 @@
+"""A scan looks at every frame, goes on where it was stopped, and no bad file stops it."""
+
+import resource
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from portraits import contents, street
+
+from cityguessr.base.errors import InputError
+from cityguessr.faces import blur, scan
+from cityguessr.faces.detectors import YuNet
+
+
+def test_every_frame_of_every_clip_is_looked_at(release: Path, tmp_path: Path) -> None:
+    scanned = scan.find_faces(release, YuNet(), tmp_path / "scan")
+    assert {clip: faces.frames for clip, faces in scanned.clips.items()} == {
+        "train/Lyon/Lyon_0000": ("1.jpg", "2.jpg", "3.jpg"),
+        "val/Lyon/Lyon_0001": ("1.jpg", "2.jpg"),
+        "val/Oslo/Oslo_0000": ("1.jpg", "2.jpg"),
+    }
+    table = scanned.table()
+    assert table.groupby(["clip", "frame"]).size().to_dict() == {
+        ("train/Lyon/Lyon_0000", "2.jpg"): 1,
+        ("train/Lyon/Lyon_0000", "3.jpg"): 2,
+        ("val/Lyon/Lyon_0001", "1.jpg"): 1,
+    }
+    assert "3 clips, 7 frames looked at, 0 unreadable; 4 faces in 3 frames" in str(scanned)
+
+
+def test_a_resumed_scan_equals_an_uninterrupted_one(release: Path, tmp_path: Path) -> None:
+    whole = scan.find_faces(release, YuNet(), tmp_path / "whole")
+    lines = (tmp_path / "whole" / scan.LOG).read_bytes().splitlines(keepends=True)
+    torn = tmp_path / "torn"
+    torn.mkdir()
+    (torn / scan.LOG).write_bytes(b"".join(lines[:2]) + lines[2][:40])  # cut off in the middle of the second clip
+    resumed = scan.find_faces(release, YuNet(), torn, workers=2)
+    assert resumed.table().equals(whole.table())
+    assert contents(torn) == contents(tmp_path / "whole")
+
+
+def test_a_clip_that_changed_is_looked_at_again_and_others_are_not(release: Path, tmp_path: Path) -> None:
+    class Counting(YuNet):
+        looks = 0
+
+        def __call__(self, frame: np.ndarray) -> np.ndarray:
+            Counting.looks += 1
+            return super().__call__(frame)
+
+    scan.find_faces(release, Counting(), tmp_path / "scan")
+    Image.fromarray(street((50, 50, 60))).save(release / "val/Oslo/Oslo_0000/2.jpg")
+    scanned = scan.find_faces(release, Counting(), tmp_path / "scan")
+    assert Counting.looks == 7 + 2
+    assert list(scanned.clips["val/Oslo/Oslo_0000"].boxes) == ["2.jpg"]
+
+
+def test_a_damaged_jpeg_is_recorded_and_stops_nothing(release: Path, tmp_path: Path) -> None:
+    bad = release / "val/Lyon/Lyon_0001/1.jpg"
+    bad.write_bytes(bad.read_bytes()[:500])
+    scanned = scan.find_faces(release, YuNet(), tmp_path / "scan")
+    assert scanned.failed()[["clip", "frame"]].to_numpy().tolist() == [["val/Lyon/Lyon_0001", "1.jpg"]]
+    assert "not a whole image (500 bytes)" in (tmp_path / "scan" / scan.FAILED).read_text()
+    assert scanned.clips["val/Lyon/Lyon_0001"].frames == ("2.jpg",)
+    counts = blur.anonymise(scanned, tmp_path / "out")
+    assert counts["frames_left_out"] == 1
+    assert not (tmp_path / "out/val/Lyon/Lyon_0001/1.jpg").exists()  # nobody knows who is on it
+
+
+def test_a_link_that_leads_nowhere_is_recorded_and_stops_nothing(release: Path, tmp_path: Path) -> None:
+    (release / "val/Oslo/Oslo_0000/3.jpg").symlink_to(tmp_path / "gone.jpg")
+    scanned = scan.find_faces(release, YuNet(), tmp_path / "scan")
+    assert scanned.failed()[["clip", "frame"]].to_numpy().tolist() == [["val/Oslo/Oslo_0000", "3.jpg"]]
+    assert blur.anonymise(scanned, tmp_path / "out")["frames_left_out"] == 1
+
+
+def test_a_full_disk_stops_a_scan_with_a_message_and_keeps_what_was_found(release: Path, tmp_path: Path) -> None:
+    log = tmp_path / "scan" / scan.LOG
+    scan.find_faces(release, YuNet(), log.parent, limit=1)
+    kept = log.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) + 10, limits[1]))
+        with pytest.raises(InputError, match=r"cannot be written .*finished clips are kept"):
+            scan.find_faces(release, YuNet(), log.parent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert log.read_bytes().startswith(kept)
+    resumed = scan.find_faces(release, YuNet(), log.parent)
+    assert resumed.table().equals(scan.find_faces(release, YuNet(), tmp_path / "whole").table())
+
+
+def test_what_cannot_be_scanned_is_said_clearly(release: Path, tmp_path: Path) -> None:
+    scan.find_faces(release, YuNet(), tmp_path / "scan", limit=1)
+    with pytest.raises(InputError, match="other settings"):
+        scan.find_faces(release, YuNet(threshold=0.6), tmp_path / "scan")
+    with pytest.raises(InputError, match="no such folder"):
+        scan.find_faces(tmp_path / "nowhere", YuNet(), tmp_path / "scan")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no frames"):
+        scan.find_clips(tmp_path / "empty")
+    with pytest.raises(InputError, match="give each clip its own"):
+        scan.find_clips(release / "val/Oslo/Oslo_0000")
+    (tmp_path / "bad" / "a_0").mkdir(parents=True)
+    (tmp_path / "bad" / "a_0" / "1.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="not one frame"):
+        scan.find_faces(tmp_path / "bad", YuNet(), tmp_path / "scan2")
+    log = tmp_path / "scan" / scan.LOG
+    log.write_bytes(log.read_bytes() + b"{}\n")
+    with pytest.raises(InputError, match=r"scan\.jsonl, line 3: damaged"):
+        scan.find_faces(release, YuNet(), tmp_path / "scan")
+
+
+def test_a_limit_spreads_over_the_data_set(release: Path) -> None:
+    assert list(scan.find_clips(release, 2)) == ["train/Lyon/Lyon_0000", "val/Lyon/Lyon_0001"]
+    assert len(scan.find_clips(release, 99)) == len(scan.find_clips(release)) == 3
