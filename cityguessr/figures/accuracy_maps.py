@@ -1,7 +1,7 @@
 """Where on Earth the answers are right, where they go when they are wrong, and how far off they are.
 
-The figures of the page on world maps: each takes a data frame of `evaluation.confusions`, or plain arrays, and draws
-just what is in it.
+The figures of the notebook on world maps: each takes a data frame of `evaluation.confusions`, or plain arrays, and
+draws just what is in it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from cityguessr.measures.sphere import great_circle_km
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 FEW = 5  # clips; below, a city's accuracy says next to nothing
+HALF_WAY_KM = 20_038.0  # half the Earth's circumference, at the equator: no two places are farther apart
 BEND, OTHERS = 0.06, 400  # how far arcs bulge; how many pale ones are drawn at most
 FINEST = {**{level: f"{level} right" for level in LEVELS}, "nowhere": "continent wrong"}
 
@@ -166,7 +167,7 @@ def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDA
     """
     km, finest = np.asarray(km, float), np.asarray(finest)
     if km.shape != finest.shape or not np.isfinite(km).any():
-        raise InputError(f"distances need a level each and one known at least; got {km.shape} and {finest.shape}")
+        raise InputError(f"give one level per distance, one known at least; got {km.shape} and {finest.shape}")
     known = np.isfinite(km)
     table = distance_table(km, finest)
     edges = np.append(table["from_km"], table["to_km"].iloc[-1])
@@ -196,12 +197,12 @@ def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDA
 
 
 def distance_table(km: ArrayLike, finest: ArrayLike) -> pd.DataFrame:
-    """The histogram of `error_distances`: a row a bin of `from_km` to `to_km`, the clips of each finest right level.
+    """The histogram of `error_distances`: one row per bin, `from_km`, `to_km`, and clips by finest right level.
 
     Bins are equal on a logarithmic scale from 1 km to half the Earth's circumference; what is nearer is in the first.
     """
     km, finest = np.asarray(km, float), np.asarray(finest)
-    edges = np.append(np.geomspace(1, 20_000, 26)[:-1], 20_038.0)
+    edges = np.append(np.geomspace(1, 20_000, 26)[:-1], HALF_WAY_KM)
     placed = np.clip(km, edges[0], edges[-1])
     counts = {name: np.histogram(placed[(finest == i) & np.isfinite(km)], edges)[0] for i, name in enumerate(FINEST)}
     return pd.DataFrame({"from_km": edges[:-1], "to_km": edges[1:]} | counts)
@@ -217,18 +218,18 @@ def dealt_out(answers: NDArray, places: NDArray, taxonomy: Taxonomy, steps: int 
     Returns `km` (steps,), from 1 km to half the Earth's circumference, and `share` (steps,) in [0, 1] within it.
     """
     cities, counts = np.unique(answers, return_counts=True)
-    limits = np.geomspace(1, 20_038, steps)
-    hist, total = np.zeros(steps), 0.0
+    limits = np.geomspace(1, HALF_WAY_KM, steps)
+    within, total = np.zeros(steps), 0.0
     for centre, count in zip(taxonomy.latlon.numpy()[cities], counts, strict=True):
         distances = great_circle_km(centre, places)
         distances = np.sort(distances[np.isfinite(distances)])
-        hist += count * np.searchsorted(distances, limits, side="right")
+        within += count * np.searchsorted(distances, limits, side="right")
         total += count * len(distances)
-    return {"km": limits, "share": hist / max(total, 1)}
+    return {"km": limits, "share": within / max(total, 1)}
 
 
 def _pooled(ax: Axes, frame: pd.DataFrame) -> None:
-    """Accuracy of classes at the four levels, with intervals; a line a class."""
+    """Accuracy of classes at the four levels, with intervals; one line per class."""
     of = frame.columns[0]
     names = list(dict.fromkeys(frame[of]))
     counts = frame.drop_duplicates(of).set_index(of)["clips"]

@@ -55,7 +55,7 @@ def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -
     One scale in samples per 1000 km2 shows at once how far a data set reaches and how much it has there. Cities whose
     place is not known are not drawn, and the map says how many.
 
-    Returns the figure and a row a city: dataset, city, latitude, longitude, samples.
+    Returns the figure and a frame with one row per city: dataset, city, latitude, longitude, samples.
     """
     fig = plt.figure(figsize=(7.2, 7.1), layout="constrained")
     axes = [maps.world(fig.add_subplot(2, 1, row, projection=maps.projection())) for row in (1, 2)]
@@ -96,7 +96,7 @@ def bars(spread: Spread, columns: int = 3) -> tuple[Figure, pd.DataFrame]:
     A full page of print; all bars have one scale, and the line behind them is the mean over all cities. A continent
     stays in one column unless it has more than 64 cities.
 
-    Returns the figure and a row a bar, in the order of the drawing: continent, city, samples.
+    Returns the figure and a frame with one row per bar, in the order of the drawing: continent, city, samples.
     """
     names, tree = spread.taxonomy.names, spread.taxonomy.ancestors["continent"].numpy()
     order = sorted(range(len(spread.cities)), key=lambda city: (-spread.cities[city], names["city"][city]))
@@ -169,8 +169,8 @@ def bin_edges(counts: ArrayLike) -> NDArray:
 
 
 def summary(spread: Spread) -> pd.DataFrame:
-    """A row a level: classes, fewest, most, mean, median, and the bounds of the fullest bin of Fig. 4 (`mode_from`,
-    `mode_below`; the first of several that are equally full), in samples a class."""
+    """One row per level: classes, fewest, most, mean, median, and the bounds of the fullest bin of Fig. 4 (`mode_from`,
+    `mode_below`; the first of several that are equally full), in samples per class."""
     rows = []
     for level in LEVELS:
         counts = spread.counts[level]
@@ -187,7 +187,7 @@ def summary(spread: Spread) -> pd.DataFrame:
 def histograms(spread: Spread) -> tuple[Figure, pd.DataFrame]:
     """How many classes of each level have how many samples, with their mean and median (Fig. 4).
 
-    Returns the figure and a row a bin: level, low, high (samples a class, low <= n < high), classes.
+    Returns the figure and a frame with one row per bin: level, low, high (samples per class, low <= n < high), classes.
     """
     fig, axes = plt.subplots(2, 2, figsize=(7.2, 5.0), layout="constrained")
     rows = []
@@ -236,7 +236,7 @@ def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple[Figure, pd.Data
     In each panel the shaded area is half the Gini coefficient and the upright bar is as long as the Hoover index; the
     other data set's curve is there in grey. The paper's values stand beside.
 
-    Returns the figure and a row a point: dataset, x, y (shares in [0, 1]).
+    Returns the figure and a frame with one row per point: dataset, x, y (shares in [0, 1]).
     """
     fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.9), sharey=True, layout="constrained")
     colours = {"cityguessr68k": LEVEL_COLOURS["city"], "msls": TEXT}

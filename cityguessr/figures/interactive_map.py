@@ -141,7 +141,7 @@ def thumbnails(
 
     Args:
         clips: the split that the numbers refer to.
-        which: clip numbers, one a city.
+        which: clip numbers, one per city.
         profile, data_root: as in `pictures.of`.
     """
     cities = clips.labels["city"][list(which)].tolist()
@@ -197,7 +197,7 @@ def _records(shown: pd.DataFrame, cities: pd.DataFrame, pairs: pd.DataFrame, ans
 
 
 def _circles(shown: pd.DataFrame, records: Mapping[str, Any]) -> str:
-    """A circle a city, the largest first so that small ones stay on top; the first of them can be reached with Tab."""
+    """One circle per city, the largest first so that small ones stay on top; the first can be reached with Tab."""
     placed = shown[shown["latitude"].notna() & shown["longitude"].notna()]
     places = _units(maps.project(placed[["latitude", "longitude"]].to_numpy())) if len(placed) else []
     radii = 5 + 21 * np.sqrt(placed["clips"] / placed["clips"].max())

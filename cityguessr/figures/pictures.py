@@ -1,6 +1,6 @@
-"""One picture a clip at the size a reader wants, where the model saw small squares.
+"""One picture per clip at the size a reader wants, where the model saw small squares.
 
-MiniWorld's renderer knows no resolution, so the very frame of a synthetic clip is rendered anew. A real release keeps
+MiniWorld can be drawn at any size, so the very frame of a synthetic clip is rendered again. A real release keeps
 its frames as files, which are only scaled down. Where neither is at hand the prepared frame stands in.
 """
 

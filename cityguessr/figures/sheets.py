@@ -44,7 +44,7 @@ def quartets(
 
     Args:
         pictures: continent -> uint8 (H, W, 3) arrays, usually four.
-        captions: continent -> a caption each; after a line break, as before a country's name, it goes on muted.
+        captions: continent -> one caption per picture; what follows a line break, such as a country's name, is muted.
         title: what to see; made from the numbers of pictures and continents when left out.
 
     Raises InputError where there is nothing to show, captions do not match pictures, or one is not uint8 (H, W, 3).
@@ -86,7 +86,7 @@ def examples(pictures: Sequence[NDArray], table: pd.DataFrame, finest: str, tota
     below a picture has the level's colour, grey for `nowhere`.
 
     Args:
-        pictures: one a row of the table.
+        pictures: one per row of the table.
         table: from `examples.describe`.
         finest: the finest level at which these clips are right, one of `examples.RIGHT`.
         total: how many clips of the split are of this class.
@@ -115,13 +115,13 @@ def examples(pictures: Sequence[NDArray], table: pd.DataFrame, finest: str, tota
 
 
 def top5(pictures: Sequence[NDArray], table: pd.DataFrame, title: str = "The five likeliest cities") -> Figure:
-    """A row a clip: its picture, its likeliest cities as bars, and where in the world they lie (supplement, Fig. 1).
+    """One row per clip: its picture, its likeliest cities as bars, and where these lie (supplement, Fig. 1).
 
     A bar is a city's probability, on one scale from 0 to 1; the true city is marked by colour wherever it stands. On
     the map a ring is where the clip was recorded, and a dot's area is a city's probability.
 
     Args:
-        pictures: one a clip.
+        pictures: one per clip.
         table: from `examples.likeliest`, the clips in the same order.
         title: what to see.
 

@@ -58,14 +58,14 @@ def apart(a: np.ndarray, b: np.ndarray) -> float:
 def test_a_rendered_picture_is_the_frame_that_the_model_saw(synthetic: PreparedClips) -> None:
     """Scaled down to the prepared frame's size it is that frame, nearer to it than to any other of the split."""
     train = synthetic.split("train")
-    seen = train.frames_tensor().permute(0, 1, 3, 4, 2).numpy()  # (N, T, 64, 64, 3)
+    prepared = train.frames_tensor().permute(0, 1, 3, 4, 2).numpy()  # (N, T, 64, 64, 3)
     kept = TINY.kept_frames
     for t, index in enumerate(frame_indices(kept, FRAMES)):
         shown = pictures.of(train, range(len(train)), "mini", at=index / (kept - 1), width=192)
         assert all(image.shape == (128, 192, 3) and image.dtype == np.uint8 for image in shown)
         for i, image in enumerate(shown):
             small = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR))
-            off = np.array([[apart(small, frame) for frame in clip] for clip in seen])
+            off = np.array([[apart(small, frame) for frame in clip] for clip in prepared])
             nearest, next_best = np.sort(off.ravel())[:2]
             assert off[i, t] == nearest < 0.65 * next_best  # other rays, H.264 and JPEG lie between the two
 

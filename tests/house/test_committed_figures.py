@@ -36,6 +36,14 @@ def code(page: Path) -> str:
 
 
 @functools.cache
+def sources() -> dict[Path, str]:
+    """All code, of the package and of the notebooks, by its path from the root."""
+    modules = (ROOT / "cityguessr").rglob("*.py")
+    texts = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in modules}
+    return texts | {page.relative_to(ROOT): code(page) for page in PAGES}
+
+
+@functools.cache
 def pages_saving(number: str) -> list[str]:
     """The notebooks in whose code a string, plain or formatted, begins with the figure's name."""
     savers = []
@@ -117,10 +125,8 @@ def test_a_page_that_draws_wears_the_house_s_style(page: Path) -> None:
 def test_colours_are_named_in_one_place() -> None:
     """One palette: a colour typed by hand elsewhere would escape the tests for colour-blind readers."""
     hand = re.compile(r"[\"']#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})[\"']")
-    sources = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in (ROOT / "cityguessr").rglob("*.py")}
-    sources |= {page.relative_to(ROOT): code(page) for page in PAGES}
     typed = {
-        str(path): hand.findall(text) for path, text in sources.items() if path != Path("cityguessr/figures/style.py")
+        str(path): hand.findall(text) for path, text in sources().items() if path != Path("cityguessr/figures/style.py")
     }
     assert {path: colours for path, colours in typed.items() if colours} == {}
 
@@ -130,12 +136,10 @@ SIZES = re.compile(r"(?:\bfontsize|\blabelsize|\btitlesize|[\"'(, ]size)=\s*(\d+
 
 def test_no_type_is_set_below_seven_points() -> None:
     """What the code asks for; the tests of each figure measure what is drawn."""
-    sources = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in (ROOT / "cityguessr").rglob("*.py")}
-    sources |= {page.relative_to(ROOT): code(page) for page in PAGES}
     assert SIZES.findall('fontsize=6.5, labelsize=8, ax.text(0, 0, "a", size=7)') == ["6.5", "8", "7"]
     small = {
         str(path): sizes
-        for path, text in sources.items()
+        for path, text in sources().items()
         if "miniworld" not in path.parts and (sizes := [size for size in SIZES.findall(text) if 1.5 < float(size) < 7])
     }
     assert small == {}

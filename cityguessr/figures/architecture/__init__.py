@@ -239,7 +239,7 @@ def _weights(page: Page, place: Box, heads: int) -> None:
 
 
 def _branch(page: Page, letter: str, widths: Sequence[int], loss: Box) -> None:
-    """From PV' through an FFN, a bar a layer and as high as that is wide, to its loss."""
+    """From PV' through an FFN, one bar per layer, as high as the layer is wide, to its loss."""
     start, place = PLACES["PV'"].right, PLACES[f"FFN_{letter}"]
     fork, middle = start[0] + 0.32, place.left[1]
     page.line(start, (fork, start[1]), (fork, middle), place.left)
