@@ -15,6 +15,7 @@ import torch
 from support import make_release
 
 from cityguessr.base.errors import InputError, MissingWeights
+from cityguessr.data.clips import ClipDataset
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import executors, experiments, jobs, profiles, runs
 from cityguessr.training.experiments import Experiment
@@ -92,8 +93,13 @@ def test_a_table_is_trained_side_by_side_to_the_last_bit_as_one_by_one(
     assert silence == []
 
 
-def test_in_this_process(release: Path, root: Path, one_by_one: dict) -> None:
+def test_in_this_process_where_frames_are_decoded_once(
+    release: Path, root: Path, one_by_one: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, decoded = ClipDataset._decode_all, []
+    monkeypatch.setattr(ClipDataset, "_decode_all", lambda clips: decoded.append(clips.name) or real(clips))
     found, lines = spread(release, seeds=[1], processes=1)
+    assert decoded == ["train", "val"]
     assert_equal(found, one_by_one, seeds=[1])
     assert len(lines) == 3
 
