@@ -70,10 +70,10 @@ class ISNs(System):
         prepared = self.prepare_frames(frames)
         rows, answers = [], []
         for index, network in enumerate(self.networks.values()):
-            own = (chosen == index).nonzero().squeeze(1)
-            if len(own):  # a network without frames does not run, and gets no gradient
-                rows.append(own)
-                answers.append(network(prepared[own]))
+            members = (chosen == index).nonzero().squeeze(1)
+            if len(members):  # a network without frames does not run, and gets no gradient
+                rows.append(members)
+                answers.append(network(prepared[members]))
         back = torch.cat(rows).argsort()  # from the order of the networks to that of the batch
         return Output({level: torch.cat([answer[level] for answer in answers])[back] for level in LEVELS})
 

@@ -59,9 +59,9 @@ class ReleaseSource:
             under the name `release`.
         labels: the folder of `labels_list.csv` and the label files, where they are not in `root` (the release packs
             them in an archive of their own).
-        scenes: 16, or 365 for the finer labels of the supplement's Table S1. With 365 the scenes of frames come from
-            the column `category` of `frame_scenes.csv`, and where there is no such file a labeller of 365 categories
-            can give them when the clips are prepared; the 16 scene columns of label files are not used.
+        scene_classes: 16, or 365 for the finer labels of the supplement's Table S1. With 365 the scenes of frames come
+            from the column `category` of `frame_scenes.csv`, and where there is no such file a labeller of 365
+            categories can give them when the clips are prepared; the 16 scene columns of label files are not used.
 
     A split with several label files (`train_labels.txt`, `train_labels_text.txt`) is read from the one with the most
     fields in its first line, and of equals from the first by name.
@@ -70,13 +70,13 @@ class ReleaseSource:
         name: from `world.json`, or the name of the root folder (of the one above it where that is `release`).
         taxonomy: built from `labels_list.csv`.
         synthetic: whether `world.json` marks the pictures as rendered.
-        scenes: as given.
+        scene_classes: as given.
         label_files: split -> the label file that was read.
         text_features: float32 (number of cities, 512): the mean of the text columns over the lines of a city, NaN for a
             city without a line; None where a label file has no text columns.
 
     Raises InputError for a missing folder, list or label file (both splits are needed), for a `frame_scenes.csv`
-    without the column that `scenes` asks for, and for a line that makes no sense, naming file, line and remedy. No
+    without the column that `scene_classes` asks for, and for a line that makes no sense, naming file, line and remedy. No
     frame is looked for: a clip without frames is rejected when it is prepared.
     """
 
@@ -84,10 +84,10 @@ class ReleaseSource:
         self,
         root: str | os.PathLike[str],
         labels: str | os.PathLike[str] | None = None,
-        scenes: int = len(SCENES),
+        scene_classes: int = len(SCENES),
     ) -> None:
-        check_scene_classes(scenes)
-        self.scenes = scenes
+        check_scene_classes(scene_classes)
+        self.scene_classes = scene_classes
         root = Path(root).resolve()
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder of a release, with {LABELS_LIST} in it")
@@ -146,7 +146,7 @@ class ReleaseSource:
                     split=line.split,
                     labels=line.labels,
                     path=str(line.folder),
-                    clip_scenes=line.scenes if self.scenes == len(SCENES) else None,
+                    clip_scenes=line.scenes if self.scene_classes == len(SCENES) else None,
                     frame_scenes=None if scenes is None else scenes.get(line.clip_id, np.full(1, -1, np.int8)),
                     gps=gps.get(line.clip_id),
                 )
@@ -250,12 +250,14 @@ class ReleaseSource:
         if not path.is_file():
             return None
         listed: dict[str, dict[int, int]] = {}
-        column = "category" if self.scenes == CATEGORIES else "scene"
+        column = "category" if self.scene_classes == CATEGORIES else "scene"
         for line, row in read_rows(path, ("clip", "frame", column)):
-            if not row[column].isdecimal() or int(row[column]) >= self.scenes:
-                raise InputError(f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scenes - 1}")
+            if not row[column].isdecimal() or int(row[column]) >= self.scene_classes:
+                raise InputError(
+                    f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scene_classes - 1}"
+                )
             listed.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = int(row[column])
-        by_number, kind = {}, np.int8 if self.scenes == len(SCENES) else np.int16
+        by_number, kind = {}, np.int8 if self.scene_classes == len(SCENES) else np.int16
         for clip in listed.keys() & clips:
             by_number[clip] = np.full(max(listed[clip]) + 1, -1, kind)
             by_number[clip][list(listed[clip])] = list(listed[clip].values())

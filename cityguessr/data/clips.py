@@ -108,7 +108,7 @@ class PreparedClips:
         return self.meta["synthetic"]
 
     @property
-    def scenes(self) -> int:
+    def scene_classes(self) -> int:
         """How many scene classes its frames are labelled with: 16, or 365."""
         return self.meta.get("scene_classes", len(SCENES))
 
@@ -159,14 +159,14 @@ class ClipDataset(Dataset[dict[str, Any]]):
     there are none; `index` = i.
 
     Attributes:
-        scenes: how many scene classes there are, 16 or 365.
+        scene_classes: how many scene classes there are, 16 or 365.
         clip_ids, video_ids: one string per clip.
         labels: level -> LongTensor (N,).
     """
 
     def __init__(self, prepared: PreparedClips, name: str, rows: np.ndarray) -> None:
         self.name, self.taxonomy, self.fingerprint = name, prepared.taxonomy, prepared.fingerprint
-        self.synthetic, self.scenes = prepared.synthetic, prepared.scenes
+        self.synthetic, self.scene_classes = prepared.synthetic, prepared.scene_classes
         self._decoded, self._index = prepared._decoded, prepared._index.take(rows)
         self.clip_ids: list[str] = self._index["clip_id"].to_pylist()
         self.video_ids: list[str] = self._index["video_id"].to_pylist()
@@ -188,7 +188,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         return {
             "frames": torch.from_numpy(np.stack([_decode(frame) for frame in self.jpegs(i)])),  # (T, 3, H, W)
             "labels": torch.stack([self.labels[level][i] for level in LEVELS]),
-            "frame_scenes": torch.full((1, self.scenes), float("nan")) if scenes is None else scenes,
+            "frame_scenes": torch.full((1, self.scene_classes), float("nan")) if scenes is None else scenes,
             "index": i,
         }
 
@@ -201,12 +201,12 @@ class ClipDataset(Dataset[dict[str, Any]]):
         return torch.from_numpy(_decode(self.jpegs(i)[at]))
 
     def frame_scenes(self, i: int) -> Tensor | None:
-        """Scene probabilities of a clip: float32 (n, scenes), or None; see the class for n."""
+        """Scene probabilities of a clip: float32 (n, scene classes), or None; see the class for n."""
         indexed = "frame_scenes" in self._index.column_names
         rows = self._index["frame_scenes"][i] if indexed else self._read(i, "frame_scenes")
         if not rows.is_valid:
             return None
-        return torch.tensor(rows.values.flatten().to_numpy(), dtype=torch.float32).reshape(-1, self.scenes)
+        return torch.tensor(rows.values.flatten().to_numpy(), dtype=torch.float32).reshape(-1, self.scene_classes)
 
     def gps(self, i: int) -> Tensor | None:
         """The track of a clip: float64 (T, 2), latitude and longitude of each frame in degrees, or None."""

@@ -112,7 +112,7 @@ class MapillarySource:
         min_frames: sequences of fewer frames are left out.
         seed: draws the validation half.
         val_share: its share, between 0 and 1.
-        scenes: 16 or 365, which column of `scenes.csv` is read where there is such a file.
+        scene_classes: 16 or 365, which column of `scenes.csv` is read where there is such a file.
 
     Attributes:
         name: from `world.json`, or the name of the root folder.
@@ -134,7 +134,7 @@ class MapillarySource:
         min_frames: int = MIN_FRAMES,
         seed: int = 0,
         val_share: float = 0.2,
-        scenes: int = 16,
+        scene_classes: int = 16,
     ) -> None:
         self.root = Path(root).resolve()
         if not self.root.is_dir():
@@ -143,8 +143,8 @@ class MapillarySource:
             raise InputError(f"val_share is {val_share}; it is a share between 0 and 1, 0.2 in the paper")
         if min_frames < 1:
             raise InputError(f"min_frames is {min_frames}; it must be at least 1, and is 15 in the paper")
-        check_scene_classes(scenes)
-        self.scenes = scenes
+        check_scene_classes(scene_classes)
+        self.scene_classes = scene_classes
         about = read_json(self.root / "world.json") if (self.root / "world.json").is_file() else {}
         self.name = str(about.get("name") or self.root.name)
         self.synthetic = bool(about.get("synthetic"))
@@ -239,11 +239,13 @@ class MapillarySource:
         path = self.root / "scenes.csv"
         if not path.is_file():
             return None
-        column = "scene" if self.scenes == 16 else "category"
+        column = "scene" if self.scene_classes == 16 else "category"
         scenes = {}
         for line, row in read_rows(path, ("key", column)):
-            if not row[column].isdecimal() or int(row[column]) >= self.scenes:
-                raise InputError(f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scenes - 1}")
+            if not row[column].isdecimal() or int(row[column]) >= self.scene_classes:
+                raise InputError(
+                    f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scene_classes - 1}"
+                )
             scenes[row["key"]] = int(row[column])
         return scenes
 

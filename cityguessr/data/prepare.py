@@ -43,7 +43,7 @@ class Source(Protocol):
         synthetic: whether the pictures are rendered rather than filmed.
         text_features: float32 (number of cities, d), NaN for a city without any, or None: text features that the source
             itself carries for each city.
-        scenes: (optional) how many scene classes its clips are labelled with, 16 or 365; 16 where it does not say.
+        scene_classes: (optional) how many scenes its clips are labelled with, 16 or 365; unsaid, whatever is wanted.
     """
 
     name: str
@@ -268,8 +268,8 @@ def _counts(index: pa.Table, split: str, source: Source) -> dict[str, Any]:
 def _check_scene_classes(scene_classes: int, source: Source, labeller: SceneLabeller | None) -> None:
     """Raise InputError unless source and labeller give as many scene classes as the prepared frames are to have."""
     check_scene_classes(scene_classes)
-    given_by = {source.name: getattr(source, "scenes", None), "the labeller": getattr(labeller, "scene_classes", None)}
-    for name, given in given_by.items():
+    for name, giver in ((source.name, source), ("the labeller", labeller)):
+        given = getattr(giver, "scene_classes", None)
         if given and given != scene_classes:
             raise InputError(f"{name} gives {given} scenes and the clip format wants {scene_classes}; make them agree")
 

@@ -65,7 +65,7 @@ def _render_msls(world: str, folder: Path, workers: int, device: str) -> Path:
 
 def _read_cityguessr68k(root: Path, clip_format: ClipFormat) -> Prepared:
     classes = clip_format.scene_classes
-    release = ReleaseSource(root, scenes=classes)
+    release = ReleaseSource(root, scene_classes=classes)
     return release, None if release.synthetic or classes == len(SCENES) else _labeller(classes)
 
 
@@ -77,7 +77,7 @@ def _read_msls(root: Path, clip_format: ClipFormat) -> Prepared:
         )
     # The paper leaves out what is shorter than its model's 15 frames: for a model of 16, that is one more.
     least = max(MIN_FRAMES, clip_format.frames)
-    source = MapillarySource(root, min_frames=least, scenes=clip_format.scene_classes)
+    source = MapillarySource(root, min_frames=least, scene_classes=clip_format.scene_classes)
     if source.synthetic:
         return source, None
     print(agreement(source), flush=True)

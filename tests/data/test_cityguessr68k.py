@@ -115,12 +115,12 @@ def test_with_365_scenes_the_category_of_a_frame_is_its_scene(root: Path, tmp_pa
     clips = [clip.clip_id for clip in ReleaseSource(root).clips()]
     rows = [(c, n, n % 16, 345 + n % 20) for c in clips for n in range(1, 21)]
     write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene", "category"), rows)
-    source = ReleaseSource(root, scenes=365)
+    source = ReleaseSource(root, scene_classes=365)
     assert source.clips()[0].frame_scenes[[1, 19]].tolist() == [346, 364]
     assert all(clip.clip_scenes is None for clip in source.clips())  # 16 shares say nothing of 365 categories
     prepared = prepare(source, tmp_path / "fine", **small(scene_classes=365))
     train = prepared.split("train")
-    assert (prepared.scenes, train.scenes, prepared.meta["scene_classes"]) == (365, 365, 365)
+    assert (prepared.scene_classes, train.scene_classes, prepared.meta["scene_classes"]) == (365, 365, 365)
     assert train.frame_scenes(0).shape == (4, 365)
     assert train.frame_scenes(0).argmax(dim=1).tolist() == [348, 353, 358, 363]  # frames 3, 8, 13 and 18 of 20
     assert train.frame_scenes(0).sum(dim=1).tolist() == [1.0] * 4
@@ -128,11 +128,11 @@ def test_with_365_scenes_the_category_of_a_frame_is_its_scene(root: Path, tmp_pa
 
     coarse = prepare(ReleaseSource(root), tmp_path / "coarse", **SMALL)
     assert coarse.split("train").frame_scenes(0).argmax(dim=1).tolist() == [3, 8, 13, 2]
-    assert (coarse.scenes, coarse.split("val").jpegs(0)) == (16, prepared.split("val").jpegs(0))
+    assert (coarse.scene_classes, coarse.split("val").jpegs(0)) == (16, prepared.split("val").jpegs(0))
     assert coarse.fingerprint != prepared.fingerprint
     for folder, scenes in (("fine", 16), ("coarse", 365)):
         with pytest.raises(InputError, match=r"scene_classes (365|None), now (None|365).*another folder"):
-            prepare(ReleaseSource(root, scenes=scenes), tmp_path / folder, **small(scene_classes=scenes))
+            prepare(ReleaseSource(root, scene_classes=scenes), tmp_path / folder, **small(scene_classes=scenes))
 
 
 def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, tmp_path: Path) -> None:
@@ -142,24 +142,26 @@ def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, 
         def __call__(self, frames: np.ndarray) -> np.ndarray:
             return np.full((len(frames), 365), 1 / 365, dtype=np.float32)
 
-    plain = prepare(ReleaseSource(root, scenes=365), tmp_path / "plain", **small(scene_classes=365)).split("train")
+    plain = prepare(ReleaseSource(root, scene_classes=365), tmp_path / "plain", **small(scene_classes=365)).split(
+        "train"
+    )
     assert plain.frame_scenes(0) is None
     assert plain[0]["frame_scenes"].shape == (1, 365)
     assert plain[0]["frame_scenes"].isnan().all()
     seen = prepare(
-        ReleaseSource(root, scenes=365), tmp_path / "seen", scene_labeller=Labeller(), **small(scene_classes=365)
+        ReleaseSource(root, scene_classes=365), tmp_path / "seen", scene_labeller=Labeller(), **small(scene_classes=365)
     )
     assert seen.split("train").frame_scenes(0).numpy() == pytest.approx(np.full((4, 365), 1 / 365))
     with pytest.raises(InputError, match="the labeller gives 365 scenes and the clip format wants 16"):
         prepare(ReleaseSource(root), tmp_path / "mixed", scene_labeller=Labeller(), **SMALL)
     write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [("Paris_0000", 1, 3)])
     with pytest.raises(InputError, match=r"frame_scenes\.csv, line 1: no column category"):
-        ReleaseSource(root, scenes=365)
+        ReleaseSource(root, scene_classes=365)
     write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene", "category"), [("Paris_0000", 1, 3, 365)])
     with pytest.raises(InputError, match=r"frame_scenes\.csv, line 2: category '365' is not one of 0\.\.364"):
-        ReleaseSource(root, scenes=365)
+        ReleaseSource(root, scene_classes=365)
     with pytest.raises(InputError, match="scene_classes=64: there are 16 scenes"):
-        ReleaseSource(root, scenes=64)
+        ReleaseSource(root, scene_classes=64)
 
 
 @pytest.mark.parametrize(

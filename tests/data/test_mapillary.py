@@ -214,7 +214,7 @@ def test_scenes_are_read_where_the_tree_has_them(copy: Path, tmp_path: Path) -> 
     clip = MapillarySource(copy).clips()[0]
     assert clip.frame_scenes is not None
     assert clip.frame_scenes.tolist() == [k % 16 for k in range(len(clip.files or ()))]
-    finer = prepare(MapillarySource(copy, scenes=365), tmp_path / "finer", **small(frames=5, scene_classes=365))
+    finer = prepare(MapillarySource(copy, scene_classes=365), tmp_path / "finer", **small(frames=5, scene_classes=365))
     assert finer.split("train")[0]["frame_scenes"].shape == (5, 365)
     write_csv(copy / "scenes.csv", ["key", "scene", "category"], [*rows[1:], ["x", 16, 3]])
     with pytest.raises(InputError, match=r"scenes.csv, line \d+: scene '16' is not one of 0..15"):

@@ -118,7 +118,7 @@ def test_on_a_dask_cluster_by_its_address(release: Path, root: Path, dask: str, 
     found, lines = spread(release, seeds=[0], cluster=dask)
     assert_equal(found, one_by_one, seeds=[0])
     assert lines[0].startswith(f"2 of 2 trainings to do, on {dask}")
-    with_readers = dataclasses.replace(TINY, name="readers", workers=1)  # processes of its own, below Dask's
+    with_readers = dataclasses.replace(TINY, name="readers", loader_workers=1)  # processes of its own, below Dask's
     found, _ = spread(release, ["videomae", PRETRAINED], [0], cluster=dask, profile=with_readers)
     run = found["videomae"][0]
     assert torch.equal(run.predictions.logits["city"], one_by_one["videomae", 0].predictions.logits["city"])
@@ -199,7 +199,7 @@ def test_tables_and_experiments_by_name() -> None:
     assert set(jobs.chosen(["all"], profiles.get("mini"))) == every
     assert set(jobs.chosen(["all"], profiles.get("msls"))) == {"videomae_msls", "cityguessr_msls"}
     assert every - set(jobs.chosen(["all"], profiles.get("cityguessr68k"))) == {"videomae_msls", "cityguessr_msls"}
-    with pytest.raises(InputError, match="'table7' is neither a table nor an experiment; choose from all, table2"):
+    with pytest.raises(InputError, match="no table or experiment 'table7'; it is one of all, table2"):
         jobs.chosen(["table7"], TINY)
 
 
@@ -248,7 +248,7 @@ def test_the_tasks_of_a_job_array(release: Path, root: Path, one_by_one: dict) -
     [
         ("table3 --task 99", "the tasks are 0 to "),
         ("table3 --seeds one", "--seeds one: give whole numbers"),
-        ("tabel3", "'tabel3' is neither a table nor an experiment"),
+        ("tabel3", "no table or experiment 'tabel3'"),
         ("table3 --profile huge", "no profile 'huge'"),
         ("table3 --processes 0", "processes is 0; it must be at least 1"),
     ],
