@@ -118,11 +118,11 @@ def _render(world: MiniWorld, clips: ClipDataset, which: Sequence[int], at: floa
         # A world of another seed has clips of the same names, and other places.
         if clips.video_ids[i] == plan.video_id and (track is None or _lies_on(track, whole)):
             wanted.append((plan.city, plan.video_id, world.frame_of(clip.clip_id, at)[1], i, plan))
-    found = {}
+    rendered = {}
     with threads.limited(1):
         for _, _, frame, i, plan in sorted(wanted, key=lambda line: line[:4]):
-            found[i] = world.render(plan, height, width, frames=[frame], samples=_RAYS)[0].numpy()
-    return found
+            rendered[i] = world.render(plan, height, width, frames=[frame], samples=_RAYS)[0].numpy()
+    return rendered
 
 
 def _lies_on(track: torch.Tensor, whole: torch.Tensor) -> bool:

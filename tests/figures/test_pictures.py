@@ -15,9 +15,9 @@ from cityguessr.data.format import ClipFormat
 from cityguessr.data.prepare import prepare
 from cityguessr.data.video import frame_indices
 from cityguessr.figures import pictures
-from cityguessr.miniworld import MiniWorld, MiniWorldConfig, write_cityguessr68k
+from cityguessr.miniworld import MapillaryConfig, MiniWorld, MiniWorldConfig, write_cityguessr68k
 from cityguessr.taxonomy import Taxonomy
-from cityguessr.training import datasets, profiles
+from cityguessr.training import datasets
 
 CITIES = ("London", "Tokyo")
 TINY = MiniWorldConfig(clips_per_city=5, clips_min=5, clip_source_frames=12, kept_frames=8, height=64, width=96)
@@ -110,13 +110,12 @@ def test_a_world_finds_its_clips(world: MiniWorld) -> None:
 
 
 def test_the_profiles_world_is_the_one_that_preparation_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked = []
-    monkeypatch.setattr("cityguessr.miniworld.write_cityguessr68k", lambda world, *_, **__: asked.append(world.config))
-    for name in ("mini", "world68k"):
-        small = MiniWorldConfig.mini(seed=9) if name == "world68k" else MiniWorldConfig.mini()
-        monkeypatch.setattr(MiniWorldConfig, "paper_scale", classmethod(lambda cls, seed=0: MiniWorldConfig.mini(9)))
-        datasets.miniworld(profiles.get(name), tmp_path / name)
-        assert asked[-1] == small == datasets.miniworld_config(name)
+    written = []
+    monkeypatch.setattr(datasets, "write_cityguessr68k", lambda world, *_, **__: written.append(world.config))
+    monkeypatch.setitem(datasets.WORLDS, "paper", (MiniWorldConfig.mini(seed=9), MapillaryConfig.mini()))
+    for name, seed in (("mini", 0), ("world68k", 9)):
+        datasets.root(name, tmp_path / name)
+        assert written[-1] == MiniWorldConfig.mini(seed=seed) == pictures._world.__wrapped__(name).config
 
 
 def test_a_real_clip_shows_the_file_nearest_by_number(real: tuple[PreparedClips, Path]) -> None:
