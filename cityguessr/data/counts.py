@@ -17,10 +17,10 @@ from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.measures.inequality import gini, hoover
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
-CITYGUESSR68K, MAPILLARY = "CityGuessr68k", "Mapillary (MSLS)"
-"""What the two data sets are called in a title."""
+TITLES = {"cityguessr68k": "CityGuessr68k", "msls": "Mapillary (MSLS)"}
+"""Data set, by the name that experiments, profiles and the paper's numbers give it -> what a title calls it."""
 
-STAND_INS = {CITYGUESSR68K: "MiniWorld for CityGuessr68k", MAPILLARY: "MiniWorld for Mapillary"}
+STAND_INS = {"cityguessr68k": "MiniWorld for CityGuessr68k", "msls": "MiniWorld for Mapillary"}
 """What stands in their place in a synthetic world: no title says that it shows the real ones."""
 
 NO_SEQUENCES = "not run, because the folder of Mapillary's sequences was not given (msls_root)"
@@ -31,7 +31,7 @@ PLURALS = dict(zip(LEVELS, ("cities", "states", "countries", "continents"), stri
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Spread:
+class ClassCounts:
     """The samples of a data set, by city.
 
     Attributes:
@@ -72,23 +72,23 @@ class Spread:
         return int((self.counts[level] > 0).sum())
 
 
-def samples(clips: PreparedClips, sequences: MapillarySource | None) -> dict[str, Spread | None]:
+def samples(clips: PreparedClips, sequences: MapillarySource | None) -> dict[str, ClassCounts | None]:
     """The samples of each city of the two data sets, by the names that `paper.dataset` gives these."""
     return {"cityguessr68k": of_clips(clips), "msls": sequences and of_sequences(sequences)}
 
 
-def of_clips(clips: PreparedClips) -> Spread:
+def of_clips(clips: PreparedClips) -> ClassCounts:
     """The prepared clips of both splits, counted in their index."""
     cities = np.concatenate([clips.split(split).labels["city"].numpy() for split in SPLITS])
     return _of_cities(cities, clips.taxonomy, clips.synthetic)
 
 
-def of_listed(clips: Iterable[ClipRef], taxonomy: Taxonomy, synthetic: bool) -> Spread:
+def of_listed(clips: Iterable[ClipRef], taxonomy: Taxonomy, synthetic: bool) -> ClassCounts:
     """The clips that a source lists, such as a release's label files; their frames need not be there."""
     return _of_cities([clip.labels[0] for clip in clips], taxonomy, synthetic)
 
 
-def of_sequences(sequences: MapillarySource) -> Spread:
+def of_sequences(sequences: MapillarySource) -> ClassCounts:
     """Mapillary's sequences of 15 frames or more in all of its cities, CityGuessr68k's or not (paper, Table 1)."""
     rows, tree = mapillary.cities(), mapillary.tree()
     long = {rows[folder]["city"]: n for folder, n in sequences.counts.long.items() if n and folder in rows}
@@ -96,7 +96,7 @@ def of_sequences(sequences: MapillarySource) -> Spread:
         raise InputError("Mapillary: no known city has a sequence of 15 frames or more; check the folder (msls_root)")
     part = tree.subset(long)
     counts = np.array([long[city] for city in part.folders])
-    return Spread(_named(MAPILLARY, sequences.synthetic), "sequences", part, counts, sequences.synthetic)
+    return ClassCounts(_title("msls", sequences.synthetic), "sequences", part, counts, sequences.synthetic)
 
 
 def count_mapillary(sequences: MapillarySource) -> dict[tuple[str, str], float]:
@@ -123,11 +123,11 @@ def count_mapillary(sequences: MapillarySource) -> dict[tuple[str, str], float]:
     }
 
 
-def _of_cities(cities: ArrayLike, taxonomy: Taxonomy, synthetic: bool) -> Spread:
+def _of_cities(cities: ArrayLike, taxonomy: Taxonomy, synthetic: bool) -> ClassCounts:
     """The samples of clips that are given by the ids of their cities."""
     counts = np.bincount(np.asarray(cities, dtype=np.int64), minlength=taxonomy.size("city"))
-    return Spread(_named(CITYGUESSR68K, synthetic), "clips", taxonomy, counts, synthetic)
+    return ClassCounts(_title("cityguessr68k", synthetic), "clips", taxonomy, counts, synthetic)
 
 
-def _named(name: str, synthetic: bool) -> str:
-    return STAND_INS[name] if synthetic else name
+def _title(dataset: str, synthetic: bool) -> str:
+    return (STAND_INS if synthetic else TITLES)[dataset]

@@ -15,6 +15,7 @@ from torch import nn
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import open_text
 from cityguessr.base.weights import missing, place
+from cityguessr.data.format import IMAGENET
 from cityguessr.scenes import CATEGORIES, SCENES, categories, check_scene_classes, own_hierarchy
 
 _WEIGHTS = "resnet50_places365.pth.tar"
@@ -62,7 +63,7 @@ class Places365Labeller:
 
     def categories(self, frames: np.ndarray) -> np.ndarray:
         """Frames uint8 (T, H, W, 3) -> the probability of each of Places365's categories, float32 (T, 365)."""
-        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])  # as it was trained
+        mean, std = torch.tensor(IMAGENET)  # as it was trained
         pixels = torch.from_numpy(np.array(frames)).to(self.device).permute(0, 3, 1, 2).float() / 255  # (T, 3, H, W)
         if pixels.shape[-2:] != (224, 224):
             pixels = torch.nn.functional.interpolate(pixels, (224, 224), mode="bilinear", antialias=True)

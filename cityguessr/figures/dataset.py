@@ -1,7 +1,7 @@
 """The data set's own figures: where its samples are, how many each class has, and how evenly they are spread.
 
 Fig. 2 (`density_maps`), Fig. 3 (`bars`), Fig. 4 (`histograms`) and the supplement's Fig. 4 (`lorenz_curves`), all from
-`Spread`, the samples of each city. Each returns the figure and a frame of what it plots. The pictures are in `sheets`.
+`ClassCounts`. Each returns the figure and a frame of what it plots. The pictures are in `sheets`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cityguessr import paper
 from cityguessr.base.errors import InputError
-from cityguessr.data.counts import MAPILLARY, NO_SEQUENCES, PLURALS, Spread
+from cityguessr.data.counts import NO_SEQUENCES, PLURALS, TITLES, ClassCounts
 from cityguessr.figures import maps
 from cityguessr.figures.style import CONTINENT_COLOURS, LEVEL_COLOURS, MUTED, REFERENCE, TEXT
 from cityguessr.measures import inequality
@@ -49,7 +49,7 @@ def reach(latlon: ArrayLike, radius_km: float, step_deg: float = 0.5) -> float:
     return float((near * cell[:, None]).sum() / 1e6)
 
 
-def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -> tuple[Figure, pd.DataFrame]:
+def density_maps(spreads: Mapping[str, ClassCounts | None], radius_km: float = 400) -> tuple[Figure, pd.DataFrame]:
     """Where the samples of two data sets are (Fig. 2): soft blobs of one size in km, one colour scale for both.
 
     One scale in samples per 1000 km2 shows at once how far a data set reaches and how much it has there. Cities whose
@@ -62,7 +62,7 @@ def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -
     lines, drawn = [], []
     for ax, spread in zip(axes, spreads.values(), strict=True):
         if spread is None:
-            ax.set_title(MAPILLARY)
+            ax.set_title(TITLES["msls"])
             _explain(ax, NO_SEQUENCES)
             continue
         latlon = spread.taxonomy.latlon.numpy()
@@ -90,7 +90,7 @@ def density_maps(spreads: Mapping[str, Spread | None], radius_km: float = 400) -
 # --- Fig. 3 -----------------------------------------------------------------------------------------------------------
 
 
-def bars(spread: Spread, columns: int = 3) -> tuple[Figure, pd.DataFrame]:
+def bars(spread: ClassCounts, columns: int = 3) -> tuple[Figure, pd.DataFrame]:
     """Samples of every city as horizontal bars, by continent and from the most to the fewest (Fig. 3).
 
     A full page of print; all bars have one scale, and the line behind them is the mean over all cities. A continent
@@ -168,7 +168,7 @@ def bin_edges(counts: ArrayLike) -> NDArray:
     return np.arange(counts.max() // width + 2) * width
 
 
-def summary(spread: Spread) -> pd.DataFrame:
+def summary(spread: ClassCounts) -> pd.DataFrame:
     """One row per level: classes, fewest, most, mean, median, and the bounds of the fullest bin of Fig. 4 (`mode_from`,
     `mode_below`; the first of several that are equally full), in samples per class."""
     rows = []
@@ -184,7 +184,7 @@ def summary(spread: Spread) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def histograms(spread: Spread) -> tuple[Figure, pd.DataFrame]:
+def histograms(spread: ClassCounts) -> tuple[Figure, pd.DataFrame]:
     """How many classes of each level have how many samples, with their mean and median (Fig. 4).
 
     Returns the figure and a frame with one row per bin: level, low, high (samples per class, low <= n < high), classes.
@@ -230,7 +230,7 @@ def _blocks(counts: NDArray, edges: NDArray) -> list[tuple[float, int, int]]:
 # --- Fig. S4 ----------------------------------------------------------------------------------------------------------
 
 
-def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple[Figure, pd.DataFrame]:
+def lorenz_curves(spreads: Mapping[str, ClassCounts | None]) -> tuple[Figure, pd.DataFrame]:
     """The Lorenz curves of two data sets with what Gini and Hoover measure on them (supplement, Fig. 4).
 
     In each panel the shaded area is half the Gini coefficient and the upright bar is as long as the Hoover index; the
@@ -248,7 +248,7 @@ def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple[Figure, pd.Data
         ax.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
         ax.text(0.36, 0.385, "even", rotation=45, rotation_mode="anchor", color=MUTED, fontsize=8)
         if spread is None:
-            ax.set_title(MAPILLARY)
+            ax.set_title(TITLES["msls"])
             _explain(ax, NO_SEQUENCES)
             continue
         for other in curves.keys() - {key}:
@@ -273,7 +273,7 @@ def lorenz_curves(spreads: Mapping[str, Spread | None]) -> tuple[Figure, pd.Data
     return fig, pd.concat(rows, ignore_index=True)
 
 
-def inequality_table(spreads: Mapping[str, Spread | None]) -> pd.DataFrame:
+def inequality_table(spreads: Mapping[str, ClassCounts | None]) -> pd.DataFrame:
     """Gini and Hoover beside the paper's: columns dataset, index, paper, measured (NaN without samples)."""
     rows = [
         (key, index, _claim(key, index), float("nan") if spread is None else getattr(inequality, index)(spread.cities))

@@ -50,7 +50,7 @@ def great_circle_km(a: ArrayLike, b: ArrayLike) -> NDArray:
 def kernel_density(
     latlon: ArrayLike, weights: ArrayLike | None = None, radius_km: float = 300, step_deg: float | None = None
 ) -> Density:
-    """Spread samples over the sphere as soft blobs of one size in km everywhere.
+    """ClassCounts samples over the sphere as soft blobs of one size in km everywhere.
 
     Each sample becomes a von Mises-Fisher density, the sphere's Gaussian, whose concentration (R / radius)^2 makes it
     fall to exp(-1/2) of its peak at `radius_km`. The integral over the sphere is the sum of the weights, across the

@@ -2,23 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from cityguessr import paper
 from cityguessr.base import paths
 from cityguessr.data.cityguessr68k import ReleaseSource
-from cityguessr.data.counts import CITYGUESSR68K, MAPILLARY, NO_SEQUENCES
+from cityguessr.data.counts import NO_SEQUENCES, TITLES, ClassCounts
 from cityguessr.data.mapillary import MapillarySource
 from cityguessr.tables.formats import Cell, Grid, Layout
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import profiles
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from cityguessr.data.counts import Spread
-
-NAMES = {"msls": MAPILLARY, "cityguessr68k": CITYGUESSR68K}
+NAMES = {dataset: TITLES[dataset] for dataset in ("msls", "cityguessr68k")}
 """The two data sets in the order of the paper's columns."""
 
 LINES = {
@@ -49,10 +45,10 @@ _NO_FRAMES = "not run, because none of the drawn clips has its frames on this di
 
 def build(
     profile: str,
-    spreads: Mapping[str, "Spread | None"],
+    spreads: Mapping[str, ClassCounts | None],
     listed: Mapping[str, ReleaseSource | MapillarySource | None],
-    frames: Mapping[str, "pd.DataFrame"],
-) -> "pd.DataFrame":
+    frames: Mapping[str, pd.DataFrame],
+) -> pd.DataFrame:
     """Table 1 beside what was counted.
 
     Samples and classes are counted in the spreads, length and resolution in the files on disk. A length is consistent
@@ -68,8 +64,6 @@ def build(
     where nothing was measured), profile, state (`agrees`, `differs`, `counted in MiniWorld`, `not run, because ...` or
     `not counted: ...`).
     """
-    import pandas as pd
-
     scale, rows = profiles.get(profile), []
     for name in NAMES:
         claims = _claims(name)
@@ -95,7 +89,7 @@ def _claims(name: str) -> dict[str, str]:
 def _measured(
     name: str,
     quantity: str,
-    spread: "Spread | None",
+    spread: ClassCounts | None,
     source: ReleaseSource | MapillarySource | None,
     frames: "pd.DataFrame | None",
 ) -> tuple[str, str]:
@@ -126,12 +120,12 @@ def _measured(
     return f"{sizes.index[0]}{others}", ""
 
 
-def write(frame: "pd.DataFrame", folder: Path | None = None) -> list[Path]:
+def write(frame: pd.DataFrame, folder: Path | None = None) -> list[Path]:
     """Write the table as `figures/tables/table1.csv`, `.md` and `.tex`; `folder` replaces `figures/tables`."""
     return show(frame).write(folder or paths.figures(frame["profile"].iloc[0]) / "tables", "table1", frame)
 
 
-def show(frame: "pd.DataFrame") -> Layout:
+def show(frame: pd.DataFrame) -> Layout:
     """The table as a notebook shows it: paper and measured for both data sets."""
     scale = profiles.get(frame["profile"].iloc[0])
     cells = frame.set_index(["quantity", "dataset"])

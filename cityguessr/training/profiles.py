@@ -17,7 +17,7 @@ class Profile:
         name: as given to the notebooks (`profile: str = "mini"`).
         note: what a caption says of the profile.
         world: how large the MiniWorld is that its clips are rendered from on the spot; None: they are real, and read.
-        datasets: which of `data.sources.DATASETS` it has.
+        datasets: which of `datasets.DATASETS` it has.
         overrides: fields of `ModelConfig` that differ from the experiment's at this scale.
         dataset_overrides: data set -> those that differ besides on it.
         batch_size, learning_rate: Adam's; the paper's are 12 and 1e-3 (section 5.2).

@@ -20,7 +20,7 @@ from cityguessr import paper
 from cityguessr.base.errors import InputError
 from cityguessr.data import counts, dimensions
 from cityguessr.data.cityguessr68k import ReleaseSource
-from cityguessr.data.counts import Spread
+from cityguessr.data.counts import ClassCounts
 from cityguessr.data.mapillary import MapillarySource, cities
 from cityguessr.figures import dataset
 from cityguessr.measures import inequality
@@ -34,21 +34,21 @@ TREE = Taxonomy.cityguessr68k()
 LABELS, MSLS = "CITYGUESSR_LABELS", "CITYGUESSR_MSLS"
 
 
-def real_sized() -> Spread:
+def real_sized() -> ClassCounts:
     """As many clips as the real data set has, from 60 to about 1400 a city."""
     draws = np.random.default_rng(4).lognormal(0, 0.62, 166)
     counts = np.maximum(60, (68269 * draws / draws.sum()).astype(int))
     counts[counts.argmax()] += 68269 - counts.sum()
-    return Spread("CityGuessr68k", "clips", TREE, counts, synthetic=False)
+    return ClassCounts("CityGuessr68k", "clips", TREE, counts, synthetic=False)
 
 
-def sequences(long: dict[str, int] | None = None, synthetic: bool = False) -> Spread:
+def sequences(long: dict[str, int] | None = None, synthetic: bool = False) -> ClassCounts:
     """Mapillary's 30 cities with one to thirty times ten sequences, or some of its cities."""
     long = long or {folder: 10 * k for k, folder in enumerate(cities(), start=1)}
     return counts.of_sequences(SimpleNamespace(counts=SimpleNamespace(long=long), synthetic=synthetic))
 
 
-def both() -> dict[str, Spread | None]:
+def both() -> dict[str, ClassCounts | None]:
     return {"cityguessr68k": real_sized(), "msls": sequences()}
 
 
@@ -118,7 +118,7 @@ def test_no_title_gives_a_synthetic_data_set_a_real_one_s_name(synthetic: bool) 
 @pytest.mark.parametrize("counts", [np.ones(3), np.zeros(166), -np.ones(166)])
 def test_what_is_no_count_a_city_is_refused(counts: np.ndarray) -> None:
     with pytest.raises(InputError, match="166 cities"):
-        Spread("mine", "clips", TREE, counts, synthetic=False)
+        ClassCounts("mine", "clips", TREE, counts, synthetic=False)
 
 
 def test_length_and_size_are_those_of_the_files(tmp_path: Path) -> None:
@@ -159,13 +159,13 @@ def test_the_reach_of_one_city_is_a_cap_of_the_sphere(place: tuple[float, float]
 def test_cities_without_a_place_are_said_and_not_drawn() -> None:
     text = TREE.csv().replace(f"{TREE.latlon[0, 0].item()},{TREE.latlon[0, 1].item()}", ",")
     path = tree_of(text)
-    lost = Spread("mine", "clips", path, np.full(166, 10), synthetic=False)
+    lost = ClassCounts("mine", "clips", path, np.full(166, 10), synthetic=False)
     fig, data = dataset.density_maps({"cityguessr68k": lost, "msls": sequences()})
     assert any("10 of cities without a known place not drawn" in text for text in words(fig))
     assert data["latitude"].isna().sum() == 1
     nowhere = Taxonomy(TREE.names, TREE.parent, torch.full((166, 2), float("nan")), TREE.folders, TREE.iso2)
     with pytest.raises(InputError, match="needs coordinates"):
-        dataset.density_maps({"mine": Spread("m", "clips", nowhere, np.ones(166, int), False), "msls": None})
+        dataset.density_maps({"mine": ClassCounts("m", "clips", nowhere, np.ones(166, int), False), "msls": None})
 
 
 def tree_of(text: str) -> Taxonomy:
@@ -212,14 +212,14 @@ def test_all_166_names_can_be_read() -> None:
 def test_any_tree_has_its_bars() -> None:
     """One city; long names and a city without clips; a continent of more cities than a column takes."""
     one = TREE.subset(["Lyon"])
-    fig, data = dataset.bars(Spread("one", "clips", one, np.array([1]), synthetic=False))
+    fig, data = dataset.bars(ClassCounts("one", "clips", one, np.array([1]), synthetic=False))
     assert data.values.tolist() == [["Europe", "Lyon", 1]]
     long = tuple(f"City of a very long name indeed {i}" for i in range(166))
     names = {**TREE.names, "city": long, "continent": ("Pangaea",)}
     parent = {**TREE.parent, "country": torch.zeros(91, dtype=torch.long)}
     flat = Taxonomy(names, parent, TREE.latlon, TREE.folders, TREE.iso2)
     counts = np.arange(166)
-    fig, data = dataset.bars(Spread("flat", "clips", flat, counts, synthetic=False))
+    fig, data = dataset.bars(ClassCounts("flat", "clips", flat, counts, synthetic=False))
     assert sum(len(ax.patches) for ax in fig.axes) == len(data) == 166
     assert "Pangaea, continued" in words(fig)
 
@@ -415,7 +415,7 @@ def test_without_mapillary_its_side_says_why(draw: object) -> None:
 def test_a_single_clip_can_be_drawn() -> None:
     counts = np.zeros(166, int)
     counts[7] = 1
-    one = Spread("one", "clips", TREE, counts, synthetic=False)
+    one = ClassCounts("one", "clips", TREE, counts, synthetic=False)
     pair = {"cityguessr68k": one, "msls": None}
     for fig, _ in (dataset.density_maps(pair), dataset.bars(one), dataset.histograms(one)):
         fig.canvas.draw()

@@ -16,7 +16,7 @@ from matplotlib.testing.compare import compare_images
 
 from cityguessr import figures
 from cityguessr.config import ModelConfig
-from cityguessr.data.counts import Spread
+from cityguessr.data.counts import ClassCounts
 from cityguessr.figures import architecture, dataset, maps, plots
 from cityguessr.taxonomy import Taxonomy
 
@@ -50,10 +50,10 @@ def _arcs() -> plt.Figure:
     return fig
 
 
-def _spread(tree: Taxonomy = TREE) -> Spread:
+def _spread(tree: Taxonomy = TREE) -> ClassCounts:
     """Made-up counts, many for few cities and few for many, the same each time."""
     rank = (np.arange(tree.size("city")) * 37) % tree.size("city")
-    return Spread("Made up", "clips", tree, (20 + 3000 / (1 + rank)).astype(int), synthetic=False)
+    return ClassCounts("Made up", "clips", tree, (20 + 3000 / (1 + rank)).astype(int), synthetic=False)
 
 
 def _lorenz() -> plt.Figure:
@@ -143,7 +143,7 @@ def _add_clips(monkeypatch: pytest.MonkeyPatch) -> None:
 def _add_city(monkeypatch: pytest.MonkeyPatch) -> None:
     cities = _spread().cities.copy()
     cities[cities.argmin()] += 1500
-    monkeypatch.setitem(globals(), "_spread", lambda tree=TREE: Spread("Made up", "clips", tree, cities, False))
+    monkeypatch.setitem(globals(), "_spread", lambda tree=TREE: ClassCounts("Made up", "clips", tree, cities, False))
 
 
 def _grey(monkeypatch: pytest.MonkeyPatch) -> None:
