@@ -1,7 +1,5 @@
 """Encoders: frames in, one feature vector a clip out (paper, section 4.2; Tables 2 and 5)."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

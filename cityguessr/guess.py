@@ -1,7 +1,5 @@
 """Guess your own clip: one call from a video file to the five likeliest places of every level, on a map."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Read it top to bottom beside Fig. 5. B is the batch, T the frames of a clip, and
 number of classes of all four levels together.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import itertools

@@ -1,7 +1,5 @@
 """The 16 scenes, the 365 categories under them, and a clip's scene label (paper, section 4.3)."""
 
-from __future__ import annotations
-
 import csv
 from importlib import resources
 from typing import Literal, get_args

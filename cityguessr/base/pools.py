@@ -4,8 +4,6 @@ A task is a name and a function without arguments. Both kinds of pool yield name
 what is still running when a task raises or the caller stops.
 """
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import multiprocessing.connection

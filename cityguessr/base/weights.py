@@ -4,8 +4,6 @@ They stand in `data/weights/`: a checkpoint of the hub in a folder of the last p
 file. What is not there is looked for in the hub's cache, and fetched only where a parameter allows it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib

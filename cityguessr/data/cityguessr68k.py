@@ -16,8 +16,6 @@ The real release does not say which long video a clip was cut from: each clip th
 source video is not possible.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import os

@@ -1,7 +1,5 @@
 """How many samples each class of a data set has: counted in labels and lists, without opening a frame."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 from functools import cached_property

@@ -1,7 +1,5 @@
 """How long the clips of a source are and how large their frames, read from the files themselves."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A plain folder of videos with a table of labels, as a source of clips."""
 
-from __future__ import annotations
-
 import os
 import random
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a model is given of a clip, and so what preparation keeps of it."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Literal, get_args
 

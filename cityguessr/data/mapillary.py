@@ -14,8 +14,6 @@ MiniWorld writes the same layout, and two further files in the root that are rea
 (key, scene, category: the scene of every image) and `world.json` (name, and the mark of synthetic pictures).
 """
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """Scenes of frames by the classifier of Places365, for sources that list none."""
 
-from __future__ import annotations
-
 import csv
 import os
 import pickle

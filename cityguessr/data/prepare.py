@@ -1,7 +1,5 @@
 """The preparation of clips, one for every source: frames at training size in Parquet shards, whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import functools

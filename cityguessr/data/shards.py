@@ -3,8 +3,6 @@
 This is what the worker processes of `prepare` run. It imports no torch, so that they start at once.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import io

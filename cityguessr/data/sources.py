@@ -1,7 +1,5 @@
 """What a source lists: clips, with their labels and the place of their frames, in whichever layout it reads."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The paper splits by clip (section 5.1), and several clips come from each long vi
 clips have a sibling in training, filmed minutes apart by the same camera in the same weather.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ are folders of images. Every call opens its own reader, so that these functions 
 a DataLoader.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import os

@@ -1,7 +1,5 @@
 """A table's results: the runs behind its rows, what each of them is worth, and how sure the differences are."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Blurring the faces that a person kept of a scan (supplement, section 5, step 3), into another folder."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import io

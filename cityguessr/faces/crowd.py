@@ -6,8 +6,6 @@ and where each face is in the picture is known exactly. One face in many sizes s
 says nothing of how it fares with people.
 """
 
-from __future__ import annotations
-
 import colorsys
 import json
 import math

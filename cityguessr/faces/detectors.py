@@ -3,8 +3,6 @@
 `scan` runs one of them over a data set, `inspection` lets a person judge what it found, and `blur` blurs it.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Sequence
 from importlib import resources

@@ -5,8 +5,6 @@ positives, far away faces, unclear faces". We show that frame of each clip on a 
 of them enlarged below it; `faces.csv` has one row per box, whose column `keep` the person sets to yes or no.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 The portrait comes with matplotlib: Grace Hopper, photographed for the US Navy, 1984.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

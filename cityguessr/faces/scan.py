@@ -4,8 +4,6 @@ scanned = find_faces("release", detectors.YuNet(), "scan")    # every frame belo
 scanned.table()                                               # clip, frame, x, y, width, height, score
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

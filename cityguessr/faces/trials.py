@@ -1,7 +1,5 @@
 """Trials of detectors and blurs: by the size of a face, measured on `crowd`, and on the frames of a scan."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ The figures of the notebook on world maps: each takes a data frame of `evaluatio
 draws just what is in it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt

@@ -4,8 +4,6 @@ Fig. 2 (`density_maps`), Fig. 3 (`bars`), Fig. 4 (`histograms`) and the suppleme
 `ClassCounts`. Each returns the figure and a frame of what it plots. The pictures are in `sheets`.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Contact sheets of video frames."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt

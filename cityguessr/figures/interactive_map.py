@@ -5,8 +5,6 @@ other map, thumbnails are embedded, and its own rules forbid it to load anything
 its own, so that its style and script touch nothing else.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import io

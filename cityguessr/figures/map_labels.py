@@ -1,7 +1,5 @@
 """Labels of points that keep clear of one another."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ projection's metres, so that a map takes a fraction of a second. Coordinates com
 degrees; `cityguessr.measures.sphere` holds the distances and densities.
 """
 
-from __future__ import annotations
-
 import json
 import textwrap
 from collections.abc import Sequence

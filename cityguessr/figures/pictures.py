@@ -4,8 +4,6 @@ MiniWorld can be drawn at any size, so the very frame of a synthetic clip is ren
 its frames as files, which are only scaled down. Where neither is at hand the prepared frame stands in.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Sequence
 from functools import cache

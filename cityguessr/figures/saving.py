@@ -1,7 +1,5 @@
 """One way to write a figure: PNG, PDF and the plotted numbers; and one to show it in a notebook."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

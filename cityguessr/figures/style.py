@@ -4,8 +4,6 @@ Sizes are meant for print: make a figure 7.2 inches wide for a full text width o
 falls under 7 points.
 """
 
-from __future__ import annotations
-
 from importlib import resources
 
 import matplotlib.pyplot as plt

@@ -5,8 +5,6 @@ points on which paper and released code disagree. All take what was measured fro
 counted, never from a list of their own.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

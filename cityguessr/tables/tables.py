@@ -4,8 +4,6 @@
 from `cityguessr.paper`, the measured side from runs, and a row without a run says why.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence

@@ -12,8 +12,6 @@ An encoder is one entry of `ENCODERS`: a width and a function from names to feat
 families and not their sizes; here each is of the size that is 768 wide: BERT base, GPT-2 small, OPT 125M.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib

@@ -8,8 +8,6 @@ same, since a causal model treats whatever stands first as the beginning of the 
 token, would have the feature of any other first token.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a training draws its batches from: frames, labels and scene labels of a split, in an order set by a seed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """The clips that a profile trains on: rendered, read and prepared on the spot where they are not there yet."""
 
-from __future__ import annotations
-
 import dataclasses
 import multiprocessing
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Each takes the same tasks and yields names and results as they finish. What a task is: see `jobs`.
 """
 
-from __future__ import annotations
-
 import functools
 import multiprocessing
 import os

@@ -5,8 +5,6 @@ configurations are equal at a profile's scale are one (`canonical`), and are tra
 Table 3's soft scenes, and PlaNet is Table 2's random frame.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

@@ -8,8 +8,6 @@
 What is there already is not trained again, however it came about: a notebook that comes after finds all of it.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import dataclasses

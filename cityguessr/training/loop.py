@@ -1,7 +1,5 @@
 """The training loop (paper, section 5.2): Adam, one loss of three, a log line an epoch, exact resume."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import math

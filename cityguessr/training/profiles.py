@@ -1,7 +1,5 @@
 """The scales at which the same code runs: which data, how large a model, how long a training."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Literal

@@ -5,8 +5,6 @@ change its box. Sizes come from `parts`, shapes from `shapes` and `figures.page`
 all else is grey.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """The sizes of a model, read off its modules and not off what its configuration promises."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pandas as pd

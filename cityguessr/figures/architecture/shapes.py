@@ -1,7 +1,5 @@
 """The shapes of which Fig. 5 is made, beside those of any page: levels, losses, a street, shades of a colour."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

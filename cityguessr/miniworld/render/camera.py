@@ -1,7 +1,5 @@
 """The camera: where it is in a frame of a video, and where it looks."""
 
-from __future__ import annotations
-
 import math
 from typing import Generic, NamedTuple, TypeVar
 

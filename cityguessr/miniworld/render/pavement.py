@@ -1,7 +1,5 @@
 """What stands on the pavements: trees, lamps, signs, parked cars and people, at most one of them in each cell."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """What is built on the plots of a street: the houses of the city, or what the scene of a plot puts in their place."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

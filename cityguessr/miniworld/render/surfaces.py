@@ -14,8 +14,6 @@ Every ray meets one of these first. A mask (frames, rays) of each is 1 for the r
 Letters: s metres along the street, y metres up, t the depth in metres of s, u and v the place across and up a tile.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections import namedtuple

@@ -1,7 +1,5 @@
 """All texture tiles of one city in one rip-mapped image, so that a whole frame is shaded by a few look-ups."""
 
-from __future__ import annotations
-
 import dataclasses
 import enum
 

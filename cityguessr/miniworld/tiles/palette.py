@@ -3,8 +3,6 @@
 Colours are linear sRGB, three numbers in [0, 1]; only the colours of light may be brighter (`brighten`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

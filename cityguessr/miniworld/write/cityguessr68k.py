@@ -8,8 +8,6 @@
 `write.mapillary` writes a Mapillary tree; `write.jobs` is what the two have in common.
 """
 
-from __future__ import annotations
-
 import math
 import shutil
 from collections.abc import Iterable

@@ -7,8 +7,6 @@
 The layout is that of the real data set, so that `cityguessr.data.mapillary` reads both.
 """
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 
