@@ -16,7 +16,8 @@ _BEYOND = {  # metric id -> (heading above, heading, what it is)
     "conflict_rate": (
         "",
         "Conflicts (%)",
-        "Conflicts: clips whose four answers (each head's own; in Table 4, the row's) are no path in the tree.",
+        "Conflicts: clips whose city, state, country and continent contradict each other (each head's own answers; in "
+        "Table 4, the row's).",
     ),
     "ece": ("", "ECE (%)", "ECE: expected calibration error of the city."),
     "median_km": (
