@@ -1,61 +1,14 @@
 """A table's results: what a run is worth, differences clip by clip, and runs that do not belong together."""
 
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
+from small_world import collect, trained
 
 from cityguessr.base.errors import InputError, MissingWeights
-from cityguessr.config import ModelConfig
 from cityguessr.evaluation import results
 from cityguessr.tables import claims
-from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import experiments, jobs
-from cityguessr.training.predictions import Predictions
-
-TREE = Taxonomy.cityguessr68k()
-CLIPS = 60
-
-
-def trained(
-    right: int,
-    seed: int = 0,
-    code: str = "one",
-    clips: str = "clip",
-    split: str = "clip",
-    evaluation: str = "codependent",
-) -> Any:
-    """A run that gives the right city for so many of 60 clips, and one far away for the others."""
-    labels = TREE.chain(torch.randint(166, (CLIPS,), generator=torch.Generator().manual_seed(7)))
-    wrong = torch.randperm(CLIPS, generator=torch.Generator().manual_seed(seed))[right:]
-    answers = labels["city"].clone()
-    answers[wrong] = (answers[wrong] + 83) % 166
-    path, config = TREE.chain(answers), ModelConfig(split=split, evaluation=evaluation)
-    predictions = Predictions(
-        TREE,
-        config.evaluation,
-        {level: 9.0 * torch.nn.functional.one_hot(path[level], TREE.size(level)) for level in LEVELS},
-        labels,
-        None,
-        tuple(f"{clips}_{i}" for i in range(CLIPS)),
-        tuple(f"video_{i // 3}" for i in range(CLIPS)),
-        torch.full((CLIPS, 2), torch.nan, dtype=torch.float64),
-    )
-    return SimpleNamespace(
-        folder=Path(f"seed{seed}-{code}"),
-        config=config,
-        provenance={"code": code, "training": {"batch_size": 12}},
-        predictions=predictions,
-    )
-
-
-def collect(monkeypatch: pytest.MonkeyPatch, table: str, answers: dict[str, Any], **options: Any) -> results.Results:
-    """`results.collect` where the trainings have been done already."""
-    full = {name: answers.get(name, (trained(30),)) for name in experiments.TABLES[table].values()}
-    monkeypatch.setattr(jobs, "ensure_all", lambda names, *_, **__: {name: full[name] for name in names})
-    return results.collect(table, "mini", range(max(len(r) for r in full.values() if isinstance(r, tuple))), **options)
 
 
 def test_what_a_run_is_worth() -> None:

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from test_results import collect, trained
+from small_world import collect, trained
 
 from cityguessr import figures, paper, tables
 from cityguessr.base.errors import InputError
