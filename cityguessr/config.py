@@ -1,4 +1,4 @@
-"""`ModelConfig`: every switch of every system, with its source in the paper or in the released code."""
+"""`ModelConfig`: every switch of every system, with its source in the paper or the released code; and `ClipFormat`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,47 @@ import dataclasses
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from cityguessr.base.errors import InputError, one_of
-from cityguessr.data.format import ClipFormat
-from cityguessr.text.features import ENCODERS
 
-RELEASED_TEXT_DIM = 512  # of the text columns in the released label files, which are CLIP's
+TEXT_WIDTHS = {"minilm": 384, "clip": 512, "bert": 768, "gpt2": 768, "opt": 768, "random": 384, "release": 512}
+"""Text encoder (see `text.features`) -> width of its features; "release": the columns of the released label files."""
+
+Sampling = Literal["uniform", "released"]
+"""Which frames of a clip are kept: evenly over it (the paper), or every fifth file by name (the released code)."""
+SAMPLINGS = get_args(Sampling)
+
+# Mean and standard deviation of ImageNet, per colour channel: what every pretrained backbone here was trained with.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipFormat:
+    """How clips are prepared; models that take clips of one format share one prepared set.
+
+    Attributes:
+        frames: how many are kept of a clip.
+        size: height and width of a frame in pixels.
+        sampling: "uniform" (evenly over the clip) or "released" (every fifth file by name, as the authors' code does).
+        scene_classes: how many scenes its frames are labelled with, 16 or 365.
+
+    Raises InputError for fewer than one frame or pixel, and another sampling.
+    """
+
+    frames: int
+    size: int
+    sampling: Sampling = "uniform"
+    scene_classes: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"ClipFormat: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.sampling not in SAMPLINGS:
+            raise one_of("sampling", self.sampling, SAMPLINGS)
+
+    def folder(self, dataset: str) -> str:
+        """The name of the folder of a data set prepared like this, such as `mini-uniform-8x64`."""
+        finer = "" if self.scene_classes == 16 else f"-{self.scene_classes}"
+        return f"{dataset}-{self.sampling}-{self.frames}x{self.size}{finer}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +89,7 @@ class ModelConfig:
     scene_labels: Literal["soft", "majority", "first"] | None = "soft"  # 4.3, Table 3; None: no scene loss
     # 4.4, Table 3: "all", the mean over the four names, or "city", the city's alone; None: no text loss
     text_labels: Literal["all", "city"] | None = "all"
-    text_encoder: str = "clip"  # see `cityguessr.text.features`; "release": the columns of the released label files
+    text_encoder: str = "clip"  # one of `TEXT_WIDTHS`; see `cityguessr.text.features`
     text_dim: int | None = None  # None: as wide as the encoder's features (`text_width`)
     text_reduction: Literal["mean", "sum"] = "mean"  # Eq. 3 is the loss of one video; released code: the batch's sum
 
@@ -66,6 +103,8 @@ class ModelConfig:
     evaluation: Literal["codependent", "traced"] = "codependent"
 
     def __post_init__(self) -> None:
+        if self.text_encoder not in TEXT_WIDTHS:
+            raise one_of("text encoder", self.text_encoder, TEXT_WIDTHS)
         for field, allowed in _CHOICES.items():
             if getattr(self, field) not in allowed:
                 names = ", ".join(map(repr, allowed))
@@ -110,17 +149,8 @@ class ModelConfig:
 
     @property
     def text_width(self) -> int:
-        """The width of the text features that FFN_t is aligned with: `text_dim`, or the encoder's where that is None.
-
-        Raises InputError for a text encoder that is none.
-        """
-        if self.text_dim is not None:
-            return self.text_dim
-        if self.text_encoder == "release":
-            return RELEASED_TEXT_DIM
-        if self.text_encoder not in ENCODERS:
-            raise one_of("text encoder", self.text_encoder, [*ENCODERS, "release"])
-        return ENCODERS[self.text_encoder].dimension
+        """The width of the text features that FFN_t is aligned with: `text_dim`, or the encoder's for None."""
+        return TEXT_WIDTHS[self.text_encoder] if self.text_dim is None else self.text_dim
 
     @classmethod
     def as_described(cls) -> ModelConfig:

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from cityguessr.backbones import BACKBONES
 from cityguessr.base.errors import InputError
-from cityguessr.config import ModelConfig
-from cityguessr.data.format import IMAGENET
+from cityguessr.config import IMAGENET, ModelConfig
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cityguessr.data.format import ClipFormat
+from cityguessr.config import ClipFormat
 
 CITIES = {"Abu_Dhabi": 0, "Paris": 1, "Lyon": 2}
 LABELS_LIST = """City,State,Country,Continent

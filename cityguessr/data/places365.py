@@ -13,7 +13,7 @@ from torch import nn
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import open_text
 from cityguessr.base.weights import missing, place
-from cityguessr.data.format import IMAGENET
+from cityguessr.config import IMAGENET
 from cityguessr.scenes import CATEGORIES, SCENES, categories, check_scene_classes, own_hierarchy
 
 _WEIGHTS = "resnet50_places365.pth.tar"

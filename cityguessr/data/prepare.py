@@ -21,8 +21,8 @@ from cityguessr.base import pools
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import PARTIAL, make_folder, write_atomically, write_bytes
 from cityguessr.base.progress import track
+from cityguessr.config import ClipFormat
 from cityguessr.data.clips import FORMAT, INDEX, META, REJECTED, TAXONOMY, TEXT, PreparedClips
-from cityguessr.data.format import ClipFormat
 from cityguessr.data.shards import JPEG_QUALITY, SceneLabeller, Shard, ShardJob, read_shard, write_shard
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.scenes import SCENES, check_scene_classes

@@ -18,8 +18,8 @@ from PIL import Image
 
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_atomically
+from cityguessr.config import ClipFormat
 from cityguessr.data import video
-from cityguessr.data.format import ClipFormat
 from cityguessr.data.sources import ClipRef
 
 JPEG_QUALITY = 95

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from cityguessr.base.errors import InputError, one_of
-from cityguessr.data.format import SAMPLINGS, Sampling
+from cityguessr.config import SAMPLINGS, Sampling
 
 RELEASED_STRIDE = 5  # the authors' loader takes every 5th file ...
 RELEASED_KEPT = 100  # ... of the about 100 frames that the release keeps of a clip (paper, section 3)

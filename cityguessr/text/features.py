@@ -8,12 +8,12 @@ each encoder returns (CLIP: the projected text embedding as it comes; MiniLM: of
 last layer of its published pipeline; BERT, GPT-2 and OPT: see `language_models`). The loss is a cosine, so the length
 of the mean itself has no effect.
 
-An encoder is one entry of `ENCODERS`: a width and a function from names to features. For Table S2 the paper names the
-families and not their sizes; here each is of the size that is 768 wide: BERT base, GPT-2 small, OPT 125M.
+An encoder is one entry of `ENCODERS`, a function from names to features, and one of `config.TEXT_WIDTHS`. For Table S2
+the paper names the families and not their sizes; here each is of the size that is 768 wide: BERT base, GPT-2 small, OPT
+125M.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import logging
@@ -28,16 +28,9 @@ from torch import Tensor
 
 from cityguessr.base import weights
 from cityguessr.base.errors import InputError, MissingWeights, one_of
+from cityguessr.config import TEXT_WIDTHS
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.text import language_models
-
-
-@dataclasses.dataclass(frozen=True)
-class Encoder:
-    """A text encoder: the width of its features with default options, and names -> float32 features (n, width)."""
-
-    dimension: int
-    encode: Callable[..., Tensor]
 
 
 def text_features(
@@ -65,7 +58,7 @@ def text_features(
     names = [[taxonomy.names[v][i] for i in taxonomy.ancestors[v].tolist()] for v in levels]  # levels x cities
     unique = sorted({name for level in names for name in level})
     try:
-        features = ENCODERS[encoder].encode(unique, allow_downloads=allow_downloads, **options)
+        features = ENCODERS[encoder](unique, allow_downloads=allow_downloads, **options)
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
@@ -191,7 +184,9 @@ def _megabytes(model: str) -> int:
 # --- the control ------------------------------------------------------------------------------------------------------
 
 
-def _random(names: Sequence[str], seed: int = 0, dimension: int = 384, allow_downloads: bool = False) -> Tensor:
+def _random(
+    names: Sequence[str], seed: int = 0, dimension: int = TEXT_WIDTHS["random"], allow_downloads: bool = False
+) -> Tensor:
     """One unit vector per name, drawn from the seed and the name alone, so that a subset keeps its vectors."""
     del allow_downloads
     rows = []
@@ -202,19 +197,19 @@ def _random(names: Sequence[str], seed: int = 0, dimension: int = 384, allow_dow
     return torch.stack(rows)
 
 
-def _language_model(encoder: str, published: str) -> Encoder:
+def _language_model(encoder: str, published: str) -> Callable[..., Tensor]:
     def encode(names: Sequence[str], model: str = published, allow_downloads: bool = False) -> Tensor:
         return language_models.encode(names, encoder, model, allow_downloads)
 
-    return Encoder(768, encode)
+    return encode
 
 
-ENCODERS: dict[str, Encoder] = {
-    "minilm": Encoder(384, _minilm),
-    "clip": Encoder(512, _clip),
+ENCODERS: dict[str, Callable[..., Tensor]] = {
+    "minilm": _minilm,
+    "clip": _clip,
     "bert": _language_model("bert", "google-bert/bert-base-uncased"),
     "gpt2": _language_model("gpt2", "openai-community/gpt2"),
     "opt": _language_model("opt", "facebook/opt-125m"),
-    "random": Encoder(384, _random),
+    "random": _random,
 }
-"""Name -> text encoder."""
+"""Name -> text encoder: names to float32 features (n, width), of the width in `config.TEXT_WIDTHS` by default."""

@@ -13,10 +13,10 @@ from cityguessr import paper
 from cityguessr.base import paths, weights
 from cityguessr.base.errors import InputError, MissingWeights, one_of
 from cityguessr.base.files import make_folder
+from cityguessr.config import ClipFormat
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.counts import count_mapillary
-from cityguessr.data.format import ClipFormat
 from cityguessr.data.mapillary import MIN_FRAMES, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
 from cityguessr.data.prepare import prepare

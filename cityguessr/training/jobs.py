@@ -22,9 +22,8 @@ from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun, InputError, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.base.progress import duration
-from cityguessr.config import ModelConfig
+from cityguessr.config import ClipFormat, ModelConfig
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.format import ClipFormat
 from cityguessr.training import datasets, executors, experiments, profiles, runs
 from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment
 from cityguessr.training.profiles import Profile

@@ -15,7 +15,6 @@ import torch
 
 # The modules whose code decides what a run computes. Evaluation is not among them: it is done from predictions.
 CORE = (
-    "data/format.py",
     "config.py",
     "backbones.py",
     "model.py",

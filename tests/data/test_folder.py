@@ -7,8 +7,8 @@ import pytest
 from support import make_video, write_csv
 
 from cityguessr.base.errors import InputError
+from cityguessr.config import ClipFormat
 from cityguessr.data.folder import FolderSource
-from cityguessr.data.format import ClipFormat
 from cityguessr.data.prepare import prepare
 from cityguessr.taxonomy import LEVELS, Taxonomy
 

@@ -15,8 +15,8 @@ from PIL import Image
 from support import full_after, picture, small, write_csv
 
 from cityguessr.base.errors import InputError, MissingWeights
+from cityguessr.config import ClipFormat
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.format import ClipFormat
 from cityguessr.data.mapillary import MapillarySource, cities, tree
 from cityguessr.data.prepare import prepare
 from cityguessr.measures.inequality import gini

@@ -12,9 +12,9 @@ from support import SMALL, full_after, make_frames, make_release, one_line, smal
 
 from cityguessr.base import files
 from cityguessr.base.errors import InputError
+from cityguessr.config import ClipFormat
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.format import ClipFormat
 from cityguessr.data.prepare import prepare
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 from support import make_release, picture
 
 from cityguessr.base.errors import InputError
+from cityguessr.config import ClipFormat
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.format import ClipFormat
 from cityguessr.data.prepare import prepare
 from cityguessr.data.video import frame_indices
 from cityguessr.figures import pictures

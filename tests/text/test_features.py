@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cityguessr.base.errors import InputError, MissingWeights
+from cityguessr.config import TEXT_WIDTHS
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.text import language_models
 from cityguessr.text.features import ENCODERS, text_features
@@ -37,7 +38,7 @@ def test_every_city_has_a_target_of_the_encoders_width(tree: Taxonomy) -> None:
     for encoder in ("minilm", "random"):
         for which in ("all", "city"):
             features = text_features(tree, encoder, which)
-            assert features.shape == (166, ENCODERS[encoder].dimension)
+            assert features.shape == (166, TEXT_WIDTHS[encoder])
             assert features.dtype == torch.float32
             assert torch.isfinite(features).all()
             assert len(features.unique(dim=0)) == 166
@@ -194,12 +195,12 @@ def test_a_name_is_the_mean_of_its_own_tokens_whatever_stands_beside_it(
     network = make_checkpoint(encoder, offline / "data" / "weights" / HUB[encoder].split("/")[1])
     names = ["Lima", "Rio de Janeiro", "Ho Chi Minh City", "Lyon"]
     capfd.readouterr()
-    features = ENCODERS[encoder].encode(names)
+    features = ENCODERS[encoder](names)
     assert capfd.readouterr() == ("", "")
     assert features.shape == (4, 32)
     for i, name in enumerate(names):  # neither other names nor the padding that they bring
-        torch.testing.assert_close(ENCODERS[encoder].encode([name])[0], features[i], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(ENCODERS[encoder].encode(names[::-1]).flip(0), features)
+        torch.testing.assert_close(ENCODERS[encoder]([name])[0], features[i], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ENCODERS[encoder](names[::-1]).flip(0), features)
     if encoder == "bert":  # letters, since the tiny vocabulary has no such words
         ids = [2, *(5 + ord(name) - 97 for name in "l"), *(33 + ord(c) - 97 for c in "ima"), 3]
     else:
@@ -212,7 +213,7 @@ def test_a_name_is_the_mean_of_its_own_tokens_whatever_stands_beside_it(
     torch.testing.assert_close(features[0], hidden[1:5].mean(0), atol=1e-5, rtol=1e-4)
     part = tree.subset(["Tokyo", "Lima"])
     chain = [[part.names[v][i] for v, i in part.chain(torch.tensor(c)).items()] for c in range(2)]
-    by_hand = torch.stack([ENCODERS[encoder].encode(names).mean(0) for names in chain])
+    by_hand = torch.stack([ENCODERS[encoder](names).mean(0) for names in chain])
     torch.testing.assert_close(text_features(part, encoder, "all"), by_hand, atol=1e-5, rtol=1e-4)
 
 
@@ -220,7 +221,7 @@ def test_a_name_is_the_mean_of_its_own_tokens_whatever_stands_beside_it(
 def test_a_language_model_that_is_not_here_is_named_with_its_size_and_the_command(
     tree: Taxonomy, offline: Path, encoder: str, megabytes: int
 ) -> None:
-    assert ENCODERS[encoder].dimension == 768
+    assert TEXT_WIDTHS[encoder] == 768
     with pytest.raises(MissingWeights) as caught:
         text_features(tree, encoder)
     message = str(caught.value)
@@ -258,9 +259,9 @@ def test_damaged_and_incomplete_language_models_are_refused(tree: Taxonomy, offl
 def test_a_batch_boundary_changes_no_feature(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_checkpoint("opt", offline / "data" / "weights" / "opt-125m")
     names = ["Lima", "Rio de Janeiro", "Ho Chi Minh City", "Lyon"]
-    whole = ENCODERS["opt"].encode(names)
+    whole = ENCODERS["opt"](names)
     monkeypatch.setattr(language_models, "_BATCH", 1)
-    torch.testing.assert_close(ENCODERS["opt"].encode(names), whole, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ENCODERS["opt"](names), whole, atol=1e-5, rtol=1e-4)
 
 
 def test_the_bundled_features_cover_the_cities_of_mapillary_too(tree: Taxonomy) -> None:
