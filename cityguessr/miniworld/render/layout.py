@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cityguessr.miniworld import noise
 from cityguessr.miniworld.plan import BEHIND, INDOOR, Scene, VideoPlan
-from cityguessr.miniworld.render import pavement, plots
+from cityguessr.miniworld.render import parcels, pavement
 from cityguessr.miniworld.style import Style
 
 
@@ -64,7 +64,7 @@ class Layout:
 def build(plan: VideoPlan, style: Style) -> Layout:
     """Lay out the street of a plan."""
     hills, skyline = _horizon(style, plan)
-    tables = plots.build(plan, style) | pavement.furnish(plan, style)
+    tables = parcels.build(plan, style) | pavement.furnish(plan, style)
     return Layout(
         half=style.street_half,
         kerb=style.road_half,

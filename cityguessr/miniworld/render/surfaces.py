@@ -23,7 +23,7 @@ from torch import Tensor
 
 from cityguessr.miniworld.plan import BEHIND
 from cityguessr.miniworld.render.camera import Camera
-from cityguessr.miniworld.render.plots import HALL_HEIGHT, PORTAL
+from cityguessr.miniworld.render.parcels import HALL_HEIGHT, PORTAL
 from cityguessr.miniworld.render.view import FAR, Rays, View
 from cityguessr.miniworld.tiles.atlas import Tile
 
