@@ -3,6 +3,7 @@
 import dataclasses
 import html
 import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,7 +107,10 @@ def latex(layout: Layout) -> str:
     special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"}
 
     def safe(text: str) -> str:
-        return "".join(special.get(c, c) for c in text)
+        return text.translate(str.maketrans(special))
+
+    def row(cells: Iterable[str]) -> str:
+        return " & ".join(cells) + r" \\"
 
     out = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
     for grid in layout.grids:
@@ -115,16 +119,10 @@ def latex(layout: Layout) -> str:
         out += [rf"\begin{{tabular}}{{{grid.align}}}", r"\toprule"]
         if any(grid.groups):
             spans = grid.spans()
-            out.append(
-                " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{safe(name)}}}" if name else "" for name, _, n in spans)
-                + r" \\"
-            )
-            rules = [rf"\cmidrule(lr){{{start + 1}-{start + n}}}" for name, start, n in spans if name]
-            out.append(" ".join(rules))
-        out += [" & ".join(safe(cell.text) for cell in grid.columns) + r" \\", r"\midrule"]
-        for cells in grid.lines:
-            texts = [rf"\textbf{{{safe(c.text)}}}" if c.bold else safe(c.text) for c in cells]
-            out.append(" & ".join(texts) + r" \\")
+            out.append(row(rf"\multicolumn{{{n}}}{{c}}{{{safe(name)}}}" if name else "" for name, _, n in spans))
+            out.append(" ".join(rf"\cmidrule(lr){{{i + 1}-{i + n}}}" for name, i, n in spans if name))
+        out += [row(safe(cell.text) for cell in grid.columns), r"\midrule"]
+        out += [row(rf"\textbf{{{safe(c.text)}}}" if c.bold else safe(c.text) for c in cells) for cells in grid.lines]
         out += [r"\bottomrule", r"\end{tabular}"]
     texts = [f"{grid.title}: {grid.text}" for grid in layout.grids if grid.text]
     full = " ".join([f"{layout.title}.", layout.caption, *texts, *layout.notes])
@@ -134,8 +132,20 @@ def latex(layout: Layout) -> str:
 
 def as_html(layout: Layout) -> str:
     """The table for a notebook. It sets no colour: text and rules take the theme's, pale is the same ink."""
-    rule, pale = "border-bottom:1px solid currentColor;", "opacity:.62;"
+    rule, pale, one_line = "border-bottom:1px solid currentColor;", "opacity:.62;", "white-space:nowrap;"
     sides = {"l": "text-align:left;padding:3px 10px;", "r": "text-align:right;padding:3px 6px;"}
+
+    def row(tag: str, cells: Iterable[Cell], align: str, style: Callable[[Cell, int], str]) -> str:
+        """The cells of one line: what the side of a column asks for, then `style` of the cell and its column."""
+        looks = [(cell, sides[side] + style(cell, i)) for i, (cell, side) in enumerate(zip(cells, align, strict=True))]
+        return "".join(f'<{tag} style="{look}">{html.escape(cell.text)}</{tag}>' for cell, look in looks)
+
+    def heading(cell: Cell, column: int) -> str:
+        return rule + pale * cell.pale + f"font-weight:normal;{one_line}" * (column > 0)
+
+    def value(cell: Cell, column: int) -> str:
+        return one_line * (column > 0) + "font-weight:bold;" * cell.bold + pale * cell.pale
+
     out = [f'<div style="max-width:60em;"><b>{html.escape(layout.title)}.</b> {html.escape(layout.caption)}</div>']
     for grid in layout.grids:
         if grid.title:
@@ -143,27 +153,12 @@ def as_html(layout: Layout) -> str:
             out.append(f'<div style="max-width:60em;margin-top:.8em;">{text}</div>')
         out.append('<table style="border-collapse:collapse;margin:.5em 0;font-variant-numeric:tabular-nums;"><thead>')
         if any(grid.groups):
-            heads = [
-                f'<th colspan="{n}" style="text-align:center;padding:3px 6px;">{html.escape(name)}</th>'
-                for name, _, n in grid.spans()
-            ]
-            out.append(f"<tr>{''.join(heads)}</tr>")
-        heads = []
-        for i, (cell, side) in enumerate(zip(grid.columns, grid.align, strict=True)):
-            look = (pale if cell.pale else "") + ("font-weight:normal;white-space:nowrap;" if i else "")
-            heads.append(f'<th style="{sides[side]}{rule}{look}">{html.escape(cell.text)}</th>')
-        out.append(f"<tr>{''.join(heads)}</tr></thead><tbody>")
-        for cells in grid.lines:
-            row = []
-            for i, (cell, side) in enumerate(zip(cells, grid.align, strict=True)):
-                look = (
-                    ("white-space:nowrap;" if i else "")
-                    + ("font-weight:bold;" if cell.bold else "")
-                    + (pale if cell.pale else "")
-                )
-                row.append(f'<td style="{sides[side]}{look}">{html.escape(cell.text)}</td>')
-            out.append(f'<tr style="background:transparent;">{"".join(row)}</tr>')
-        out.append("</tbody></table>")
+            look = "text-align:center;padding:3px 6px;"
+            spans = [f'<th colspan="{n}" style="{look}">{html.escape(name)}</th>' for name, _, n in grid.spans()]
+            out.append(f"<tr>{''.join(spans)}</tr>")
+        out.append(f"<tr>{row('th', grid.columns, grid.align, heading)}</tr></thead><tbody>")
+        lines = [row("td", cells, grid.align, value) for cells in grid.lines]
+        out += [*(f'<tr style="background:transparent;">{line}</tr>' for line in lines), "</tbody></table>"]
     out += [f'<div style="{pale}">{html.escape(note)}</div>' for note in layout.notes]
     return "".join(out)
 
