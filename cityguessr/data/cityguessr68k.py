@@ -21,7 +21,6 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -95,7 +94,7 @@ class ReleaseSource:
         self._labels = root if labels is None else Path(labels).resolve()
         if not (self._labels / LABELS_LIST).is_file():
             raise InputError(f"{self._labels}: no {LABELS_LIST}; give the folder of a release that has it")
-        world = self._world()
+        world = read_json(root / "world.json") if (root / "world.json").is_file() else {}
         self.name = world.get("name") or (root.parent.name if root.name == "release" else root.name)
         self.taxonomy = Taxonomy.from_labels_list(self._labels / LABELS_LIST)
         self.synthetic = bool(world.get("synthetic"))
@@ -110,10 +109,6 @@ class ReleaseSource:
     def clips(self) -> list[ClipRef]:
         """Every listed clip: those of train, then those of val, in the order of their files."""
         return list(self._refs)
-
-    def _world(self) -> dict[str, Any]:
-        path = self.root / "world.json"
-        return read_json(path) if path.is_file() else {}
 
     def _label_file(self, split: str) -> Path:
         files = sorted(self._labels.glob(f"{split}_labels*.txt"))
@@ -248,13 +243,8 @@ class ReleaseSource:
         if not path.is_file():
             return None
         listed: dict[str, dict[int, int]] = {}
-        column = "category" if self.scene_classes == CATEGORIES else "scene"
-        for line, row in read_rows(path, ("clip", "frame", column)):
-            if not row[column].isdecimal() or int(row[column]) >= self.scene_classes:
-                raise InputError(
-                    f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scene_classes - 1}"
-                )
-            listed.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = int(row[column])
+        for line, row, scene in read_scenes(path, ("clip", "frame"), self.scene_classes):
+            listed.setdefault(row["clip"], {})[_number(row["frame"], path, line)] = scene
         by_number, kind = {}, np.int8 if self.scene_classes == len(SCENES) else np.int16
         for clip in listed.keys() & clips:
             by_number[clip] = np.full(max(listed[clip]) + 1, -1, kind)
@@ -275,6 +265,18 @@ class ReleaseSource:
             by_number[clip] = np.full((max(max(listed[clip]) + 1, 2), 2), np.nan)
             by_number[clip][list(listed[clip])] = list(listed[clip].values())
         return by_number
+
+
+def read_scenes(path: Path, columns: tuple[str, ...], scene_classes: int) -> Iterator[tuple[int, dict[str, str], int]]:
+    """The rows of a table of scenes with their line numbers and scenes; the column is `category` where these are 365.
+
+    Raises InputError, naming file and line, where one of `columns` is missing or a scene is not of so many classes.
+    """
+    column = "category" if scene_classes == CATEGORIES else "scene"
+    for line, row in read_rows(path, (*columns, column)):
+        if not row[column].isdecimal() or int(row[column]) >= scene_classes:
+            raise InputError(f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{scene_classes - 1}")
+        yield line, row, int(row[column])
 
 
 def check_place(lat: str, lon: str, where: str) -> tuple[float, float]:

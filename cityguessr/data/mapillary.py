@@ -29,7 +29,7 @@ import numpy as np
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import read_json, read_rows
 from cityguessr.base.progress import track
-from cityguessr.data.cityguessr68k import check_place
+from cityguessr.data.cityguessr68k import check_place, read_scenes
 from cityguessr.data.sources import ClipRef
 from cityguessr.scenes import check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -237,15 +237,7 @@ class MapillarySource:
         path = self.root / "scenes.csv"
         if not path.is_file():
             return None
-        column = "scene" if self.scene_classes == 16 else "category"
-        scenes = {}
-        for line, row in read_rows(path, ("key", column)):
-            if not row[column].isdecimal() or int(row[column]) >= self.scene_classes:
-                raise InputError(
-                    f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{self.scene_classes - 1}"
-                )
-            scenes[row["key"]] = int(row[column])
-        return scenes
+        return {row["key"]: scene for _, row, scene in read_scenes(path, ("key",), self.scene_classes)}
 
 
 def _read_side(folder: str, side: str, place: Path) -> list[_Sequence]:
