@@ -20,7 +20,7 @@ class ClipRef:
         path: a video file, a folder of frames `<n>.jpg`, or the folder of the files named in `files`.
         clip_scenes: the scene distribution of the clip as a whole, float32 (16,), or None.
         frame_scenes: the scene id of every source frame by its number n, int8 or int16 (n + 1,), -1 where not given, or
-            None; 0..15, or 0..364 in a source whose `scenes` is 365.
+            None; 0..15, or 0..364 in a source whose `scene_classes` is 365.
         gps: latitude and longitude in degrees, float64: (1, 2) for the whole clip, or (n + 1, 2) by the frame's number,
             NaN where not given; None without.
         files: names of the frames in the order of the clip, where these names are not their numbers; the number of a

@@ -37,4 +37,4 @@ def test_a_full_device_is_told_apart_from_other_faults() -> None:
         pytest.skip("no /dev/full here")
     with pytest.raises(OSError, match="No space left") as error, open("/dev/full", "wb", buffering=0) as device:
         device.write(b"x")
-    assert "the disk is full" in files._explain(Path("clips-00000.parquet"), error.value)
+    assert "the disk is full" in files.explain(Path("clips-00000.parquet"), error.value)

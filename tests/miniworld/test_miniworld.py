@@ -336,7 +336,7 @@ def test_the_extra_tables_say_what_only_a_synthetic_world_knows(world: MiniWorld
     assert [int(row["scene"]) for row in rows] == video.scenes[numbers].tolist()
     fine = categories.label_frames(video, world.effects.style(video.city))
     assert [int(row["category"]) for row in rows] == fine[numbers].tolist()
-    fine = ReleaseSource(release, scenes=365)
+    fine = ReleaseSource(release, scene_classes=365)
     (listed,) = (ref for ref in fine.clips() if ref.clip_id == clip.clip_id)
     assert listed.frame_scenes.tolist() == [-1, *(int(row["category"]) for row in rows)]
     about = json.loads((release / "world.json").read_text())
