@@ -3,10 +3,11 @@
 import contextlib
 import csv
 import errno
+import io
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -83,6 +84,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a small file as `write_atomically` does, and make the folders above it."""
     make_folder(Path(path).parent)
     write_atomically(path, lambda file: file.write(content))
+
+
+def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows to a CSV file as `write_bytes` does, the header first."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_bytes(path, text.getvalue().encode())
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

@@ -1,10 +1,8 @@
 """The preparation of clips, one for every source: frames at training size in Parquet shards, whole or not at all."""
 
 import contextlib
-import csv
 import functools
 import hashlib
-import io
 import json
 import os
 import time
@@ -19,7 +17,7 @@ from safetensors.numpy import save
 
 from cityguessr.base import pools
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import PARTIAL, make_folder, write_atomically, write_bytes
+from cityguessr.base.files import PARTIAL, make_folder, write_atomically, write_bytes, write_csv
 from cityguessr.base.progress import track
 from cityguessr.config import ClipFormat
 from cityguessr.data.clips import FORMAT, INDEX, META, REJECTED, TAXONOMY, TEXT, PreparedClips
@@ -210,9 +208,7 @@ def _finish(
     """Write everything that depends on all shards, and `meta.json` last."""
     rejected = [row for shard in shards for row in shard.rejected]
     prepared, listed = sum(shard.rows for shard in shards), sum(shard.listed for shard in shards)
-    lines = io.StringIO()
-    csv.writer(lines, lineterminator="\n").writerows([("clip_id", "path", "reason"), *rejected])
-    write_bytes(out / REJECTED, lines.getvalue().encode())
+    write_csv(out / REJECTED, [("clip_id", "path", "reason"), *rejected])
     if not prepared:
         raise InputError(f"none of the {listed} clips of {source.name} could be prepared; the first: {rejected[0][2]}")
 

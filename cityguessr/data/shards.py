@@ -5,7 +5,6 @@ This is what the worker processes of `prepare` run. It imports no torch, so that
 
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -185,9 +184,8 @@ def _numbered_files(clip: ClipRef, job: ShardJob) -> tuple[list[int | None], lis
 
 
 def _jpeg(image: Image.Image) -> bytes:
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # full colour: signs are small at training size
-    return content.getvalue()
+    # full colour: signs are small at training size
+    return video.encode_image(image, "JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 
 def _shrink(file: Path, size: int) -> tuple[Image.Image, bytes]:

@@ -166,6 +166,13 @@ def decode_image(path: str | os.PathLike[str], content: bytes) -> Image.Image:
         ) from None
 
 
+def encode_image(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The image as the content of a file, `JPEG` or `PNG`, with Pillow's options of that kind."""
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
 def resize(image: Image.Image, size: int) -> Image.Image:
     """The whole image as a square of `size` pixels in RGB (Pillow's antialiased bilinear, as the authors do)."""
     image = image if image.mode == "RGB" else image.convert("RGB")

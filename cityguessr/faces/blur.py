@@ -268,10 +268,8 @@ def encode(original: Path, frame: NDArray[np.uint8], lossless: bool = False) -> 
 
     Nothing else of the file is kept: a camera may have put a small picture of the faces into it.
     """
-    image, buffer = Image.fromarray(frame), io.BytesIO()
-    like = Image.open(io.BytesIO(video.read_bytes(original)))
-    if like.format == "JPEG" and like.mode == "RGB" and not lossless:
-        image.save(buffer, "JPEG", qtables=like.quantization, subsampling=JpegImagePlugin.get_sampling(like))
-    else:
-        image.save(buffer, "JPEG" if like.format == "JPEG" and not lossless else "PNG")
-    return buffer.getvalue()
+    like, options = Image.open(io.BytesIO(video.read_bytes(original))), {}
+    kind = "JPEG" if like.format == "JPEG" and not lossless else "PNG"
+    if kind == "JPEG" and like.mode == "RGB":
+        options = {"qtables": like.quantization, "subsampling": JpegImagePlugin.get_sampling(like)}
+    return video.encode_image(Image.fromarray(frame), kind, **options)

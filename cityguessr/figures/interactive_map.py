@@ -7,7 +7,6 @@ its own, so that its style and script touch nothing else.
 
 import base64
 import html
-import io
 import json
 import math
 import re
@@ -26,6 +25,7 @@ from PIL import Image
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_bytes
+from cityguessr.data import video
 from cityguessr.data.clips import ClipDataset
 from cityguessr.figures import maps, pictures, saving
 from cityguessr.figures.accuracy_maps import FEW
@@ -150,9 +150,9 @@ def thumbnails(
     thumbnails = {}
     for city, i in zip(cities, which, strict=True):
         jpegs = clips.jpegs(i)
-        with Image.open(io.BytesIO(jpegs[len(jpegs) // 2])) as frame:
-            size = (round(1.5 * frame.height), frame.height)
-            thumbnails[city] = np.asarray(frame.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+        frame = video.decode_image(clips.clip_ids[i], jpegs[len(jpegs) // 2])
+        size = (round(1.5 * frame.height), frame.height)
+        thumbnails[city] = np.asarray(frame.convert("RGB").resize(size, Image.Resampling.BICUBIC))
     return thumbnails
 
 
@@ -245,10 +245,9 @@ def _colours(shares: NDArray) -> list[str]:
 
 
 def _jpeg(picture: NDArray, quality: int, city: int) -> str:
-    buffer, image = io.BytesIO(), Image.fromarray(check_image(picture, f"the picture of city {city}"))
+    image = Image.fromarray(check_image(picture, f"the picture of city {city}"))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
-    image.save(buffer, format="jpeg", quality=quality, optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(video.encode_image(image, "JPEG", quality=quality, optimize=True)).decode()
 
 
 def _json(value: object) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_bytes
+from cityguessr.data.video import encode_image
 from cityguessr.figures.style import MUTED
 from cityguessr.training import profiles
 
@@ -118,7 +119,7 @@ def _png(fig: Figure, limit: int) -> bytes:
     if fig.get_layout_engine() is not None:
         fig.canvas.draw()
     image = Image.open(io.BytesIO(_render(fig, "png", 200))).convert("RGB")
-    content = _png_bytes(image, 200)
+    content = encode_image(image, "PNG", optimize=True, dpi=(200, 200))
     dpi = 200.0
     while len(content) > limit:
         size = (round(image.width * dpi / 200), round(image.height * dpi / 200))
@@ -133,15 +134,9 @@ def _png(fig: Figure, limit: int) -> bytes:
         # Pillow would take a near colour for the background, which keeps its own.
         is_background = (np.asarray(small) == background).all(axis=2)
         reduced.paste(255, mask=Image.fromarray(is_background))
-        content = _png_bytes(reduced, dpi)
+        content = encode_image(reduced, "PNG", optimize=True, dpi=(dpi, dpi))
         dpi *= min(0.9, (limit / len(content)) ** 0.5)  # what it takes if bytes go with pixels, or a little more
     return content
-
-
-def _png_bytes(image: Image.Image, dpi: float) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="png", optimize=True, dpi=(dpi, dpi))
-    return buffer.getvalue()
 
 
 def _pdf(fig: Figure, limit: int) -> bytes:

@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from cityguessr.base.errors import InputError
+from cityguessr.base.files import write_csv
 from cityguessr.miniworld.plan import VideoPlan
 from cityguessr.miniworld.world import VERSION, MiniWorld
 from cityguessr.miniworld.write import categories, jobs
@@ -121,7 +122,7 @@ def _write_tables(world: MiniWorld, release: Path) -> None:
     """Label files and the extra tables, all from the plans."""
     rows = world.taxonomy.rows()
     names = [[str(row[level]).replace(" ", "_") for level in LEVELS] for row in rows]
-    jobs.write_csv(release / "labels_list.csv", [[level.capitalize() for level in LEVELS], *names])
+    write_csv(release / "labels_list.csv", [[level.capitalize() for level in LEVELS], *names])
     labels: dict[str, list[list]] = {"train": [], "val": []}
     clips: list[list] = [["clip", "video", "first_frame", "split"]]
     scenes: list[list] = [["clip", "frame", "scene", "category"]]
@@ -142,6 +143,6 @@ def _write_tables(world: MiniWorld, release: Path) -> None:
                 track = video.gps[numbers].tolist()
                 gps += [[clip.clip_id, n, f"{lat:.6f}", f"{lon:.6f}"] for n, (lat, lon) in enumerate(track, 1)]
     for split, lines in labels.items():
-        jobs.write_csv(release / f"{split}_labels.txt", lines)
+        write_csv(release / f"{split}_labels.txt", lines)
     for name, table in (("clips", clips), ("frame_scenes", scenes), ("gps", gps)):
-        jobs.write_csv(release / f"{name}.csv", table)
+        write_csv(release / f"{name}.csv", table)

@@ -6,15 +6,13 @@ where it stopped.
 """
 
 import contextlib
-import csv
 import dataclasses
 import errno
 import functools
-import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +25,7 @@ from cityguessr.base import paths, pools, threads
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import PARTIAL, explain, make_folder, write_bytes
 from cityguessr.base.progress import track
+from cityguessr.data.video import encode_image
 from cityguessr.miniworld.plan import VideoPlan
 
 CHUNK = 64  # frames rendered at a time: a video of the paper's scale never stands in memory whole
@@ -85,18 +84,9 @@ def write_marker(world: World, marker: Path, name: str, version: int, **counts: 
     write_bytes(marker, (json.dumps(about, indent=2) + "\n").encode())
 
 
-def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write rows to a CSV file, the header first."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_bytes(path, text.getvalue().encode())
-
-
 def as_jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
     """A picture (height, width, 3) as the content of a JPEG file."""
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, "JPEG", quality=quality)
-    return content.getvalue()
+    return encode_image(Image.fromarray(picture), "JPEG", quality=quality)
 
 
 def _is_complete(world: World, marker: Path) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from cityguessr.base.files import make_folder
+from cityguessr.base.files import make_folder, write_csv
 from cityguessr.data.mapillary import SIDES, cities
 from cityguessr.measures.sphere import KM_PER_DEGREE
 from cityguessr.miniworld.plan import VideoPlan
@@ -75,7 +75,7 @@ def _write_tables(world: MapillaryWorld, root: Path) -> None:
         finer = categories.label_frames(video, world.world.effects.style(video.city)).tolist()
         labels = zip(video.scenes.tolist(), finer, strict=True)
         scenes += [[sequence.image_key(frame), kind, category] for frame, (kind, category) in enumerate(labels)]
-    jobs.write_csv(root / "scenes.csv", scenes)
+    write_csv(root / "scenes.csv", scenes)
     for place, sequences in sides.items():
         # The test part spells the column otherwise, and keeps its places to itself.
         test = place.parts[-3] == "test"
@@ -91,7 +91,7 @@ def _write_tables(world: MapillaryWorld, root: Path) -> None:
         for sequence in sequences:
             _list_sequence(world, sequence, tables)
         for name, (header, *rows) in tables.items():
-            jobs.write_csv(place / f"{name}.csv", [["", *header], *([number, *row] for number, row in enumerate(rows))])
+            write_csv(place / f"{name}.csv", [["", *header], *([number, *row] for number, row in enumerate(rows))])
 
 
 def _list_sequence(world: MapillaryWorld, sequence: Sequence, tables: dict[str, list[list]]) -> None:
