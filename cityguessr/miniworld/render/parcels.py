@@ -109,13 +109,9 @@ def _build_forest(site: _Site, where: Tensor) -> None:
 
 def _build_elements(site: _Site, where: Tensor) -> None:
     site.put(
-        where,
-        front=0.7,
-        front_tile=Tile.FENCE,
-        land=Tile.GARDEN,
-        back_height=2.2 + site.draw("wall"),
-        back_tile=Tile.HEDGE,
-    )
+        where, front=0.7, front_tile=Tile.FENCE, land=Tile.GARDEN,
+        back_height=2.2 + site.draw("wall"), back_tile=Tile.HEDGE,
+    )  # fmt: skip
 
 
 def _build_roads(site: _Site, where: Tensor) -> None:
@@ -137,13 +133,9 @@ def _build_monuments(site: _Site, where: Tensor) -> None:
 
 def _build_parks(site: _Site, where: Tensor) -> None:
     site.put(
-        where,
-        front=0.6,
-        front_tile=Tile.FENCE,
-        land=Tile.GRASS,
-        back_height=4 + 2 * site.draw("wood"),
-        back_tile=Tile.TREES,
-    )
+        where, front=0.6, front_tile=Tile.FENCE, land=Tile.GRASS,
+        back_height=4 + 2 * site.draw("wood"), back_tile=Tile.TREES,
+    )  # fmt: skip
     site.put(where & site.open_side, land=Tile.COURT, front=1.3)
 
 

@@ -118,23 +118,9 @@ def _meet(view: View, ray: Rays, camera: Camera[Tensor], spans: Spans) -> _Hits:
         keep = 1 - torch.maximum(roof, mouth)
         road, front, flank, land, back, sky = (mask * keep for mask in (road, front, flank, land, back, sky))
     return _Hits(
-        road,
-        land,
-        front,
-        flank,
-        back,
-        roof,
-        mouth,
-        sky,
-        first,
-        second,
-        t_ground,
-        t_flank,
-        t_roof,
-        t_mouth,
-        wall,
+        road, land, front, flank, back, roof, mouth, sky, first, second, t_ground, t_flank, t_roof, t_mouth, wall,
         inward,
-    )
+    )  # fmt: skip
 
 
 def _meet_row(

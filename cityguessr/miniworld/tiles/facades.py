@@ -56,8 +56,11 @@ def _windows(
     glass: Color,
     arches: bool = False,
     lit: float = 0.4,
-) -> tuple[Tensor, float, float]:
-    """Rows of windows: floors = (bottom, top, how many), size = share of a cell. Returns cell coordinates' masks."""
+) -> tuple[float, float]:
+    """Rows of windows: floors = (bottom, top, how many), size = share of a cell.
+
+    Returns half the width and half the height of a window in metres.
+    """
     bottom, top, count = floors
     cell_w, cell_h = c.width / columns, (top - bottom) / count
     u, v = c.u / cell_w, (c.v - bottom) / cell_h
@@ -65,13 +68,13 @@ def _windows(
     du, dv = (u - column - 0.5) * cell_w, (v - row - 0.46) * cell_h  # metres from the middle of the window
     half_w, half_h = size[0] * cell_w / 2, size[1] * cell_h / 2
     region = c.up(bottom, top)
-    edge_u, edge_v = half_w - du.abs(), half_h - dv.abs()
     if arches:
         rise = (dv - (half_h - half_w)).clamp(min=0)
         edge = half_w - (du**2 + rise**2).sqrt()
         opening = c.inside(edge) * c.inside(half_h + dv) * region
         pane = c.inside(edge - 0.12) * c.inside(half_h - 0.12 + dv) * region
     else:
+        edge_u, edge_v = half_w - du.abs(), half_h - dv.abs()
         opening = c.inside(edge_u) * c.inside(edge_v) * region
         pane = c.inside(edge_u - 0.10) * c.inside(edge_v - 0.10) * region
     die = noise.uniform(noise.key(seed, "panes"), row.long(), column.long())
@@ -84,7 +87,7 @@ def _windows(
         c.paint(pane * c.inside(0.05 - du.abs()), frame)
     c.paint(c.inside(half_w + 0.1 - du.abs()) * c.inside(0.09 - (dv + half_h + 0.09).abs()) * region, scale(frame, 0.9))
     c.paint(pane, glow=(die < lit) * (0.45 + 0.55 * ((die * 31) % 1)))
-    return region, half_w, half_h
+    return half_w, half_h
 
 
 def paint_front(style: Style, size: int, variant: int) -> Tensor:
@@ -102,7 +105,7 @@ def paint_front(style: Style, size: int, variant: int) -> Tensor:
         for u in (0.0, width - 0.35):
             c.paint(c.box(u, u + 0.35, 0, TOP), trim, opacity=0.7)
     c.paint(c.stripes_up(cell, 0, 0.16 + 0.2 * style.u("ornament"), GROUND) * c.up(GROUND, TOP), trim, opacity=0.8)
-    _, half_w, half_h = _windows(
+    half_w, half_h = _windows(
         c, seed, columns=columns, floors=(GROUND, TOP, storeys), size=window, frame=trim, glass=glass,
         arches=style.traits["arches"] > 0.8, lit=0.42,
     )  # fmt: skip
