@@ -61,17 +61,10 @@ class Scan:
 
     def table(self) -> pd.DataFrame:
         """One row per face: clip, frame (the name of the file), x, y, width, height (pixels), score."""
-        boxes = self.boxes()
-        counts = [len(rows) for rows in boxes.values()]
-        table = pd.DataFrame(
-            {
-                "clip": np.repeat(np.array([clip for clip, _ in boxes], object), counts),
-                "frame": np.repeat(np.array([frame for _, frame in boxes], object), counts),
-            }
-        )
-        values = np.concatenate([np.zeros((0, 5)), *boxes.values()]).astype(float)
-        table[[*BOX, "score"]] = np.column_stack([values[:, :4].round(1), values[:, 4].round(4)])
-        return table
+        rows = [(*place, *face) for place, faces in self.boxes().items() for face in faces.astype(float)]
+        table = pd.DataFrame(rows, columns=["clip", "frame", *BOX, "score"])
+        numbers = table.astype(dict.fromkeys([*BOX, "score"], float))  # also where there is no row
+        return numbers.round({**dict.fromkeys(BOX, 1), "score": 4})
 
     def boxes(self) -> dict[tuple[str, str], NDArray[np.float32]]:
         """(clip, frame) -> its faces, for every frame that has any."""

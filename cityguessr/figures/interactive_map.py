@@ -162,7 +162,7 @@ def _records(shown: pd.DataFrame, cities: pd.DataFrame, pairs: pd.DataFrame, ans
     places, names = cities[["latitude", "longitude"]].to_numpy(), cities["city"].tolist()
     wrong = dict(iter(pairs.groupby("truth")))
     # An answer may be a city without clips of its own, which has no circle; its arrow would lead nowhere.
-    circled = set(shown.loc[shown["latitude"].notna() & shown["longitude"].notna(), "city_id"])
+    circled = set(shown.dropna(subset=["latitude", "longitude"])["city_id"])
     records = {}
     for row, tones in zip(shown.to_dict("records"), colours, strict=True):
         city, listed = row["city_id"], []
@@ -196,7 +196,7 @@ def _records(shown: pd.DataFrame, cities: pd.DataFrame, pairs: pd.DataFrame, ans
 
 def _circles(shown: pd.DataFrame, records: Mapping[str, Any]) -> str:
     """One circle per city, the largest first so that small ones stay on top; the first can be reached with Tab."""
-    placed = shown[shown["latitude"].notna() & shown["longitude"].notna()]
+    placed = shown.dropna(subset=["latitude", "longitude"])
     places = _units(maps.project(placed[["latitude", "longitude"]].to_numpy())) if len(placed) else []
     radii = 5 + 21 * np.sqrt(placed["clips"] / placed["clips"].max())
     circles = []
