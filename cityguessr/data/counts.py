@@ -1,17 +1,16 @@
 """How many samples each class of a data set has: counted in labels and lists, without opening a frame."""
 
 import dataclasses
-from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cityguessr.base.errors import InputError
 from cityguessr.data import mapillary
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.mapillary import MapillarySource
-from cityguessr.data.sources import SPLITS, ClipRef
+from cityguessr.data.sources import SPLITS
 from cityguessr.measures.inequality import gini, hoover
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -78,12 +77,8 @@ def samples(clips: PreparedClips, sequences: MapillarySource | None) -> dict[str
 def of_clips(clips: PreparedClips) -> ClassCounts:
     """The prepared clips of both splits, counted in their index."""
     cities = np.concatenate([clips.split(split).labels["city"].numpy() for split in SPLITS])
-    return _of_cities(cities, clips.taxonomy, clips.synthetic)
-
-
-def of_listed(clips: Iterable[ClipRef], taxonomy: Taxonomy, synthetic: bool) -> ClassCounts:
-    """The clips that a source lists, such as a release's label files; their frames need not be there."""
-    return _of_cities([clip.labels[0] for clip in clips], taxonomy, synthetic)
+    counts = np.bincount(cities, minlength=clips.taxonomy.size("city"))
+    return ClassCounts(_title("cityguessr68k", clips.synthetic), "clips", clips.taxonomy, counts, clips.synthetic)
 
 
 def of_sequences(sequences: MapillarySource) -> ClassCounts:
@@ -119,12 +114,6 @@ def count_mapillary(sequences: MapillarySource) -> dict[tuple[str, str], float]:
         ("msls_filtered", "val"): counts.val,
         **{("msls_filtered", PLURALS[level]): sequences.taxonomy.size(level) for level in LEVELS},
     }
-
-
-def _of_cities(cities: ArrayLike, taxonomy: Taxonomy, synthetic: bool) -> ClassCounts:
-    """The samples of clips that are given by the ids of their cities."""
-    counts = np.bincount(np.asarray(cities, dtype=np.int64), minlength=taxonomy.size("city"))
-    return ClassCounts(_title("cityguessr68k", synthetic), "clips", taxonomy, counts, synthetic)
 
 
 def _title(dataset: str, synthetic: bool) -> str:
