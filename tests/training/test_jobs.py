@@ -27,14 +27,15 @@ TWO = ("cityguessr", "videomae")
 
 
 class InWorker(Experiment):
-    """An experiment that goes wrong in a worker, and only there; its name says how."""
+    """An experiment that goes wrong in a worker, and only there, when it is asked for its name, which says how."""
 
-    def config(self, profile: profiles.Profile) -> object:
-        if multiprocessing.parent_process() is not None:
-            if self.name == "killed":
+    def __getattribute__(self, attribute: str) -> object:
+        value = super().__getattribute__(attribute)
+        if attribute == "name" and multiprocessing.parent_process() is not None:
+            if value == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
-            raise {"bad": InputError, "bug": ZeroDivisionError}[self.name](f"a {self.name} thing")
-        return super().config(profile)
+            raise {"bad": InputError, "bug": ZeroDivisionError}[value](f"a {value} thing")
+        return value
 
 
 BAD, BUG, KILLED = (InWorker(name, name, {"text_layers": 5}) for name in ("bad", "bug", "killed"))
