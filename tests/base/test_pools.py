@@ -93,8 +93,10 @@ def test_a_process_that_ends_is_named_by_its_task(work: functools.partial, how: 
 # --- as a script: interrupts, and a script that cannot be imported anew -----------------------------------------------
 
 SCRIPT = """
-import functools, os, sys, time
+import functools, os, signal, sys, time
 from cityguessr.base import pools
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits a deaf ear to Ctrl-C
 
 def main():
     tasks = [(f"task {n}", functools.partial(time.sleep, 60)) for n in range(2)]

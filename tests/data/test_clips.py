@@ -6,6 +6,7 @@ import weakref
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -77,13 +78,11 @@ def test_dataloader_workers_read_the_same_clips(prepared: PreparedClips, start: 
     assert pickle.loads(pickle.dumps(train))[0]["frames"].equal(train[0]["frames"])
 
 
-def test_hugging_face_datasets_reads_the_shards(prepared: PreparedClips, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    files = [str(prepared.folder / shard["file"]) for shard in prepared.meta["shards"]]
-    rows = datasets.Dataset.from_parquet(files, cache_dir=str(tmp_path))
-    assert rows.num_rows == 12
-    assert rows[3]["clip_id"] == "Paris_0000"
-    assert rows[3]["frames"] == prepared.split("train").jpegs(3)
+def test_any_parquet_reader_reads_the_shards(prepared: PreparedClips) -> None:
+    rows = pd.concat([pd.read_parquet(prepared.folder / shard["file"]) for shard in prepared.meta["shards"]])
+    assert len(rows) == 12
+    assert rows["clip_id"].iloc[3] == "Paris_0000"
+    assert list(rows["frames"].iloc[3]) == prepared.split("train").jpegs(3)
 
 
 def test_shards_hold_the_columns_of_the_format(prepared: PreparedClips) -> None:
