@@ -219,12 +219,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="+", metavar="NAME", help="tables (table3), experiments (planet), or all")
     parser.add_argument("--profile", default="mini", help="scale and data")
-    parser.add_argument("--seeds", default="0", help="0,1,2: one training of each experiment a seed")
+    parser.add_argument("--seeds", default="0", help="0,1,2: one training of each experiment per seed")
     parser.add_argument("--data-root", metavar="FOLDER", help="the real data set, for a profile that reads one")
     parser.add_argument("--allow-downloads", action="store_true", help="fetch pretrained weights that are not here")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu"))
     only = parser.add_mutually_exclusive_group()
-    only.add_argument("--list", action="store_true", help="a line a training, numbered from 0; trains nothing")
+    only.add_argument("--list", action="store_true", help="one line per training, numbered from 0; trains nothing")
     only.add_argument("--task", type=int, metavar="N", help="train the N-th of that list alone")
     only.add_argument("--cluster", metavar="ADDRESS", help="a Dask scheduler, tcp://host:8786, to train on")
     parser.add_argument("--processes", type=int, metavar="K", help="trainings at a time on this machine")
@@ -245,7 +245,7 @@ def _command(options: argparse.Namespace, names: Sequence[str], profile: Profile
     common = {"data_root": options.data_root, "allow_downloads": options.allow_downloads}
     todo = trainings(names, profile, seeds)
     if options.list:
-        with contextlib.redirect_stdout(sys.stderr):  # what preparation says; the list has a line a training
+        with contextlib.redirect_stdout(sys.stderr):  # what preparation prints; the list has one line per training
             plans, missing = _plans(todo, profile, **common)
         for number, (experiment, seed) in enumerate(todo):
             plan = plans.get((experiment.name, seed))
