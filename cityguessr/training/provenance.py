@@ -89,13 +89,13 @@ def circumstances() -> dict[str, Any]:
 
 def git_state() -> dict[str, Any] | None:
     """The commit and whether the work tree differs from it; None outside a checkout."""
-    package = Path(__file__).parents[1]
+    folder = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", str(package)))}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", str(folder)))}
     except (OSError, subprocess.CalledProcessError):
         return None
 
