@@ -92,7 +92,8 @@ def git_state() -> dict[str, Any] | None:
     folder = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+        answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+        return answer.stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", str(folder)))}
