@@ -36,6 +36,12 @@ class Encoder(nn.Module):
         }
         self.encoder = self.load(config, shapes, allow_downloads)
 
+    def use(self, folded: bool = True, fused_attention: bool = True, recompute: bool = False) -> None:
+        """Choose how the forward is computed; see `training.execution`."""
+        self.encoder.set_attn_implementation("sdpa" if fused_attention else "eager")
+        if recompute:
+            self.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+
     def load(self, config: ModelConfig, shapes: dict[str, int], allow_downloads: bool) -> nn.Module:
         """The network itself, from `shapes` as transformers calls them and what else it wants."""
         raise NotImplementedError

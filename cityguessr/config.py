@@ -95,6 +95,7 @@ class ModelConfig:
 
     # --- How it is trained and read (4.6, 5.1, 5.2) -------------------------------------------------------------------
     split: Literal["clip", "video"] = "clip"  # paper: clips of one video may fall on both sides; "video": none (ours)
+    frozen_backbone: bool = False  # only what follows the backbone is trained (ours, for small GPUs)
     epochs: int = 10  # paper 5.2: 10; released code: 12
     # released code: the best epoch on the validation split, the very one that is reported
     selection: Literal["last", "best_on_validation"] = "last"

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cityguessr.backbones import BACKBONES
+from cityguessr.backbones import BACKBONES, Encoder
 from cityguessr.base.errors import InputError
 from cityguessr.config import IMAGENET, ModelConfig
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -130,6 +130,12 @@ class System(nn.Module):
     def __init__(self, config: ModelConfig, taxonomy: Taxonomy) -> None:
         super().__init__()
         self.config, self.taxonomy = config, taxonomy
+
+    def use(self, folded: bool = True, fused_attention: bool = True, recompute: bool = False) -> None:
+        """Choose how the backbones compute their forward; see `Encoder.use`."""
+        for module in self.modules():
+            if isinstance(module, Encoder):
+                module.use(folded, fused_attention, recompute)
 
     def prepare_frames(self, frames: Tensor) -> Tensor:
         """Frames as read, uint8 or float in [0, 1], as the backbone wants them: float, normalised as configured.

@@ -7,7 +7,7 @@ on one. Both systems here are written from the descriptions in their papers.
 import torch
 from torch import Tensor, nn
 
-from cityguessr.backbones import BACKBONES
+from cityguessr.backbones import BACKBONES, Encoder
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
 from cityguessr.model import CityGuessr, Output, System, four_heads, full_precision
@@ -148,4 +148,9 @@ def build(config: ModelConfig, taxonomy: Taxonomy, allow_downloads: bool = False
         taxonomy: the label tree; its sizes are those of the heads.
         allow_downloads: whether pretrained weights may be fetched.
     """
-    return SYSTEMS[config.system](config, taxonomy, allow_downloads)
+    system = SYSTEMS[config.system](config, taxonomy, allow_downloads)
+    if config.frozen_backbone:
+        for module in system.modules():
+            if isinstance(module, Encoder):
+                module.requires_grad_(False)
+    return system

@@ -196,6 +196,9 @@ class ClipDataset(Dataset[dict[str, Any]]):
         """The frames of a clip as they are stored, the content of T JPEG files."""
         return self._read(i, "frames").as_py()
 
+    def frames_of(self, indices: list[int]) -> Tensor:
+        return torch.stack([self[i]["frames"] for i in indices])
+
     def frame(self, i: int, at: int) -> Tensor:
         """The frame of a clip at a position, uint8 (3, H, W), RGB; the others are not decoded."""
         return torch.from_numpy(_decode(self.jpegs(i)[at]))

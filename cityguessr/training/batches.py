@@ -1,10 +1,11 @@
 """What a training draws its batches from: frames, labels and scene labels of a split, in an order set by a seed."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
@@ -14,24 +15,35 @@ from cityguessr.taxonomy import LEVELS
 
 IN_MEMORY = 2 * 1024**3  # bytes of decoded frames that a training without workers may keep
 
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Frames uint8 (B, T, 3, H, W), labels (B, 4) in the order of `LEVELS`, scenes (B, scene classes)."""
 
-class ClipTensors(Dataset):
-    """A split of prepared clips as the loop wants it: frames uint8 (T, 3, H, W), labels (4,), scenes (scene classes,).
+
+class ClipTensors(Dataset[Batch]):
+    """A split of prepared clips as the loop wants it: `data[[3, 1]]` is the `Batch` of those two clips.
 
     A video system gets all frames of a clip and the clip's scene label. An image system gets one frame, T = 1, and
     that frame's scenes: the first, the middle, the last, or a random one, which in training is drawn anew every epoch
     and for evaluation once, from the seed and the clip's place in the split.
 
     Args:
-        training: whether random frames change with the epoch (`epoch`, set by the loop).
+        in_memory: whether all frames are decoded at once and kept; otherwise each batch is read from the disk.
+        training: whether random frames change with the epoch (`start_epoch`).
+        device: where frames in memory, labels and scenes are kept.
     """
 
     def __init__(
-        self, clips: ClipDataset, config: ModelConfig, in_memory: bool, seed: int = 0, training: bool = False
+        self,
+        clips: ClipDataset,
+        config: ModelConfig,
+        in_memory: bool,
+        seed: int = 0,
+        training: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.clips, self.frame = clips, config.frame
         self.labels = torch.stack([clips.labels[level] for level in LEVELS], dim=1)
-        self.seed, self.training, self.epoch = seed, training, 0
+        self.seed, self.training = seed, training
         self.positions = torch.tensor([(config.frames - 1) // 2 if config.frame == "mid" else 0]).repeat(len(clips))
         if config.frame == "last":
             self.positions += config.frames - 1
@@ -43,7 +55,10 @@ class ClipTensors(Dataset):
         size = len(clips) * config.frames * 3 * config.size**2
         if in_memory and size > IN_MEMORY:
             raise InputError(f"{size / 1e9:.1f} GB of frames do not fit in memory; give the profile loader_workers > 0")
-        self.frames = clips.frames_tensor() if in_memory else None
+        self.frames = None
+        if in_memory:
+            self.frames = clips.frames_tensor().to(device)
+            self.labels, self.scenes = self.labels.to(device), self.scenes.to(device)
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
@@ -56,13 +71,18 @@ class ClipTensors(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        if self.frame is None:
-            frames = self.clips[index]["frames"] if self.frames is None else self.frames[index]
-            return frames, self.labels[index], self.scenes[index, 0]
-        at = int(self.positions[index])
-        frames = self.clips.frame(index, at) if self.frames is None else self.frames[index, at]
-        return frames[None], self.labels[index], self.scenes[index, at]
+    def __getitem__(self, indices: Sequence[int]) -> Batch:
+        rows = torch.as_tensor(indices)
+        at = self.positions[rows]
+        if self.frames is None:
+            frames = self.clips.frames_of(indices) if self.frame is None else self._one_frame_each(indices)
+        else:
+            rows, at = rows.to(self.frames.device), at.to(self.frames.device)
+            frames = self.frames[rows] if self.frame is None else self.frames[rows, at].unsqueeze(1)
+        return frames, self.labels[rows], self.scenes[rows, at if self.frame else 0]
+
+    def _one_frame_each(self, indices: Sequence[int]) -> Tensor:
+        return torch.stack([self.clips.frame(i, int(self.positions[i])) for i in indices]).unsqueeze(1)
 
     def _scenes(self, index: int, config: ModelConfig) -> Tensor:
         """The clip's scene label (1, scene classes), or for an image system those of each frame (T, scene classes)."""
@@ -82,15 +102,75 @@ class ClipTensors(Dataset):
         return scenes / scenes.sum(dim=1, keepdim=True)  # one row stands for every frame of a clip labelled as a whole
 
 
-class EpochSampler(Sampler[int]):
-    """A permutation that depends on the seed and the epoch alone, so that a resumed epoch draws the same batches."""
+class EpochOrder:
+    """The batches of an epoch, lists of clips: a permutation that depends on the seed and the epoch alone.
 
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
+    Attributes:
+        epoch: which one, counted from 0.
+        first: the batch that it begins with, so that a resumed epoch goes on with the very batches that are left.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int) -> None:
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.epoch = self.first = 0
 
     def __len__(self) -> int:
-        return self.length
+        """How many batches an epoch has."""
+        return math.ceil(self.length / self.batch_size)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        yield from torch.randperm(self.length, generator=generator).tolist()
+        clips = torch.randperm(self.length, generator=generator).tolist()
+        for start in range(self.first * self.batch_size, self.length, self.batch_size):
+            yield clips[start : start + self.batch_size]
+
+
+def in_turn(clips: Sequence[int], batch_size: int) -> list[Sequence[int]]:
+    """Clips in batches, one after another."""
+    return [clips[start : start + batch_size] for start in range(0, len(clips), batch_size)]
+
+
+def batches(
+    data: ClipTensors, order: Iterable[Sequence[int]], workers: int, device: torch.device, prefetch: bool = False
+) -> Iterator[Batch]:
+    """Batches on a device in an order, read by worker processes where the frames are not in memory.
+
+    Args:
+        prefetch: whether a batch is copied to the GPU while the one before it is worked on.
+    """
+    if data.frames is not None:
+        yield from (tuple(part.to(device) for part in data[clips]) for clips in order)
+        return
+    on_gpu = device.type == "cuda"
+    options = {"prefetch_factor": 4} if workers else {}
+    loader = DataLoader(data, sampler=order, batch_size=None, num_workers=workers, pin_memory=on_gpu, **options)
+    if on_gpu and prefetch:
+        yield from _ahead(loader, device)
+    else:
+        yield from (tuple(part.to(device, non_blocking=True) for part in batch) for batch in loader)
+
+
+def _ahead(loader: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """Batches on a GPU; the next one is on its way, on a stream of its own, when one is given out."""
+    stream = torch.cuda.Stream(device)
+    coming: tuple[Batch, torch.cuda.Event] | None = None
+    for batch in loader:
+        ready = coming
+        with torch.cuda.stream(stream):
+            copied = tuple(part.to(device, non_blocking=True) for part in batch)
+            arrived = torch.cuda.Event()
+            arrived.record(stream)
+        coming = copied, arrived
+        if ready is not None:
+            yield _received(*ready)
+    if coming is not None:
+        yield _received(*coming)
+
+
+def _received(batch: Batch, arrived: torch.cuda.Event) -> Batch:
+    """A batch that has arrived by the time the current stream uses it, and is not overwritten before it has."""
+    current = torch.cuda.current_stream()
+    current.wait_event(arrived)
+    for part in batch:
+        part.record_stream(current)
+    return batch

@@ -12,8 +12,9 @@ from cityguessr.base import threads
 from cityguessr.config import ModelConfig
 from cityguessr.systems import ISNs, build
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training.loop import answer, total_loss
+from cityguessr.training.execution import Switches
 from cityguessr.training.profiles import Profile
+from cityguessr.training.step import TrainingStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,19 +77,15 @@ class _Step:
         shape = (batch, config.input_frames, 3, config.size, config.size)
         city = torch.randint(taxonomy.size("city"), (batch,), generator=generator)
         chain = taxonomy.chain(city)
-        self.config = config
-        self.frames = torch.randint(256, shape, generator=generator, dtype=torch.uint8).to(device)
-        self.labels = torch.stack([chain[level] for level in LEVELS], dim=1).to(device)
-        self.scenes = torch.rand(batch, config.scene_classes, generator=generator).softmax(dim=1).to(device)
-        self.text = torch.randn(taxonomy.size("city"), config.text_width, generator=generator).to(device)
-        self.model = build(config.replace(pretrained=None), taxonomy).to(device).train()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, fused=True)
+        frames = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+        labels = torch.stack([chain[level] for level in LEVELS], dim=1)
+        scenes = torch.rand(batch, config.scene_classes, generator=generator).softmax(dim=1)
+        text = torch.randn(taxonomy.size("city"), config.text_width, generator=generator)
+        model = build(config.replace(pretrained=None), taxonomy).to(device).train()
+        self.batch = [part.to(device) for part in (frames, labels, scenes)]
+        self.step = TrainingStep(model, text, 1e-4, batch, Switches())
 
     def __call__(self) -> None:
-        output = answer(self.model, self.frames, self.scenes)
-        loss, _ = total_loss(output, self.labels, self.scenes, self.text, self.config)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        if self.frames.is_cuda:
+        self.step(*self.batch, 1e-4)
+        if self.step.device.type == "cuda":
             torch.cuda.synchronize()

@@ -25,6 +25,7 @@ from cityguessr.base.progress import duration
 from cityguessr.config import ClipFormat, ModelConfig
 from cityguessr.data.clips import PreparedClips
 from cityguessr.training import datasets, executors, experiments, profiles, runs
+from cityguessr.training.execution import AUTO, DEVICES, Execution
 from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment
 from cityguessr.training.profiles import Profile
 from cityguessr.training.runs import Plan, Run
@@ -52,7 +53,7 @@ def ensure_all(
     *,
     data_root: str | Path | None = None,
     allow_downloads: bool = False,
-    device: str = "auto",
+    execution: Execution = AUTO,
     cluster: str | None = None,
     processes: int | None = None,
     report: Callable[[str], None] = print,
@@ -64,7 +65,7 @@ def ensure_all(
 
     Args:
         names: of experiments, or experiments of your own.
-        data_root, allow_downloads, device: as in `runs.ensure`.
+        data_root, allow_downloads, execution: as in `runs.ensure`.
         cluster: address of a Dask scheduler (`tcp://host:8786`) whose workers train instead, one training a worker;
             they must see data, runs and weights under the same paths and have this package.
         processes: trainings at a time on this machine; 1: in this process. By default one a GPU, or as many as the
@@ -74,25 +75,25 @@ def ensure_all(
 
     Returns name -> its runs in the order of `seeds`, or why it cannot be trained here.
     Raises InputError for bad input of any kind but missing weights, and where a worker was killed. Other trainings are
-    stopped; they go on after their last whole epoch when called again, and finished runs are kept.
+    stopped; they go on from what they saved last when called again, and finished runs are kept.
     """
     profile = profiles.get(profile)
     if processes is not None and processes < 1:
         raise InputError(f"processes is {processes}; it must be at least 1")
     wanted = {experiment.name: experiment for experiment in map(experiments.get, names)}
     plans, missing = _plans(
-        trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, device, cluster
+        trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, execution, cluster
     )
     folders = {key: plan.folder for key, plan in plans.items() if plan.done}
     todo = {str(plan): plan for plan in plans.values() if not plan.done}
-    count = 0 if cluster else min(processes or executors.at_a_time(profile, device), len(todo))
+    count = 0 if cluster else min(processes or executors.at_a_time(profile, execution.device), len(todo))
     for plan in todo.values():
         make_folder(plan.log.parent)
     log = f"{os.path.relpath(paths.runs(), paths.root())}/{profile.name}/<experiment>/seed<k>-<hash>.log"
     if todo:
         where = f"on {cluster}" if cluster else f"{count} at a time"
         report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {log}")
-    kept = f"finished runs are kept, and this one goes on after its last epoch ({log})"
+    kept = f"finished runs are kept, and this one goes on from what it saved last ({log})"
     tasks = (  # drawn one by one: an experiment whose weights turn out to be missing is left out from then on
         executors.Task(name, functools.partial(train, plan), str(plan.log))
         for name, plan in todo.items()
@@ -101,7 +102,7 @@ def ensure_all(
     if cluster and todo:
         results = executors.on_cluster(tasks, cluster, kept)
     elif count > 1:
-        results = executors.in_processes(tasks, count, device, kept)
+        results = executors.in_processes(tasks, count, execution.device, kept)
     else:
         results = executors.in_this_process(tasks)
     with contextlib.closing(results):
@@ -156,7 +157,7 @@ def _plans(
     profile: Profile,
     data_root: str | Path | None,
     allow_downloads: bool,
-    device: str = "auto",
+    execution: Execution = AUTO,
     cluster: str | None = None,
 ) -> tuple[dict[tuple[str, int], Plan], dict[str, CannotRun]]:
     """(experiment, seed) -> its plan, each set of clips opened once; and experiments that need other weights."""
@@ -173,7 +174,7 @@ def _plans(
                         profile, config.clip_format, data_root, cluster=cluster, dataset=experiment.dataset
                     )
                 _check_labels(clips[key], config)
-                options = {"allow_downloads": allow_downloads, "device": device, "clips": clips[key]}
+                options = {"allow_downloads": allow_downloads, "execution": execution, "clips": clips[key]}
                 first[name] = runs.plan(experiment, profile, seed, **options)
             except CannotRun as error:
                 missing[name] = error
@@ -222,7 +223,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0", help="0,1,2: one training of each experiment per seed")
     parser.add_argument("--data-root", metavar="FOLDER", help="the real data set, for a profile that reads one")
     parser.add_argument("--allow-downloads", action="store_true", help="fetch pretrained weights that are not here")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu"))
+    parser.add_argument("--device", default="auto", choices=DEVICES)
+    parser.add_argument("--plain", action="store_true", help="the plain loop in float32, without the fast path")
+    parser.add_argument("--accumulate", type=int, default=1, metavar="K", help="work on a batch in K parts")
+    parser.add_argument("--recompute", action="store_true", help="compute layers again on the way back")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--list", action="store_true", help="one line per training, numbered from 0; trains nothing")
     only.add_argument("--task", type=int, metavar="N", help="train the N-th of that list alone")
@@ -243,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(options: argparse.Namespace, names: Sequence[str], profile: Profile, seeds: Sequence[int]) -> int:
     common = {"data_root": options.data_root, "allow_downloads": options.allow_downloads}
+    execution = Execution(options.device, options.plain, options.accumulate, options.recompute)
     todo = trainings(names, profile, seeds)
     if options.list:
         with contextlib.redirect_stdout(sys.stderr):  # what preparation prints; the list has one line per training
@@ -256,11 +261,11 @@ def _command(options: argparse.Namespace, names: Sequence[str], profile: Profile
         if not 0 <= options.task < len(todo):
             raise InputError(f"--task {options.task}: the tasks are 0 to {len(todo) - 1} (see --list)")
         experiment, seed = todo[options.task]
-        run = runs.ensure(experiment, profile, seed, device=options.device, **common)
+        run = runs.ensure(experiment, profile, seed, execution=execution, **common)
         print(f"{experiment.name} seed {seed}: {os.path.relpath(run.folder, paths.root())}")
         return 0
     places = {"cluster": options.cluster, "processes": options.processes}
-    done = ensure_all(names, profile, seeds, device=options.device, **common, **places)
+    done = ensure_all(names, profile, seeds, execution=execution, **common, **places)
     missing = {name: answer for name, answer in done.items() if isinstance(answer, CannotRun)}
     for name, why in missing.items():
         print(f"{name}: not trained: {why}")

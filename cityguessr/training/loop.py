@@ -1,27 +1,25 @@
-"""The training loop (paper, section 5.2): Adam, one loss of three, a log line an epoch, exact resume."""
+"""The training loop (paper, section 5.2): Adam, one loss of three, a log line an epoch, exact resume at any step."""
 
 import dataclasses
-import io
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
-from cityguessr import hierarchy, losses
+from cityguessr import hierarchy
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import write_bytes
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import ClipDataset
-from cityguessr.model import Output, System
+from cityguessr.model import System
 from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training.batches import ClipTensors, EpochSampler
+from cityguessr.training import state
+from cityguessr.training.batches import Batch, ClipTensors, EpochOrder, batches, in_turn
+from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.profiles import Profile
+from cityguessr.training.step import answer, learning_rate, step_for
 
 
 @dataclasses.dataclass
@@ -42,25 +40,6 @@ class Trained:
     log: list[dict[str, float]]
 
 
-def total_loss(
-    output: Output, labels: Tensor, scenes: Tensor, text: Tensor | None, config: ModelConfig
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Eq. 4: the sum of the three losses, and each of them by name.
-
-    Args:
-        labels: (B, 4) class ids in the order of `LEVELS`.
-        scenes: (B, scene classes) soft scene labels.
-        text: (number of cities, text width), the text features of every city; None without text alignment.
-    """
-    by_level = {level: labels[:, i] for i, level in enumerate(LEVELS)}
-    parts = {"geolocalization": losses.geolocalization(output.logits, by_level)}
-    if output.scene is not None:
-        parts["scene"] = losses.scene(output.scene, scenes)
-    if output.text is not None:
-        parts["text"] = losses.text_alignment(output.text, text[by_level["city"]], config.text_reduction)
-    return sum(parts.values()), parts
-
-
 def train(
     config: ModelConfig,
     taxonomy: Taxonomy,
@@ -71,7 +50,7 @@ def train(
     seed: int,
     checkpoint: Path | None = None,
     *,
-    device: str = "auto",
+    execution: Execution = AUTO,
     allow_downloads: bool = False,
     stop_after: int | None = None,
     report: Callable[[str], None] = print,
@@ -79,47 +58,46 @@ def train(
     """Train one model and evaluate it on the validation split.
 
     Two trainings of one seed on one machine give the same weights, bit for bit on a CPU; so does one that was stopped
-    after any epoch and resumed, because every epoch draws its batches and random numbers from (seed, epoch).
+    at any step and resumed, because every epoch draws its batches and random numbers from (seed, epoch).
 
     Args:
         config: the model; its `epochs` and `selection` say how long to train and which epoch counts.
         train_clips, val_clips: the two splits of prepared clips.
         text: (number of cities, text width) text features; None when the model has no text alignment.
-        checkpoint: a file written after each epoch, and read first if it is there.
-        device: "auto" takes a GPU where there is one, and then bfloat16 where it has that; "cpu" stays on the CPU.
+        checkpoint: a file written after each epoch and every few minutes, and read first if it is there.
+        execution: on which device, how fast, in how much memory.
         stop_after: leave after so many epochs of this call, as an interruption would.
-        report: gets one line an epoch.
+        report: gets one line per epoch, and one every `execution.log_steps` steps.
 
-    Raises InputError for clips without scene labels, a missing text target, or a checkpoint of another training.
+    Raises InputError for clips without scene labels, a missing text target, a checkpoint of another training, a loss
+    that is not finite, and where the device's memory does not hold a batch.
     """
     _check_text(config, taxonomy, text)
     torch.manual_seed(seed)
     model = build(config, taxonomy, allow_downloads)
-    session = _Session(model, train_clips, val_clips, text, profile, seed, _device(device))
-    first, log, best = 0, [], None
-    if checkpoint and checkpoint.is_file():
-        first, log, best = session.resume(checkpoint)
-        report(f"resumed after epoch {first} of {config.epochs}")
+    session = _Session(model, train_clips, val_clips, text, profile, seed, execution, checkpoint, report)
+    done = session.resume() if checkpoint and checkpoint.is_file() else state.Progress()
+    first, logits, scene = done.epoch, None, None
     for epoch in range(first, config.epochs):
-        start = time.perf_counter()
-        row = {"epoch": epoch + 1} | session.train_epoch(epoch)
+        row = {"epoch": epoch + 1} | session.train_epoch(done)
         logits, scene = session.evaluate()
         accuracies = hierarchy.accuracy(logits, val_clips.labels, taxonomy, config.evaluation)
         row |= {f"val_{level}": value for level, value in accuracies.items()}
-        log.append(row | {"seconds": round(time.perf_counter() - start, 2)})
+        done.log.append(row | {"seconds": round(done.elapsed(), 2)})
         report(_line(row, config.epochs))
+        best = done.best
         if config.selection == "best_on_validation" and (best is None or row["val_city"] > best["val_city"]):
             weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-            best = {"epoch": epoch + 1, "val_city": row["val_city"], "model": weights}
-        if checkpoint:
-            session.save(checkpoint, epoch + 1, log, best)
+            done.best = {"epoch": epoch + 1, "val_city": row["val_city"], "model": weights}
+        done.next_epoch()
+        session.save(done)
         if stop_after is not None and epoch + 1 - first >= stop_after:
             break
-    if best is not None:
-        model.load_state_dict(best["model"])
-    if best is not None or first >= config.epochs:
+    if done.best is not None:
+        model.load_state_dict(done.best["model"])
+    if done.best is not None or logits is None:
         logits, scene = session.evaluate()
-    return Trained(model.eval(), logits, scene, best["epoch"] if best else len(log), log)
+    return Trained(model.eval(), logits, scene, done.best["epoch"] if done.best else len(done.log), done.log)
 
 
 def predict(
@@ -135,7 +113,7 @@ def predict(
 
     Args:
         limit: take at most so many clips, evenly spread over the split.
-        device: as in `train`.
+        device: "auto" takes a GPU where there is one; "cpu" stays on the processor.
         frame: shows an image system this frame of each clip in place of the one it is configured for.
 
     Returns level -> float32 (N, number of classes) on the CPU, and level -> LongTensor (N,).
@@ -144,48 +122,35 @@ def predict(
     chosen = [i * len(clips) // count for i in range(count)]
     with_scenes = model.routed or model.config.system == "geodecoder"  # these have no form without
     bare = model.config.replace(**({} if with_scenes else {"scene_labels": None}), frame=frame or model.config.frame)
-    subset = Subset(ClipTensors(clips, bare, profile.loader_workers == 0), chosen)
-    logits, _ = evaluate(model.to(_device(device)), DataLoader(subset, 64, num_workers=profile.loader_workers))
+    data = ClipTensors(clips, bare, profile.loader_workers == 0)
+    place = Execution(device).torch_device
+    logits, _ = evaluate(model.to(place), batches(data, in_turn(chosen, 64), profile.loader_workers, place))
     return logits, {level: clips.labels[level][chosen] for level in LEVELS}
 
 
 @torch.no_grad()
-def evaluate(model: System, loader: DataLoader, dtype: torch.dtype | None = None) -> tuple[dict[str, Tensor], Any]:
-    """Logits of a whole split, on the CPU in float32: level -> (N, number of classes), and the scenes' (N, classes).
+def evaluate(model: System, given: Iterable[Batch], bf16: bool = False) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Logits of batches on the model's device, on the CPU in float32: level -> (N, number of classes), and the scenes'.
 
     Args:
-        dtype: what the backbone computes in, such as bfloat16; None for the type of its weights.
+        bf16: whether the backbone computes in bfloat16.
     """
     device = next(model.parameters()).device
     model.eval()
     parts: dict[str, list[Tensor]] = {level: [] for level in (*LEVELS, "scene")}
-    for frames, _, scenes in loader:
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            output = answer(model, frames.to(device), scenes.to(device))
+    for frames, _, scenes in given:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            output = answer(model, frames, scenes)
         answers = dict(output.logits) | ({} if output.scene is None else {"scene": output.scene})
         for name, tensor in answers.items():
-            parts[name].append(tensor.float().cpu())
-    scene = torch.cat(parts.pop("scene")) if parts["scene"] else None
-    return {level: torch.cat(parts[level]) for level in LEVELS}, scene
-
-
-def answer(model: System, frames: Tensor, scenes: Tensor) -> Output:
-    """What a system says of a batch; only one whose networks are picked by the scene is told the scenes."""
-    return model(frames, scenes) if model.routed else model(frames)
-
-
-def learning_rate(profile: Profile, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """The learning rate at a step: the paper's constant, or a cosine to zero after one epoch of linear warm-up."""
-    if profile.schedule == "constant":
-        return profile.learning_rate
-    if step < steps_per_epoch:
-        return profile.learning_rate * (step + 1) / steps_per_epoch
-    progress = (step - steps_per_epoch) / max(1, steps_per_epoch * (epochs - 1))
-    return profile.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+            parts[name].append(tensor.float())
+    joined = {name: torch.cat(tensors).cpu() for name, tensors in parts.items() if tensors}
+    scene = joined.pop("scene", None)
+    return joined, scene
 
 
 class _Session:
-    """The state of one training between its epochs: model, optimizer, and the batches of both splits on one device."""
+    """One training between its epochs: the step, and the batches of both splits."""
 
     def __init__(
         self,
@@ -195,77 +160,79 @@ class _Session:
         text: Tensor | None,
         profile: Profile,
         seed: int,
-        device: torch.device,
+        execution: Execution,
+        checkpoint: Path | None,
+        report: Callable[[str], None],
     ) -> None:
-        self.model, self.profile, self.seed, self.device = model.to(device), profile, seed, device
-        self.text = None if text is None else text.to(device)
-        self.dtype = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
-        in_memory = profile.loader_workers == 0
-        self.train_set = ClipTensors(train_clips, model.config, in_memory, seed, training=True)
-        self.sampler = EpochSampler(len(self.train_set), seed)
-        options = {"num_workers": profile.loader_workers, "pin_memory": device.type == "cuda"}
-        self.train_loader = DataLoader(self.train_set, profile.batch_size, sampler=self.sampler, **options)
-        val_set = ClipTensors(val_clips, model.config, in_memory, seed)
-        self.val_loader = DataLoader(val_set, max(profile.batch_size, 32), **options)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=profile.learning_rate, fused=True)
+        self.profile, self.seed, self.execution = profile, seed, execution
+        self.checkpoint, self.report = checkpoint, report
+        self.device = execution.torch_device
+        self.model = model.to(self.device)
+        self.step = step_for(model, text, profile, execution)
+        place = {"in_memory": profile.loader_workers == 0, "seed": seed, "device": self.device}
+        self.train_set = ClipTensors(train_clips, model.config, training=True, **place)
+        self.val_set = ClipTensors(val_clips, model.config, **place)
+        self.order = EpochOrder(len(self.train_set), profile.batch_size, seed)
+        self.saved = "no checkpoint was written yet"
 
-    def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Train for one epoch, counted from 0; the mean of each loss over its steps."""
-        config, steps = self.model.config, len(self.train_loader)
-        self.sampler.epoch = epoch
+    def train_epoch(self, done: state.Progress) -> dict[str, float]:
+        """Train what is left of an epoch; the mean of each loss over its steps."""
+        config, epoch, steps = self.model.config, done.epoch, len(self.order)
+        self.order.epoch, self.order.first = epoch, done.step
         self.train_set.start_epoch(epoch)
         torch.manual_seed(self.seed * 1_000_003 + epoch)
         self.model.train()
-        sums: dict[str, Tensor] = {}
-        for step, batch in enumerate(self.train_loader):
-            frames, labels, scenes = (part.to(self.device, non_blocking=True) for part in batch)
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.profile, epoch * steps + step, steps, config.epochs)
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-                output = answer(self.model, frames, scenes)
-            loss, parts = total_loss(output, labels, scenes, self.text, config)
-            if not torch.isfinite(loss):
-                raise InputError(
-                    f"the loss is {loss.item()} at epoch {epoch + 1}, step {step + 1}; lower the learning rate"
-                )
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            for name, part in ({"loss": loss} | parts).items():
-                sums[name] = sums.get(name, 0) + part.detach()
-        return {name: (total / steps).item() for name, total in sums.items()}
+        given = batches(
+            self.train_set, self.order, self.profile.loader_workers, self.device, self.step.switches.prefetch
+        )
+        self.step.start(done.totals, done.step)
+        done.continue_random_numbers()
+        window = state.Readback(self.step)
+        save_at = time.monotonic() + 60 * self.execution.checkpoint_minutes
+        for batch in given:
+            self.step(*batch, learning_rate(self.profile, epoch * steps + done.step, steps, config.epochs))
+            done.step += 1
+            if done.step % self.execution.log_steps == 0 and done.step < steps:
+                window.ask(done.step)
+            if (reading := window.answer()) is not None:
+                self._check(reading, epoch)
+                self.report(reading.line(epoch, config.epochs, steps, self.profile.batch_size))
+            elif self.device.type == "cpu" and self.step.failed:  # on a GPU the question would cost a step
+                self._check(window.wait(done.step), epoch)
+            if self.checkpoint and time.monotonic() >= save_at and done.step < steps:
+                self._check(window.wait(done.step), epoch)
+                done.totals = self.step.totals.clone()
+                self.save(done)
+                save_at = time.monotonic() + 60 * self.execution.checkpoint_minutes
+        reading = window.wait(steps)
+        self._check(reading, epoch)
+        return reading.means()
 
     def evaluate(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """The validation split's logits, as `evaluate` gives them."""
-        return evaluate(self.model, self.val_loader, self.dtype)
+        order = in_turn(range(len(self.val_set)), max(self.profile.batch_size, 64))
+        given = batches(self.val_set, order, self.profile.loader_workers, self.device, self.step.switches.prefetch)
+        return evaluate(self.model, given, self.step.switches.bf16)
 
-    def save(self, path: Path, epoch: int, log: list[dict[str, float]], best: dict[str, Any] | None) -> None:
-        """Write all that a resumed training needs after so many epochs."""
-        state = {
-            "config": _identity(self.model.config),
-            "epoch": epoch,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "log": log,
-            "best": best,
-        }
-        buffer = io.BytesIO()  # torch's own writer hides a full disk behind an error of its own
-        torch.save(state, buffer)
-        write_bytes(path, buffer.getvalue())
+    def save(self, done: state.Progress) -> None:
+        """Write all that a resumed training needs."""
+        if self.checkpoint:
+            state.save(self.checkpoint, self.step, done)
+            self.saved = f"{self.checkpoint} has the state {done.words()}"
 
-    def resume(self, path: Path) -> tuple[int, list[dict[str, float]], dict[str, Any] | None]:
-        """Take up the state in a file of `save`: the epochs done, their log, and the best epoch so far."""
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            message = f"{path}: not a checkpoint of this training ({reason}); delete it to start afresh"
-            raise InputError(message) from None
-        if state["config"] != _identity(self.model.config):
-            raise InputError(f"{path}: written by a training of another configuration; delete it to start afresh")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        return state["epoch"], state["log"], state["best"]
+    def resume(self) -> state.Progress:
+        """Take up the state that is in the checkpoint."""
+        done = state.load(self.checkpoint, self.step)
+        self.saved = f"{self.checkpoint} has the state {done.words()}"
+        self.report(f"resumed {done.words()} of {self.model.config.epochs}")
+        return done
+
+    def _check(self, reading: state.Reading, epoch: int) -> None:
+        if reading.failed:
+            raise InputError(
+                f"the loss is not finite at epoch {epoch + 1}, step {reading.failed}; lower the learning rate "
+                f"({self.saved})"
+            )
 
 
 def _check_text(config: ModelConfig, taxonomy: Taxonomy, text: Tensor | None) -> None:
@@ -276,14 +243,6 @@ def _check_text(config: ModelConfig, taxonomy: Taxonomy, text: Tensor | None) ->
         raise InputError(f"text features are {tuple(text.shape)}, the model wants {wanted}: leave text_dim out")
 
 
-def _device(name: str) -> torch.device:
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu")
-
-
 def _line(row: dict[str, float], epochs: int) -> str:
     accuracies = " ".join(f"{level} {row[f'val_{level}']:4.1f}" for level in LEVELS)
     return f"epoch {row['epoch']:>2}/{epochs}  loss {row['loss']:5.2f}  correct %: {accuracies}"
-
-
-def _identity(config: ModelConfig) -> str:
-    return repr(dataclasses.asdict(config))

@@ -24,6 +24,7 @@ CORE = (
     "data/clips.py",
     "data/splits.py",
     "training/batches.py",
+    "training/step.py",
     "training/loop.py",
 )
 _PACKAGES = ("cityguessr", "torch", "transformers", "numpy")

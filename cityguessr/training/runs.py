@@ -31,6 +31,7 @@ from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.text.features import text_features
 from cityguessr.training import datasets, experiments, profiles
 from cityguessr.training.batches import ClipTensors
+from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.experiments import Experiment
 from cityguessr.training.loop import train
 from cityguessr.training.predictions import Predictions
@@ -105,7 +106,7 @@ class Plan:
         text: (number of cities, text width) text features; None without text alignment.
         identity: what makes two runs the same: configuration, seed, code, weights, data and text features.
         root: the project's folder, which holds `runs/`.
-        allow_downloads, device: as in `ensure`; they do not change the result.
+        allow_downloads, execution: as in `ensure`; they do not change the result.
     """
 
     experiment: Experiment
@@ -117,7 +118,7 @@ class Plan:
     identity: dict[str, Any]
     root: Path
     allow_downloads: bool = False
-    device: str = "auto"
+    execution: Execution = AUTO
 
     def __str__(self) -> str:
         return f"{self.experiment.name}, seed {self.seed}"
@@ -150,7 +151,7 @@ def plan(
     *,
     data_root: str | Path | None = None,
     allow_downloads: bool = False,
-    device: str = "auto",
+    execution: Execution = AUTO,
     workers: int = 2,
     clips: PreparedClips | None = None,
 ) -> Plan:
@@ -172,7 +173,9 @@ def plan(
         "data": clips.fingerprint,
         "text": None if text is None else hashlib.sha256(text.numpy().tobytes()).hexdigest(),
     }
-    return Plan(experiment, profile, seed, config, clips.folder, text, identity, paths.root(), allow_downloads, device)
+    return Plan(
+        experiment, profile, seed, config, clips.folder, text, identity, paths.root(), allow_downloads, execution
+    )
 
 
 def ensure(
@@ -182,7 +185,7 @@ def ensure(
     *,
     data_root: str | Path | None = None,
     allow_downloads: bool = False,
-    device: str = "auto",
+    execution: Execution = AUTO,
     workers: int = 2,
     clips: PreparedClips | None = None,
     report: Callable[[str], None] = print,
@@ -191,11 +194,11 @@ def ensure(
 
     A run is the same when its configuration, the code that computes it and its data are the same; anything else trains
     anew, in a folder of its own. Experiments that are equal at this scale share one run, under the name of the first.
-    An interrupted training goes on after its last whole epoch.
+    An interrupted training goes on after the last step that was saved.
 
     Args:
         data_root: the real data set, for a profile that reads one.
-        device: "auto", or "cpu".
+        execution: on which device, how fast, in how much memory; it does not change which run it is.
         workers: processes that render and prepare clips where these are not there yet.
         clips: prepared clips of your own to train on, in place of the profile's; they must be as many frames, of that
             size, as the model takes.
@@ -214,7 +217,7 @@ def ensure(
             "a run is trained by one process; spread experiments and seeds over GPUs with python -m "
             "cityguessr.training in place of torchrun or accelerate launch"
         )
-    options = {"data_root": data_root, "allow_downloads": allow_downloads, "device": device, "workers": workers}
+    options = {"data_root": data_root, "allow_downloads": allow_downloads, "execution": execution, "workers": workers}
     return carry_out(plan(experiment, profile, seed, clips=clips, **options), report)
 
 
@@ -278,7 +281,7 @@ def _train(plan: Plan, clips: PreparedClips, report: Callable[[str], None]) -> N
             plan.profile,
             plan.seed,
             folder / "state.pt",
-            device=plan.device,
+            execution=plan.execution,
             allow_downloads=plan.allow_downloads,
             report=report,
         )
@@ -297,6 +300,7 @@ def _train(plan: Plan, clips: PreparedClips, report: Callable[[str], None]) -> N
         "epoch": trained.epoch,
         "parameters": sum(p.numel() for p in trained.model.parameters()),
         "seconds": round(seconds, 1),
+        "execution": plan.execution.described(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "data": {
             "folder": os.path.relpath(clips.folder, plan.root),
@@ -306,6 +310,7 @@ def _train(plan: Plan, clips: PreparedClips, report: Callable[[str], None]) -> N
         },
     }
     _write_json(folder / "provenance.json", record | circumstances())
+    (folder / "state.pt").unlink(missing_ok=True)  # a finished run is not resumed
     report(f"trained in {seconds:.0f} s: {os.path.relpath(folder, plan.root)}")
 
 

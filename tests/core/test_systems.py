@@ -12,7 +12,7 @@ from cityguessr.systems import SYSTEMS, DecoderLayer, GeoDecoder, ISNs, build, s
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import profiles
 from cityguessr.training.cost import size_of, steps_per_second
-from cityguessr.training.loop import total_loss
+from cityguessr.training.step import total_loss
 
 IMAGE = {"backbone": "mae", "frame": "random", "text_labels": None}
 TINY = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "decoder_layers": 2}

@@ -1,6 +1,7 @@
 """Training: seeds, exact resume, the epoch that counts, and what must be refused."""
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
 from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training.loop import EpochSampler, Trained, learning_rate, predict, train
+from cityguessr.training.batches import EpochOrder
+from cityguessr.training.execution import Execution
+from cityguessr.training.loop import Trained, predict, train
 from cityguessr.training.profiles import PAPER, Profile
+from cityguessr.training.step import learning_rate
 
 PROFILE = Profile("tiny", "a test", world="mini", batch_size=8, schedule="cosine", loader_workers=0)
 CONFIG = ModelConfig.as_described().replace(
@@ -37,8 +41,8 @@ class Clips:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {"frames": self.frames[index]}
+    def frames_of(self, indices: Sequence[int]) -> Tensor:
+        return self.frames[list(indices)]
 
     def frames_tensor(self) -> Tensor:
         return self.frames
@@ -54,7 +58,7 @@ def taxonomy() -> Taxonomy:
 
 def run(taxonomy: Taxonomy, config: ModelConfig = CONFIG, **options: object) -> Trained:
     text = torch.randn(taxonomy.size("city"), 32, generator=torch.Generator().manual_seed(4))
-    defaults = {"seed": 0, "device": "cpu", "report": lambda line: None, "profile": PROFILE}
+    defaults = {"seed": 0, "execution": Execution("cpu"), "report": lambda line: None, "profile": PROFILE}
     clips = {"train_clips": Clips(taxonomy, 48, 1), "val_clips": Clips(taxonomy, 24, 2)}
     return train(config, taxonomy, text=text, **(clips | defaults | options))
 
@@ -122,12 +126,15 @@ def test_the_default_evaluates_the_last_epoch(taxonomy: Taxonomy) -> None:
 def test_batches_depend_on_seed_and_epoch_alone() -> None:
     orders = {}
     for seed in (0, 1):
-        sampler = EpochSampler(20, seed)
+        order = EpochOrder(20, 6, seed)
         for epoch in (0, 1):
-            sampler.epoch = epoch
-            orders[seed, epoch] = list(sampler)
+            order.epoch, order.first = epoch, 0
+            batches = list(order)
+            assert [len(batch) for batch in batches] == [6, 6, 6, 2]
+            orders[seed, epoch] = [clip for batch in batches for clip in batch]
             assert sorted(orders[seed, epoch]) == list(range(20))
-            assert list(sampler) == orders[seed, epoch]
+            order.first = 2  # a resumed epoch goes on with the batches that are left
+            assert list(order) == batches[2:]
     assert len({tuple(order) for order in orders.values()}) == 4
 
 
