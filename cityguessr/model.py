@@ -186,7 +186,7 @@ class CityGuessr(System):
         """Frames (B, T, 3, H, W), uint8 or float in [0, 1] -> `Output`."""
         features = self.backbone(self.prepare_frames(frames))  # (B, width)
         with full_precision(features):
-            return self.head(features.float(), need_weights)
+            return self.head(features.to(self.classifiers[LEVELS[0]].weight.dtype), need_weights)
 
     def head(self, features: Tensor, need_weights: bool = False) -> Output:
         """All that follows the backbone: features (B, width) -> `Output`."""

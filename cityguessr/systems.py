@@ -41,7 +41,7 @@ class SceneNetwork(nn.Module):
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         features = self.backbone(frames)  # (B, width)
         with full_precision(features):
-            return {level: head(features.float()) for level, head in self.classifiers.items()}
+            return {level: head(features.to(head.weight.dtype)) for level, head in self.classifiers.items()}
 
 
 class ISNs(System):
@@ -126,7 +126,7 @@ class GeoDecoder(System):
         for layer in self.layers:
             queries = layer(queries, tokens)
         with full_precision(queries):
-            return self.norm(queries.float()).unflatten(1, (self.config.scene_classes, len(LEVELS)))
+            return self.norm(queries.to(self.norm.weight.dtype)).unflatten(1, (self.config.scene_classes, len(LEVELS)))
 
     def forward(self, frames: Tensor) -> Output:
         """Frames (B, 1, 3, H, W), uint8 or float in [0, 1] -> `Output` with the scene logits (B, scenes)."""
