@@ -8,6 +8,7 @@ their scenes where these are of 365 categories, which would fill the memory), `r
 
 from __future__ import annotations
 
+import copy
 import csv
 import functools
 import io
@@ -178,6 +179,14 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self._row = rows - starts[self._shard]
         self._open: dict[int, Any] = {}
         self._pid = os.getpid()
+
+    def take(self, numbers: np.ndarray) -> ClipDataset:
+        """Some of its clips, by their numbers in it: a split of the split."""
+        part = copy.copy(self)
+        part._index, part._shard, part._row = self._index.take(numbers), self._shard[numbers], self._row[numbers]
+        part.clip_ids, part.video_ids = ([ids[i] for i in numbers] for ids in (self.clip_ids, self.video_ids))
+        part.labels = {level: labels[numbers] for level, labels in self.labels.items()}
+        return part
 
     def __len__(self) -> int:
         return len(self.clip_ids)

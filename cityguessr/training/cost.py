@@ -14,6 +14,7 @@ from cityguessr.systems import ISNs, build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training.execution import Switches
 from cityguessr.training.profiles import Profile
+from cityguessr.training.recipe import Recipe
 from cityguessr.training.step import TrainingStep
 
 
@@ -83,7 +84,7 @@ class _Step:
         text = torch.randn(taxonomy.size("city"), config.text_width, generator=generator)
         model = build(config.replace(pretrained=None), taxonomy).to(device).train()
         self.batch = [part.to(device) for part in (frames, labels, scenes)]
-        self.step = TrainingStep(model, text, 1e-4, batch, Switches())
+        self.step = TrainingStep(model, text, Recipe(batch_size=batch), Switches())
 
     def __call__(self) -> None:
         self.step(*self.batch, 1e-4)

@@ -24,6 +24,8 @@ CORE = (
     "data/clips.py",
     "data/splits.py",
     "training/batches.py",
+    "training/recipe.py",
+    "training/augment.py",
     "training/step.py",
     "training/loop.py",
 )

@@ -19,10 +19,11 @@ from cityguessr.data.clips import ClipDataset
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import executors, experiments, jobs, profiles, runs
 from cityguessr.training.experiments import Experiment
+from cityguessr.training.recipe import Recipe
 
 SIZES = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "epochs": 2}
 SIZES |= {"text_encoder": "random"}
-TINY = profiles.Profile("tiny", "a test", overrides=SIZES, batch_size=4, loader_workers=0, threads=1)
+TINY = profiles.Profile("tiny", "a test", overrides=SIZES, recipe=Recipe(batch_size=4), loader_workers=0, threads=1)
 TWO = ("cityguessr", "videomae")
 
 

@@ -13,9 +13,11 @@ from support import make_release
 from cityguessr.base.errors import InputError
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import profiles, provenance, runs
+from cityguessr.training.recipe import Recipe
 
 SIZES = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "epochs": 2}
-TINY = profiles.Profile("tiny", "a test", overrides=SIZES | {"text_encoder": "random"}, batch_size=4, loader_workers=0)
+RANDOM = SIZES | {"text_encoder": "random"}
+TINY = profiles.Profile("tiny", "a test", overrides=RANDOM, recipe=Recipe(batch_size=4), loader_workers=0)
 
 
 @pytest.fixture(scope="module")
