@@ -174,6 +174,7 @@ def search(
     trials: int,
     out: Path,
     *,
+    data_root: str | Path | None = None,
     finalists: int = 4,
     seeds: Sequence[int] = (0, 1, 2),
     search_seed: int = 0,
@@ -186,6 +187,7 @@ def search(
     Args:
         trials: recipes that are tried with the first seed, the paper's among them.
         out: the record, a CSV file; what it has is not trained again.
+        data_root: the real data set, for a profile that reads one.
         finalists: how many of the best are trained with the other seeds, besides the paper's.
         processes: trainings at a time.
 
@@ -193,7 +195,7 @@ def search(
     """
     if trials < 2 or finalists < 1 or not seeds:
         raise InputError(f"{trials} trials, {finalists} finalists, seeds {list(seeds)}: at least 2, 1 and one seed")
-    plan = runs.plan(experiment, profile, execution=execution)
+    plan = runs.plan(experiment, profile, data_root=data_root, execution=execution)
     paper, described = plan.profile.recipe, plan.execution.described()
     shared = {"experiment": plan.experiment.name, "profile": plan.profile.name, "search_seed": search_seed}
     shared |= {"epochs": plan.config.epochs, "code": plan.identity["code"], "data": plan.identity["data"]}
@@ -236,6 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the record, a CSV file")
     parser.add_argument("--experiment", default="cityguessr", help="what is trained")
     parser.add_argument("--profile", default="mini", help="scale and data")
+    parser.add_argument("--data-root", metavar="FOLDER", help="the real data set, for a profile that reads one")
     parser.add_argument("--trials", type=int, default=24, help="recipes that are tried with the first seed")
     parser.add_argument("--finalists", type=int, default=4, help="the best of them are tried with the other seeds")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds that makes")
@@ -248,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.profile,
             options.trials,
             options.out,
+            data_root=options.data_root,
             finalists=options.finalists,
             seeds=range(options.seeds),
             processes=options.processes,
