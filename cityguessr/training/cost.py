@@ -59,7 +59,7 @@ def steps_per_second(
         profile: gives the batch size and the threads.
     """
     with threads.limited(profile.threads):
-        steps = {name: _Step(config, taxonomy, profile.batch_size, device) for name, config in configs.items()}
+        steps = {name: _Step(config, taxonomy, profile.recipe.batch_size, device) for name, config in configs.items()}
         seconds: dict[str, list[float]] = {name: [] for name in steps}
         for number in range(rounds + 2):
             for name, step in steps.items():

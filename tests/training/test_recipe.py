@@ -122,9 +122,9 @@ def test_layers_learn_the_slower_the_further_down_they_are(taxonomy: Taxonomy) -
     assert decays["classifiers.city.weight"] == 0.05
     assert decays["classifiers.city.bias"] == 0.0
     # and that is how far a first step goes, whose size Adam makes the learning rate
-    before = {name: parameter.clone() for name, parameter in step.model.named_parameters()}
+    before = {name: parameter.detach().clone() for name, parameter in step.model.named_parameters()}
     step(*batch_of(taxonomy, config), 1e-4)
-    moved = {name: float((p - before[name]).abs().max()) for name, p in step.model.named_parameters()}
+    moved = {name: float((p.detach() - before[name]).abs().max()) for name, p in step.model.named_parameters()}
     low, high = "backbone.encoder.embeddings.patch_embeddings.projection.bias", "classifiers.city.bias"
     assert moved[low] / moved[high] == pytest.approx(0.8**4, rel=0.05)
 

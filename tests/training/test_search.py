@@ -8,6 +8,7 @@ import pytest
 from support import CITIES, make_release, write_csv
 
 from cityguessr.base.errors import InputError
+from cityguessr.taxonomy import LEVELS
 from cityguessr.training import profiles, runs
 from cityguessr.training.execution import Execution
 from cityguessr.training.recipe import Recipe
@@ -57,15 +58,16 @@ def test_every_trial_is_recorded_and_none_is_done_twice(root: Path, tmp_path: Pa
     first = {key for key in rows if key[1] == 0}
     again = {trial for trial, seed in rows if seed == 1}
     assert first == {(0, 0), (1, 0), (2, 0)}
-    scores = {trial: float(row["city"]) for (trial, seed), row in rows.items() if seed == 0}
+    scores = {trial: float(row["mean"]) for (trial, seed), row in rows.items() if seed == 0}
     assert again == {0, max(scores, key=lambda trial: (scores[trial], -trial))}
     for (trial, _), row in rows.items():
+        assert float(row["mean"]) == pytest.approx(sum(float(row[level]) for level in LEVELS) / 4, abs=1e-3)
         recipe = drawn(trial, PAPER)
         assert {name: row[name] for name in SPACE} == {name: str(getattr(recipe, name)) for name in SPACE}
         assert (row["clips_trained"], row["clips_held_out"]) == ("6", "6")
         assert row["code"] == runs.plan("cityguessr", TINY, data_root=root / "release").identity["code"]
         assert float(row["seconds"]) > 0
-    means = {trial: (scores[trial] + float(rows[trial, 1]["city"])) / 2 for trial in again}
+    means = {trial: (scores[trial] + float(rows[trial, 1]["mean"])) / 2 for trial in again}
     assert best == drawn(max(means, key=lambda trial: (means[trial], -trial)), PAPER)
     assert lines[-1] == f"best: trial {max(means, key=lambda trial: (means[trial], -trial))}, {best}"
 
@@ -86,7 +88,7 @@ def test_a_record_of_another_search_is_refused(root: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match=r"tiny\.csv, line 2: search_seed is 0, and 1 now; .* as --out"):
         find(root, out, trials=2, seeds=(0,), search_seed=1)
     out.write_text("trial,seed\n0,0\n")
-    with pytest.raises(InputError, match=r"tiny\.csv, line 1: no column city"):
+    with pytest.raises(InputError, match=r"tiny\.csv, line 1: no column mean"):
         find(root, out, trials=2, seeds=(0,))
 
 
@@ -103,6 +105,10 @@ def test_whole_videos_of_the_training_split_are_held_out(root: Path) -> None:
     train, val = prepared.split("train"), prepared.split("val")
     kept, out = held_out(train)
     assert not set(kept.video_ids) & set(out.video_ids)
+    single, others = held_out(train, "clip")
+    assert sorted(single.clip_ids + others.clip_ids) == sorted(train.clip_ids)
+    with pytest.raises(InputError, match="no way to hold out 'city'; it is one of video, clip"):
+        held_out(train, "city")
     assert sorted(kept.clip_ids + out.clip_ids) == sorted(train.clip_ids)
     assert not (set(kept.clip_ids) | set(out.clip_ids)) & set(val.clip_ids)
     for part in (kept, out):  # each clip with its own frames and labels
@@ -136,7 +142,7 @@ def test_a_trial_can_be_sent_to_another_process(root: Path) -> None:
 
 def test_the_mean_over_seeds_ranks(tmp_path: Path) -> None:
     record = Record(tmp_path / "none.csv", {})
-    record.rows = {(0, 0): {"city": "30"}, (1, 0): {"city": "40"}, (1, 1): {"city": "10"}, (2, 0): {"city": "25"}}
+    record.rows = {(0, 0): {"mean": "30"}, (1, 0): {"mean": "40"}, (1, 1): {"mean": "10"}, (2, 0): {"mean": "25"}}
     assert record.ranking() == [0, 1, 2]
     assert record.score(1) == (25.0, 2)
 
