@@ -97,7 +97,7 @@ def joined(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
     return torch.cat([layer.weight for layer in layers]), torch.cat(biases)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # compared as an object: torch.compile asks for its hash
 class Layer:
     """A layer of a vision transformer: tokens (B, N, width) attend to each other, then go through an FFN one by one.
 
