@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import os
 import signal
@@ -107,7 +108,7 @@ def real_training(bench: Bench) -> str | None:
     scale = profiles.get("mini")
     config = experiments.get("cityguessr").config(scale)
     if bench.smallest:
-        config = config.replace(epochs=2, width=24, depth=1)
+        config, scale = config.replace(epochs=3, width=24, depth=1), dataclasses.replace(scale, batch_size=4)
     text = text_features(clips.taxonomy, config.text_encoder, config.text_labels)
     lines: list[str] = []
 
