@@ -231,10 +231,10 @@ def _path(out: Path, about: dict[str, object], smallest: bool, partial: bool) ->
 def _refusal() -> str:
     """Why a processor does not do, with the time that it would take at least."""
     operations = speed.BACKWARD * cost.size_of(PAPER, TAXONOMY).flops
-    seconds = 12 * 1000 * operations / 1e12 / speed.matrix_peak(torch.device("cpu"), 1024, 0.5)
+    seconds = 12 * 1000 * operations / 1e12 / speed.matrix_peak(torch.device("cpu"), 512, 0.3, torch.float32)
     return (
         "there is no GPU that torch can use; a thousand steps of the paper's model alone would take "
-        f"{seconds / 3600:.1f} hours on this processor at the rate of its bfloat16 matrix products. Run it where a GPU "
+        f"{seconds / 3600:.1f} hours on this processor at the rate of its float32 matrix products. Run it where a GPU "
         "is, or try the command itself with --smallest"
     )
 
