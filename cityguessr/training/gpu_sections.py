@@ -70,10 +70,12 @@ def _throughput(bench: Bench) -> str | None:
         if getattr(fast, name) and bench.has(10):
             switches = fast.replace(**{name: False})
             make_again = functools.partial(_again, bench, switches)
-            _made(bench, make_again, given, steps(200), f"fast, {name} off", switches)
+            _made(bench, make_again, given, steps(200), f"fast, {name} off", switches, alone=False)
     if fast.compiled and bench.has(15):
         switches = fast.replace(compiled=False)
-        _made(bench, lambda: _training(bench, batch, switches), given, steps(150), "fast, compiled off", switches)
+        _made(
+            bench, lambda: _training(bench, batch, switches), given, steps(150), "fast, compiled off", switches, False
+        )
     return None
 
 
@@ -194,13 +196,20 @@ def _made(
     steps: int,
     label: str,
     switches: Switches | str,
+    alone: bool = True,
 ) -> speed.Row | None:
-    """Make a step, measure it, and put its row into the file; None where that failed, which the row then says."""
+    """Make a step, measure it, and put its row into the file; None where that failed, which the row then says.
+
+    Args:
+        alone: whether no other step keeps memory meanwhile, so that the peak is this one's.
+    """
     options = {"label": label, "switches": switches, "device": bench.device, "yardstick": _yardstick(bench)}
     try:
         step = make()
         step = speed.on_batches(step) if isinstance(step, TrainingStep) else step
         row = speed.steady(step, given, steps, warm=1 if bench.smallest else 6, **options)
+        if not alone:
+            row = dataclasses.replace(row, peak_memory_gb=None, reserved_memory_gb=None)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         bench.put("throughput", {"label": label, "batch": len(given[0][1]), "state": f"failed: {reason}"})
