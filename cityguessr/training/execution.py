@@ -34,7 +34,7 @@ class Switches:
 
     bf16: bool = False
     folded: bool = True
-    fused_attention: bool = True
+    fused_attention: bool = False
     compiled: bool = False
     cuda_graphs: bool = False
     fused_adam: bool = True
@@ -50,7 +50,8 @@ class Switches:
         """Those that pay on a device: on a GPU all of them, on a processor those that need no GPU."""
         if device.type != "cuda":
             return cls()
-        return cls(bf16=torch.cuda.is_bf16_supported(), compiled=True, cuda_graphs=True, prefetch=True)
+        bf16 = torch.cuda.is_bf16_supported()
+        return cls(bf16=bf16, fused_attention=True, compiled=True, cuda_graphs=True, prefetch=True)
 
     def replace(self, **changes: bool) -> Switches:
         """A copy with some switches changed."""

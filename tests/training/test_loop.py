@@ -1,6 +1,11 @@
 """Training: seeds, exact resume, the epoch that counts, and what must be refused."""
 
+import dataclasses
 import errno
+import multiprocessing
+import os
+import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,6 +98,84 @@ def test_resume_at_any_epoch_boundary_is_bit_equal(
     assert torch.equal(whole.logits["city"], resumed.logits["city"])
     assert timeless(whole.log) == timeless(resumed.log)
     assert whole.epoch == resumed.epoch
+
+
+class Stop(Exception):
+    """An interruption."""
+
+
+@pytest.mark.parametrize("line", [2, 5, 11, 16])  # an epoch is six steps, with a line after each but the last
+def test_resume_at_any_step_is_bit_equal(taxonomy: Taxonomy, tmp_path: Path, line: int) -> None:
+    every_step = Execution("cpu", log_steps=1, checkpoint_minutes=0)
+    lines: list[str] = []
+
+    def stop(text: str) -> None:
+        lines.append(text)
+        if len(lines) == line:
+            raise Stop
+
+    config = CONFIG.replace(backbone="mae", frame="random")  # whose frames are drawn anew every epoch
+    whole = run(taxonomy, config)
+    path = tmp_path / "state.pt"
+    with pytest.raises(Stop):
+        run(taxonomy, config, checkpoint=path, execution=every_step, report=stop)
+    resumed_lines: list[str] = []
+    resumed = run(taxonomy, config, checkpoint=path, report=resumed_lines.append)
+    assert resumed_lines[0].startswith("resumed after epoch")
+    assert same_weights(whole, resumed)
+    assert timeless(whole.log) == timeless(resumed.log)
+
+
+KILLS = int(os.environ.get("CITYGUESSR_KILLS", "2"))
+
+
+def _train_to_the_end(folder: Path) -> None:
+    """In a process of its own: train, saving after every step, and keep the weights."""
+    tree = Taxonomy.cityguessr68k().subset(["London", "Liverpool", "Manchester", "Tokyo", "Osaka", "Lima"])
+    options = {"checkpoint": folder / "state.pt", "execution": Execution("cpu", checkpoint_minutes=0)}
+    trained = run(tree, CONFIG.replace(epochs=12), **options)
+    torch.save(trained.model.state_dict(), folder / "whole.pt")
+
+
+def test_a_training_killed_at_random_moments_ends_with_the_same_weights(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    dice, processes, killed = random.Random(0), multiprocessing.get_context("spawn"), 0
+    path = tmp_path / "state.pt"
+    while killed < KILLS:
+        process = processes.Process(target=_train_to_the_end, args=(tmp_path,))
+        process.start()
+        before = path.stat().st_mtime_ns if path.is_file() else 0
+        while process.is_alive() and (path.stat().st_mtime_ns if path.is_file() else 0) == before:
+            time.sleep(0.01)
+        time.sleep(dice.random() * 0.2)
+        assert process.is_alive(), "it was to be killed while it trains"
+        process.kill()
+        process.join()
+        killed += 1
+    _train_to_the_end(tmp_path)
+    whole = run(taxonomy, CONFIG.replace(epochs=12))
+    resumed = torch.load(tmp_path / "whole.pt", weights_only=True)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.model.state_dict().items())
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_the_last_checkpoint(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    run(taxonomy, checkpoint=path, stop_after=1)
+    too_fast = dataclasses.replace(PROFILE, learning_rate=1e30, schedule="constant")
+    message = r"not finite at epoch 2, step \d; lower the learning rate \(.*state\.pt has the state after epoch 1\)"
+    with pytest.raises(InputError, match=message):
+        run(taxonomy, checkpoint=path, profile=too_fast)
+    run(taxonomy, checkpoint=path)  # the checkpoint is as it was
+
+
+def test_a_line_is_reported_every_few_steps(taxonomy: Taxonomy) -> None:
+    lines: list[str] = []
+    run(taxonomy, CONFIG.replace(epochs=1), execution=Execution("cpu", log_steps=2), report=lines.append)
+    assert [line.split("loss")[0].split() for line in lines] == [
+        ["epoch", "1/1", "step", "2/6"],
+        ["epoch", "1/1", "step", "4/6"],
+        ["epoch", "1/1"],
+    ]
+    assert all("clips/s" in line for line in lines[:2])
 
 
 def test_a_finished_training_resumes_to_itself(taxonomy: Taxonomy, tmp_path: Path) -> None:

@@ -54,7 +54,6 @@ def test_what_a_run_holds(root: Path) -> None:
         "provenance.json",
         "log.csv",
         "model.safetensors",
-        "state.pt",
         "predictions.npz",
         "taxonomy.csv",
     }
