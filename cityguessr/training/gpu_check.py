@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import gc
 import importlib.metadata
 import json
 import os
@@ -31,7 +32,7 @@ from cityguessr.base import threads
 from cityguessr.base.errors import InputError, one_of
 from cityguessr.base.files import write_bytes
 from cityguessr.training import cost, provenance, speed
-from cityguessr.training.gpu_bench import PAPER, TAXONOMY, Bench, Section
+from cityguessr.training.gpu_bench import PAPER, TAXONOMY, TINY, Bench, Section
 from cityguessr.training.gpu_sections import SECTIONS
 
 NOT_YET = "not run, because the command was stopped before"
@@ -176,6 +177,9 @@ def _run(out: Path, minutes: float, chosen: list[str], smallest: bool, partial: 
     watchdog.daemon = True
     watchdog.start()
     try:
+        speed.new_model(PAPER.replace(**TINY), TAXONOMY, torch.device("cpu"))  # imports what the first model needs
+        gc.collect()
+        gc.freeze()  # collections look at what sections make, not at all that was imported
         with threads.limited(1 if smallest else None):
             for name in SECTIONS:
                 if name in chosen:
@@ -187,6 +191,7 @@ def _run(out: Path, minutes: float, chosen: list[str], smallest: bool, partial: 
         watchdog.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+        gc.unfreeze()
         shutil.rmtree(folder, ignore_errors=True)
         print(summary(record.data), flush=True)
         print(f"{record.path}, {time.monotonic() - start:.0f} s", flush=True)
@@ -231,10 +236,10 @@ def _path(out: Path, about: dict[str, object], smallest: bool, partial: bool) ->
 def _refusal() -> str:
     """Why a processor does not do, with the time that it would take at least."""
     operations = speed.BACKWARD * cost.size_of(PAPER, TAXONOMY).flops
-    seconds = 12 * 1000 * operations / 1e12 / speed.matrix_peak(torch.device("cpu"), 1024, 0.5)
+    seconds = 12 * 1000 * operations / 1e12 / speed.matrix_peak(torch.device("cpu"), 512, 0.3, torch.float32)
     return (
         "there is no GPU that torch can use; a thousand steps of the paper's model alone would take "
-        f"{seconds / 3600:.1f} hours on this processor at the rate of its bfloat16 matrix products. Run it where a GPU "
+        f"{seconds / 3600:.1f} hours on this processor at the rate of its float32 matrix products. Run it where a GPU "
         "is, or try the command itself with --smallest"
     )
 

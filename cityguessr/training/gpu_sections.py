@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import torch
@@ -50,12 +51,17 @@ def _throughput(bench: Bench) -> str | None:
     host = speed.noise(config, TAXONOMY, batch, "cpu")
     given = [tuple(part.to(device) for part in one) for one in host]
     steps = (lambda few: 2) if bench.smallest else (lambda few: few)
-    released = speed.released_loop(config, TAXONOMY, device)
-    _row(bench, released, host, steps(30), "as the released script", "none, frames from the host")
-    del released
-    _row(bench, speed.on_batches(_training(bench, batch, plain)), given, steps(40), "plain path", plain)
-    bench.fast = _training(bench, batch, fast)
-    row = _row(bench, speed.on_batches(bench.fast), given, steps(500), "fast path", fast)
+    words = "none, frames from the host"
+    _made(
+        bench, lambda: speed.released_loop(config, TAXONOMY, device), host, steps(30), "as the released script", words
+    )
+    _made(bench, lambda: _training(bench, batch, plain), given, steps(40), "plain path", plain)
+
+    def make() -> TrainingStep:
+        bench.fast = _training(bench, batch, fast)
+        return bench.fast
+
+    row = _made(bench, make, given, steps(500), "fast path", fast)
     if row is None:
         bench.fast = None
         return "failed: the fast path did not run"
@@ -63,11 +69,13 @@ def _throughput(bench: Bench) -> str | None:
     for name in ("cuda_graphs", "fused_adam"):
         if getattr(fast, name) and bench.has(10):
             switches = fast.replace(**{name: False})
-            _row(bench, speed.on_batches(_again(bench, switches)), given, steps(200), f"fast, {name} off", switches)
+            make_again = functools.partial(_again, bench, switches)
+            _made(bench, make_again, given, steps(200), f"fast, {name} off", switches, alone=False)
     if fast.compiled and bench.has(15):
         switches = fast.replace(compiled=False)
-        step = speed.on_batches(_training(bench, batch, switches))
-        _row(bench, step, given, steps(150), "fast, compiled off", switches)
+        _made(
+            bench, lambda: _training(bench, batch, switches), given, steps(150), "fast, compiled off", switches, False
+        )
     return None
 
 
@@ -181,28 +189,27 @@ def _again(bench: Bench, switches: Switches) -> TrainingStep:
     return step
 
 
-def _made(bench: Bench, make: Callable[[], TrainingStep], *rest: object) -> speed.Row | None:
-    try:
-        step = speed.on_batches(make())
-    except Exception as error:
-        bench.put("throughput", {"label": rest[2], "state": f"failed: {type(error).__name__}: {error}".splitlines()[0]})
-        return None
-    return _row(bench, step, *rest)
-
-
-def _row(
-    bench: Bench, step: Callable[[Batch], object], given: list[Batch], steps: int, label: str, switches: Switches | str
+def _made(
+    bench: Bench,
+    make: Callable[[], Callable[..., object]],
+    given: list[Batch],
+    steps: int,
+    label: str,
+    switches: Switches | str,
+    alone: bool = True,
 ) -> speed.Row | None:
-    """Measure a way to train, and put its row into the file; None where it failed."""
-    if bench.yardstick.flops_per_clip is None:
-        flops = cost.size_of(bench.config, TAXONOMY).flops
-        peak = speed.datasheet_peak(torch.cuda.get_device_name()) if bench.on_gpu else None
-        known = {"flops_per_clip": flops, "datasheet_peak": peak, "papers_model": not bench.smallest}
-        bench.yardstick = dataclasses.replace(bench.yardstick, **known)
-    warm = 1 if bench.smallest else 6
-    options = {"label": label, "switches": switches, "device": bench.device, "yardstick": bench.yardstick}
+    """Make a step, measure it, and put its row into the file; None where that failed, which the row then says.
+
+    Args:
+        alone: whether no other step keeps memory meanwhile, so that the peak is this one's.
+    """
+    options = {"label": label, "switches": switches, "device": bench.device, "yardstick": _yardstick(bench)}
     try:
-        row = speed.steady(step, given, steps, warm=warm, **options)
+        step = make()
+        step = speed.on_batches(step) if isinstance(step, TrainingStep) else step
+        row = speed.steady(step, given, steps, warm=1 if bench.smallest else 6, **options)
+        if not alone:
+            row = dataclasses.replace(row, peak_memory_gb=None, reserved_memory_gb=None)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         bench.put("throughput", {"label": label, "batch": len(given[0][1]), "state": f"failed: {reason}"})
@@ -211,3 +218,18 @@ def _row(
     bench.put("throughput", {"state": "done"} | dataclasses.asdict(row))
     bench.say(f"{label}, batch {row.batch}: {row.ms_per_step} ms, {row.clips_per_second} clips/s")
     return row
+
+
+def _yardstick(bench: Bench) -> speed.Yardstick:
+    """What rates are held against; without the operations of a clip where these cannot be counted."""
+    if bench.yardstick.flops_per_clip is None:
+        known = {"papers_model": not bench.smallest}
+        known["datasheet_peak"] = speed.datasheet_peak(torch.cuda.get_device_name()) if bench.on_gpu else None
+        try:
+            known["flops_per_clip"] = cost.size_of(bench.config, TAXONOMY).flops
+            what = "operations of a clip's forward pass, from shapes; a step is reckoned at three times that"
+            bench.put("ceilings", value(what, known["flops_per_clip"] / 1e9, "GFLOP"))
+        except Exception as error:
+            bench.say(f"the operations of a clip cannot be counted ({error})")
+        bench.yardstick = dataclasses.replace(bench.yardstick, **known)
+    return bench.yardstick

@@ -233,9 +233,11 @@ def paper_schedule_minutes(clips_per_second: float) -> float:
     return float(clips["train"]) * ModelConfig().epochs / clips_per_second / 60
 
 
-def matrix_peak(device: torch.device, rows: int = _PRODUCT, seconds: float = 1.0) -> float:
-    """TFLOP/s of a bfloat16 product of two random square matrices."""
-    a, b = (torch.randn(rows, rows, device=device, dtype=torch.bfloat16) for _ in range(2))
+def matrix_peak(
+    device: torch.device, rows: int = _PRODUCT, seconds: float = 1.0, dtype: torch.dtype = torch.bfloat16
+) -> float:
+    """TFLOP/s of a product of two random square matrices."""
+    a, b = (torch.randn(rows, rows, device=device).to(dtype) for _ in range(2))
     rate = calls_per_second(lambda: a @ b, device, seconds)
     return 2 * rows**3 * rate / 1e12
 
