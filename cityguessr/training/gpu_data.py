@@ -34,22 +34,24 @@ def loader(bench: Bench) -> str | None:
     """Prepared clips of noise read, decoded and moved, without a model and with the fast step."""
     config, batch = bench.config, bench.batch
     clips = _noise_clips(bench, 8 if bench.smallest else 200).split("train")
-    data = ClipTensors(clips, config, in_memory=False, device=bench.device)
     size = sum(map(len, clips.jpegs(0))) / config.frames / 1e3
     bench.put("loader", value(f"mean JPEG of {config.size} px", size, "KB"))
-    seconds = 0.2 if bench.smallest else 5.0
-    rate = _rate(_batches(bench, data), lambda given: None, batch, seconds, bench)
-    words = f"loader alone, {bench.workers} processes, moved to the device"
-    bench.put("loader", value(words, rate, "clips/s"))
-    bench.say(f"{rate:.0f} clips/s")
-    if bench.fast is not None:
-        bench.fast.start()
-        rate = _rate(_batches(bench, data), lambda given: bench.fast(*given, 1e-3), batch, 2 * seconds, bench)
-        bench.put("loader", value("end to end: fast path fed by this loader", rate, "clips/s"))
-        if bench.noise_rate:
-            waited = max(0.0, 1 - rate / bench.noise_rate)
-            what = "end to end: share of the time lost to waiting, against frames that are on the device"
-            bench.put("loader", value(what, waited, "of 1"))
+    seconds = 0.2 if bench.smallest else 3.0
+    ways = {f"decoded by {bench.workers} processes": False} | ({"decoded by the GPU": True} if bench.on_gpu else {})
+    for way, encoded in ways.items():
+        data = ClipTensors(clips, config, in_memory=False, encoded=encoded)
+        rate = _rate(_batches(bench, data), lambda given: None, batch, seconds, bench)
+        bench.put("loader", value(f"loader alone, {way}", rate, "clips/s"))
+        bench.say(f"{way}: {rate:.0f} clips/s")
+        if bench.fast is not None:
+            bench.fast.start()
+            rate = _rate(_batches(bench, data), lambda given: bench.fast(*given, 1e-3), batch, 2 * seconds, bench)
+            bench.put("loader", value(f"end to end, {way}: fast path fed by this loader", rate, "clips/s"))
+            bench.say(f"{way}, with the fast path: {rate:.0f} clips/s")
+            if bench.noise_rate:
+                waited = max(0.0, 1 - rate / bench.noise_rate)
+                what = f"end to end, {way}: share of the time lost against frames that are on the device"
+                bench.put("loader", value(what, waited, "of 1"))
     if bench.on_gpu:
         for count in (batch, 4 * batch):
             rate = _nvjpeg_rate(clips.jpegs(0), count)
