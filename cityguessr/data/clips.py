@@ -223,9 +223,6 @@ class ClipDataset(Dataset[dict[str, Any]]):
         """As `jpegs`, each a uint8 tensor (bytes,): views of what was read, not to be written to."""
         return [torch.from_numpy(content) for content in self._contents(i)]
 
-    def frames_of(self, indices: list[int]) -> Tensor:
-        return torch.stack([self[i]["frames"] for i in indices])
-
     def frame(self, i: int, at: int) -> Tensor:
         """The frame of a clip at a position, uint8 (3, H, W), RGB; the others are not decoded."""
         frame = np.empty(self.shape[1:], np.uint8)
