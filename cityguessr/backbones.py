@@ -122,7 +122,10 @@ class VideoMAE(Encoder):
             tokens = self.kept(layer, tokens)
         tokens = last.attended(tokens)
         # The mean over the tokens passes through the last linear map, which is left with one vector a clip
-        return tokens.mean(dim=1) + last.narrow(last.inner(tokens).mean(dim=1))  # (B, width)
+        inner = (
+            last.inner(tokens).sum(dim=1) / tokens.shape[1]
+        )  # unlike the mean's, the sum's gradient is not written out
+        return tokens.mean(dim=1) + last.narrow(inner)  # (B, width)
 
     def plain_features(self, frames: Tensor) -> Tensor:
         return self.encoder(_even(frames)).last_hidden_state.mean(dim=1)  # (B, width)
