@@ -130,10 +130,17 @@ def test_a_section_that_holds_the_command_up_is_left_when_the_time_is_over(
 ) -> None:
     codes: list[int] = []
     monkeypatch.setattr(gpu_check.os, "_exit", codes.append)
-    run(monkeypatch, tmp_path, "0.01", stuck=fake(lambda bench: time.sleep(3)))
+    files: list[dict[str, Any]] = []
+
+    def stuck(bench: Bench) -> None:
+        while not codes:
+            time.sleep(0.05)
+        files.append(written(tmp_path))
+
+    run(monkeypatch, tmp_path, "0.15", stuck=fake(stuck))
     assert codes == [1]
-    assert "stuck        " in (output := capsys.readouterr().out)
-    assert "failed: not done when the 0.01 minutes were over" in output
+    assert files[0]["sections"]["stuck"]["state"] == "failed: not done when the 0.15 minutes were over"
+    assert "time is up in stuck" in capsys.readouterr().out
 
 
 def test_the_verdict_is_of_the_comparisons() -> None:
