@@ -222,9 +222,10 @@ def _section(name: str, section: Section, bench: Bench, record: Record, end: flo
 
 def _give_up(record: Record, bench: Bench, minutes: float, folder: Path) -> None:
     """End the process where a section holds it up beyond the time; what was measured is in the file."""
-    record.state(bench.section, f"failed: not done when the {minutes:g} minutes were over", 0.0)
+    name = bench.section or next(iter(record.data["sections"]))
+    record.state(name, f"failed: not done when the {minutes:g} minutes were over", 0.0)
     shutil.rmtree(folder, ignore_errors=True)
-    print(summary(record.data), f"{record.path}: time is up in {bench.section}", sep="\n", flush=True)
+    print(summary(record.data), f"{record.path}: time is up in {name}", sep="\n", flush=True)
     os._exit(1)
 
 

@@ -17,7 +17,7 @@ import torch
 
 from cityguessr.base.errors import InputError
 from cityguessr.config import ClipFormat
-from cityguessr.data.clips import PreparedClips
+from cityguessr.data.clips import ClipDataset, PreparedClips
 from cityguessr.data.prepare import prepare
 from cityguessr.data.sources import ClipRef
 from cityguessr.taxonomy import LEVELS
@@ -56,6 +56,9 @@ def loader(bench: Bench) -> str | None:
         for count in (batch, 4 * batch):
             rate = _nvjpeg_rate(clips.jpegs(0), count)
             bench.put("loader", value(f"nvJPEG, {count} clips per call, bytes in memory", rate, "clips/s"))
+        bench.put(
+            "loader", value("read by one process, decoded by nvJPEG", _read_and_nvjpeg_rate(bench, clips), "clips/s")
+        )
     if bench.fast is None:
         return "not whole, because the fast path did not run: no end to end"
     bench.fast = None
@@ -239,6 +242,19 @@ def _rate(given: Iterable[Batch], use: Callable[[Batch], object], batch: int, se
                 break
     speed.wait_for(bench.device)
     return count * batch / (time.perf_counter() - begin)
+
+
+def _read_and_nvjpeg_rate(bench: Bench, clips: ClipDataset) -> float:
+    """Clips per second where the GPU decodes what the main process reads, one batch after another."""
+    from torchvision.io import decode_jpeg
+
+    def use(one: list[torch.Tensor]) -> None:
+        decode_jpeg(one, device="cuda")
+
+    generator = torch.Generator().manual_seed(0)
+    drawn = (torch.randint(len(clips), (bench.batch,), generator=generator).tolist() for _ in range(10**6))
+    given = ([frame for i in some for frame in clips.jpeg_tensors(i)] for some in drawn)
+    return _rate(given, use, bench.batch, 2.0, bench)
 
 
 def _nvjpeg_rate(contents: list[bytes], clips: int) -> float:
