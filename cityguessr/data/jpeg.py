@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cityguessr.base.errors import InputError
 
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"  # markers: pixels follow; the picture ends
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # as Pillow: three channels, not turned
 
 
@@ -28,11 +29,11 @@ def decode(content: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         content: of the file, uint8 (bytes,).
         out: an array to write it to, contiguous and of the picture's shape.
 
-    Raises InputError for content that is cut off or no picture at all, and for a picture that does not fit `out`.
-    Damage within the compressed pixels is not always noticed, by no decoder: libjpeg warns on standard error.
+    Raises InputError for content without its end or no picture at all, and for a picture that does not fit `out`.
+    Damage amid the compressed pixels may go unnoticed, as with any decoder, but for libjpeg's line on standard error.
     """
     try:
-        picture = cv2.imdecode(content, _FLAGS) if content.size else None
+        picture = cv2.imdecode(content, _FLAGS) if _has_end(content) else None
     except cv2.error:  # a header that promises more pixels than OpenCV takes
         picture = None
     if picture is None:
@@ -44,6 +45,14 @@ def decode(content: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         raise InputError(f"{shape[2]} x {shape[1]} pixels, not {out.shape[2]} x {out.shape[1]}")
     cv2.split(picture, [out[2], out[1], out[0]])  # OpenCV's order is blue, green, red
     return out
+
+
+def _has_end(content: np.ndarray) -> bool:
+    """Whether the picture's end is there, which OpenCV does not ask where zeros stand in place of the last bytes."""
+    if content[-2:].tobytes() == _END:
+        return True
+    everything = content.tobytes()  # some cameras write more behind the end, and a thumbnail before the pixels
+    return everything.rfind(_END) > everything.rfind(_SCAN)
 
 
 def decode_on_device(contents: Sequence[Tensor], device: str | torch.device = "cuda") -> Tensor:

@@ -65,9 +65,23 @@ def test_a_file_cut_off_anywhere_is_refused(left: int) -> None:
         jpeg.decode(content[:left])
 
 
+@pytest.mark.parametrize("lost", [2, 40, 2000])
+def test_a_file_whose_end_was_lost_to_zeros_is_refused_and_one_with_more_behind_it_is_not(lost: int) -> None:
+    content, thumbnail = encoded(), np.frombuffer(b"\xff\xd8 \xff\xd9", np.uint8)
+    for file in (content, np.insert(content, 2, [0xFF, 0xFE, 0, 2 + thumbnail.size, *thumbnail])):
+        zeros = file.copy()
+        zeros[-lost:] = 0
+        with pytest.raises(InputError, match="not a whole JPEG"):
+            jpeg.decode(zeros)
+        longer = np.concatenate([file, np.zeros(lost, np.uint8)])
+        assert np.array_equal(jpeg.decode(longer), by_pillow(content))
+
+
 def test_other_bytes_and_another_size_are_refused() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, 5000).astype(np.uint8)
+    noise[-2:] = 0xFF, 0xD9
     with pytest.raises(InputError, match="not a whole JPEG"):
-        jpeg.decode(np.random.default_rng(0).integers(0, 256, 5000).astype(np.uint8))
+        jpeg.decode(noise)
     with pytest.raises(InputError, match="84 x 60 pixels, not 64 x 64"):
         jpeg.decode(encoded(), np.zeros((3, 64, 64), np.uint8))
 

@@ -8,6 +8,7 @@ pictures differ from its, as nothing was lost to H.264, so the set bears the nam
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import shutil
@@ -88,14 +89,15 @@ class RenderedSource:
     def __init__(self, world: MiniWorld, clip_format: ClipFormat, device: str = "cpu", samples: int = 1) -> None:
         self.world, self.taxonomy, self.scene_classes = world, world.taxonomy, clip_format.scene_classes
         self.renderer = ClipRenderer(world, device, samples)
-        self._wanted = [index + 1 for index in self.renderer.wanted(clip_format)]
+        self._numbers = np.array(self.renderer.wanted(clip_format)) + 1  # of the wanted frames in the release
 
     def clips(self) -> list[ClipRef]:
         """Every clip: those of train, then those of val, city by city."""
         by_split: dict[str, list[ClipRef]] = {split: [] for split in SPLITS}
         chain = self.taxonomy.chain(torch.arange(self.taxonomy.size("city")))
         labels = [tuple(ids) for ids in torch.stack([chain[level] for level in LEVELS], 1).tolist()]
-        for video in self.world.videos:
+        for plan in self.world.videos:
+            video = dataclasses.replace(plan)  # a copy, since what it knows of every frame is a megabyte
             scenes = self._scenes(video)
             for clip in video.clips:
                 by_split[clip.split].append(self._reference(video, clip, labels[video.city], scenes))
@@ -108,12 +110,12 @@ class RenderedSource:
         return categories.label_frames(video, self.world.effects.style(video.city)).numpy().astype(np.int16)
 
     def _reference(self, video: VideoPlan, clip: Clip, labels: tuple[int, ...], scenes: np.ndarray) -> ClipRef:
-        kept = np.array(self.world.kept_frames(clip))
-        frame_scenes = np.full(len(kept) + 1, -1, scenes.dtype)
-        frame_scenes[1:] = scenes[kept]
-        gps = np.full((len(kept) + 1, 2), np.nan)  # of the frames that are wanted, as the release rounds them
-        places = video.gps[kept[np.array(self._wanted) - 1]].tolist()
-        gps[self._wanted] = [[round(degrees, 6) for degrees in place] for place in places]
+        """A clip with the scenes and places of the wanted frames, rounded as the release rounds them."""
+        kept = self.world.kept_frames(clip)
+        shown = [kept[number - 1] for number in self._numbers]
+        frame_scenes, gps = np.full(len(kept) + 1, -1, scenes.dtype), np.full((len(kept) + 1, 2), np.nan)
+        frame_scenes[self._numbers] = scenes[shown]
+        gps[self._numbers] = [[round(degrees, 6) for degrees in place] for place in video.gps.numpy()[shown].tolist()]
         return ClipRef(
             clip_id=clip.clip_id,
             video_id=video.video_id,
@@ -154,24 +156,25 @@ class ClipRenderer:
         with _rendering, threads.limited(1):  # what is left to the processor is small
             world = self._world()
             for _, group in itertools.groupby(clips, key=lambda clip: clip.video_id):
-                plans = [world.find(clip.clip_id) for clip in group]
+                plans, of_video = zip(*(world.find(clip.clip_id) for clip in group), strict=True)
+                video = dataclasses.replace(plans[0])  # a copy, as above
                 # A GPU is fast with much at a time. A processor gets clip after clip: there the last bit of a picture
                 # may depend on what is rendered with it.
-                for some in [plans] if self.on_gpu else [[plan] for plan in plans]:
-                    yield from self._render(world, some, wanted, size)
+                for some in [of_video] if self.on_gpu else [(clip,) for clip in of_video]:
+                    yield from self._render(world, video, some, wanted, size)
 
     def _render(
-        self, world: MiniWorld, some: list[tuple[VideoPlan, Clip]], wanted: list[int], size: int
+        self, world: MiniWorld, video: VideoPlan, clips: Sequence[Clip], wanted: list[int], size: int
     ) -> Iterator[tuple[Sequence[int | None], np.ndarray]]:
         """Some clips of one video."""
-        kept = [world.kept_frames(clip) for _, clip in some]
+        kept = [world.kept_frames(clip) for clip in clips]
         shown = [frames[index] for frames in kept for index in wanted]
         pictures = world.render(
-            some[0][0], size, size, self.device, shown, self.samples,
+            video, size, size, self.device, shown, self.samples,
             field=(self.config.height, self.config.width), apart=True,
         )  # fmt: skip
         numbers = [index + 1 for index in wanted]
-        for frames in pictures.numpy().reshape(len(some), len(wanted), size, size, 3):
+        for frames in pictures.numpy().reshape(len(clips), len(wanted), size, size, 3):
             yield numbers, frames
 
     def announce(self, clips: Sequence[ClipRef], clip_format: ClipFormat, out: Path, workers: int, more: bool) -> None:
