@@ -42,6 +42,9 @@ def _ceilings(bench: Bench) -> None:
         value("copy on the device, bytes read and written", copy, "GB/s"),
     )
     bench.yardstick = dataclasses.replace(bench.yardstick, measured_peak=peak)
+    if flops := _yardstick(bench).flops_per_clip:
+        what = "operations of a clip's forward pass, from shapes; a step is reckoned at three times that"
+        bench.put("ceilings", value(what, flops / 1e9, "GFLOP"))
 
 
 def _throughput(bench: Bench) -> str | None:
@@ -163,10 +166,10 @@ SECTIONS = {
     "throughput": Section(_throughput, ("throughput",), 80, 140),
     "profile": Section(_profile, ("profile", "kernels"), 10, 20),
     "loader": Section(gpu_data.loader, ("loader",), 20, 45),
-    "batch_sizes": Section(_batch_sizes, (), 50, 110),
+    "batch_sizes": Section(_batch_sizes, ("throughput",), 50, 110),
     "training": Section(gpu_data.real_training, ("training", "training_summary"), 40, 75),
     "rendering": Section(gpu_data.rendering, ("rendering",), 10, 30),
-    "ablations": Section(_ablations, (), 15, 200),
+    "ablations": Section(_ablations, ("throughput",), 15, 200),
 }
 """A name -> a section, in the order in which they run: what counts most comes first."""
 
@@ -227,8 +230,6 @@ def _yardstick(bench: Bench) -> speed.Yardstick:
         known["datasheet_peak"] = speed.datasheet_peak(torch.cuda.get_device_name()) if bench.on_gpu else None
         try:
             known["flops_per_clip"] = cost.size_of(bench.config, TAXONOMY).flops
-            what = "operations of a clip's forward pass, from shapes; a step is reckoned at three times that"
-            bench.put("ceilings", value(what, known["flops_per_clip"] / 1e9, "GFLOP"))
         except Exception as error:
             bench.say(f"the operations of a clip cannot be counted ({error})")
         bench.yardstick = dataclasses.replace(bench.yardstick, **known)
