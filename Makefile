@@ -8,13 +8,14 @@ PARAMS ?=
 # Notebooks share data/ and runs/, and the first ones make what the later ones read: one process, in order.
 PYTEST_FLAGS ?= -p no:xdist -x
 LAB_FLAGS ?=
+GPU_FLAGS ?=
 # The checks run the notebooks with one seed; figures/ holds what three seeds gave.
 TEST_FIGURES = runs/figures/test
 
 RUN = .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
 
-.PHONY: help paper test lab notebooks figures ledger lock clean env FORCE
+.PHONY: help paper test lab notebooks figures ledger lock clean env gpu-check FORCE
 .NOTPARALLEL:
 
 help:
@@ -24,6 +25,7 @@ help:
 	@echo "make table4      one table or figure: table4, table_s3, ledger, 40_world_maps, ... with PROFILE=, SEEDS=, PARAMS=\"-p name value\""
 	@echo "make figures     every figure of the paper and the world maps, from the trained runs"
 	@echo "make notebooks   run all notebooks with three seeds and keep their outputs in notebooks/, to commit"
+	@echo "make gpu-check   correctness and speed on a CUDA GPU, in eight minutes, to figures/gpu/; GPU_FLAGS=\"--only throughput\""
 	@echo "make env | lock | clean"
 
 env:
@@ -47,6 +49,10 @@ notebooks: env
 
 figures ledger: env
 	@$(RUN) run $@ $(CHOICES)
+
+# With the torch that the machine has: no environment, no network.
+gpu-check:
+	@PYTHONPATH=. PYTHONUNBUFFERED=1 $(or $(PYTHON),python3) -m cityguessr.training.gpu_check $(GPU_FLAGS)
 
 # make table4, make table_s3, make fig_s5, make 21_train: the runner finds the notebook by that name.
 table% fig% 0% 1% 2% 3% 4% 5% 9%: env FORCE

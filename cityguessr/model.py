@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from cityguessr.backbones import BACKBONES, Encoder
 from cityguessr.base.errors import InputError
-from cityguessr.config import IMAGENET, ModelConfig
+from cityguessr.blocks import normalised
+from cityguessr.config import ModelConfig
+from cityguessr.means import softmax_means
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 
@@ -82,7 +84,7 @@ class SelfCrossAttention(nn.Module):
         In a head, with query a x_i + b and key c x_j + e, the score of token i for token j is t_i x_j plus what is the
         same for all j and cancels in the softmax, where the tilt t_i = (a x_i + b) . c / sqrt(d_q). With value
         f x_j + g, what the head attends to is f m_i + g, where m_i = sum_j softmax_j(t_i x_j) x_j is one number, and
-        what follows is linear. So each head is an attention of width 1 that yields the means m.
+        what follows is linear. So each head comes down to the means m.
         """
         heads = self.attention.num_heads
         maps = zip(
@@ -95,27 +97,10 @@ class SelfCrossAttention(nn.Module):
         (a, b), (c, _), (f, g) = [[part.unflatten(0, (heads, -1)) for part in line] for line in lines]  # (heads, d_q)
         slope, offset = ((part * c).sum(dim=1, keepdim=True) / c.shape[1] ** 0.5 for part in (a, b))  # (heads, 1)
         tilts = vector.unsqueeze(1) * slope + offset  # (B, heads, d)
-        tokens = vector[:, None, :, None].expand(-1, heads, -1, -1)  # (B, heads, d, 1)
-        means = F.scaled_dot_product_attention(tilts.unsqueeze(3), tokens, tokens, scale=1.0).squeeze(3)
+        means = softmax_means(tilts, vector)  # (B, heads, d)
         out = (self.project.weight @ self.attention.out_proj.weight).view(heads, -1)  # (heads, d_q)
         rest = self.project(self.attention.out_proj.bias) + (out * g).sum()
         return torch.einsum("bhd,h->bd", means, (out * f).sum(dim=1)) + rest
-
-
-def normalised(frames: Tensor, colours: str) -> Tensor:
-    """Frames (..., 3, H, W), uint8 or float in [0, 1], as floats: ImageNet's mean 0 and deviation 1, or as they are.
-
-    Args:
-        colours: "imagenet" or "none".
-
-    (x / 255 - mean) / std is computed as x * scale + shift: a batch is many numbers, and each pass over them counts.
-    """
-    unit, dtype = (255, torch.float32) if frames.dtype == torch.uint8 else (1, frames.dtype)
-    if colours == "none":
-        return frames / unit if unit == 255 else frames
-    mean, std = torch.tensor(IMAGENET, dtype=torch.float64)[:, :, None, None]
-    scale, shift = (part.to(frames.device, dtype) for part in (1 / (std * unit), -mean / std))  # (3, 1, 1) each
-    return (frames * scale).add_(shift)
 
 
 class System(nn.Module):
@@ -131,6 +116,11 @@ class System(nn.Module):
         super().__init__()
         self.config, self.taxonomy = config, taxonomy
 
+    @property
+    def colours(self) -> str:
+        """How frames are normalised now, in training or in evaluation; see `blocks.normalised`."""
+        return self.config.normalise_train if self.training else self.config.normalise_eval
+
     def use(self, folded: bool = True, fused_attention: bool = True, recompute: bool = False) -> None:
         """Choose how the backbones compute their forward; see `Encoder.use`."""
         for module in self.modules():
@@ -138,15 +128,19 @@ class System(nn.Module):
                 module.use(folded, fused_attention, recompute)
 
     def prepare_frames(self, frames: Tensor) -> Tensor:
-        """Frames as read, uint8 or float in [0, 1], as the backbone wants them: float, normalised as configured.
+        """Frames as read, uint8 or float in [0, 1], as floats that are normalised as configured.
 
-        Raises InputError for frames of another shape than the model takes.
+        `forward` leaves this to the backbone, which has a faster way. Raises InputError as `check_frames` does.
         """
+        self.check_frames(frames)
+        return normalised(frames, self.colours)
+
+    def check_frames(self, frames: Tensor) -> None:
+        """Raises InputError for frames of another shape than the model takes."""
         config = self.config
         if frames.ndim != 5 or frames.shape[1:] != (config.input_frames, 3, config.size, config.size):
             want = f"(B, {config.input_frames}, 3, {config.size}, {config.size})"
             raise InputError(f"frames have shape {tuple(frames.shape)}; this model takes {want}")
-        return normalised(frames, config.normalise_train if self.training else config.normalise_eval)
 
 
 def full_precision(tensor: Tensor) -> contextlib.AbstractContextManager:
@@ -184,7 +178,8 @@ class CityGuessr(System):
 
     def forward(self, frames: Tensor, need_weights: bool = False) -> Output:
         """Frames (B, T, 3, H, W), uint8 or float in [0, 1] -> `Output`."""
-        features = self.backbone(self.prepare_frames(frames))  # (B, width)
+        self.check_frames(frames)
+        features = self.backbone(frames, self.colours)  # (B, width)
         with full_precision(features):
             return self.head(features.to(self.classifiers[LEVELS[0]].weight.dtype), need_weights)
 

@@ -38,8 +38,8 @@ class SceneNetwork(nn.Module):
         self.backbone = BACKBONES[config.backbone](config, allow_downloads)
         self.classifiers = four_heads(self.backbone.width, taxonomy)
 
-    def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        features = self.backbone(frames)  # (B, width)
+    def forward(self, frames: Tensor, colours: str = "none") -> dict[str, Tensor]:
+        features = self.backbone(frames, colours)  # (B, width)
         with full_precision(features):
             return {level: head(features.to(head.weight.dtype)) for level, head in self.classifiers.items()}
 
@@ -67,13 +67,13 @@ class ISNs(System):
         if len(scenes) != len(frames):
             raise InputError(f"{len(frames)} frames, but the scenes of {len(scenes)}")
         chosen = scene_groups(scenes)  # (B,)
-        prepared = self.prepare_frames(frames)
+        self.check_frames(frames)
         rows, answers = [], []
         for index, network in enumerate(self.networks.values()):
             members = (chosen == index).nonzero().squeeze(1)
             if len(members):  # a network without frames does not run, and gets no gradient
                 rows.append(members)
-                answers.append(network(prepared[members]))
+                answers.append(network(frames[members], self.colours))
         back = torch.cat(rows).argsort()  # from the order of the networks to that of the batch
         return Output({level: torch.cat([answer[level] for answer in answers])[back] for level in LEVELS})
 
@@ -121,7 +121,8 @@ class GeoDecoder(System):
 
     def decode(self, frames: Tensor) -> Tensor:
         """Frames (B, 1, 3, H, W) -> the decoded queries (B, scenes, 4, width), float32."""
-        tokens = self.backbone.tokens(self.prepare_frames(frames))  # (B, patches, width)
+        self.check_frames(frames)
+        tokens = self.backbone.tokens(frames, self.colours)  # (B, patches, width)
         queries = self.queries.expand(len(frames), -1, -1)  # (B, scenes * 4, width)
         for layer in self.layers:
             queries = layer(queries, tokens)

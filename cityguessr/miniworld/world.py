@@ -25,6 +25,7 @@ from cityguessr.miniworld.style import Effects
 from cityguessr.miniworld.tiles.atlas import Atlas, bake
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
+_GPU_TEXTURES = 3_500_000_000  # bytes of a GPU's memory that textures may take
 VERSION = 5  # part of a world's fingerprint: raise it when the same configuration would give other files
 
 
@@ -86,7 +87,10 @@ class MiniWorldConfig:
 
     @classmethod
     def paper_scale(cls, seed: int = 0) -> MiniWorldConfig:
-        """The paper's sizes: about 68,000 clips of 850 frames, 100 kept, at 1280 x 720; a GPU and 400 GB of disk."""
+        """The paper's sizes: about 68,000 clips of 850 frames, 100 kept, at 1280 x 720.
+
+        Its videos and frames take well over a terabyte; `write_prepared` renders what training reads of them alone.
+        """
         return cls(
             seed=seed, clips_per_city=68269 / 166, clips_per_video=30, clip_source_frames=850, kept_frames=100,
             height=720, width=1280, fps=30, samples=2,
@@ -198,19 +202,24 @@ class MiniWorld:
         device: str | torch.device = "cpu",
         frames: Sequence[int] | Tensor | None = None,
         samples: int | None = None,
+        field: tuple[int, int] | None = None,
+        apart: bool = False,
     ) -> Tensor:
         """Pictures of a video at any size: uint8 (T, height, width, 3) on the CPU, the same bytes for the same seed.
 
         Args:
             frames: numbers of the frames wanted; all of them by default.
             samples: rays per pixel along each side; the config's by default. 2 or 3 suit a figure.
+            field: height and width of the picture whose field of view is shown, squeezed into this one's shape as
+                `data.video.resize` does it; by default this one's own.
+            apart: let no picture depend on which others are rendered with it, see `renderer.render`.
         """
         numbers = torch.arange(video.frames) if frames is None else torch.as_tensor(frames, dtype=torch.int64)
         atlas = self._atlas(video.city, layout.tile_size(height), str(device))
         street = self._street(video, str(device))
         style, samples = self.effects.style(video.city), samples or self.config.samples
         with torch.inference_mode():
-            pictures = renderer.render(video, style, street, atlas, numbers, height, width, samples)
+            pictures = renderer.render(video, style, street, atlas, numbers, height, width, samples, field, apart)
         return pictures.cpu()
 
     def camera(self, video: VideoPlan, frame: int) -> Camera[float]:
@@ -233,8 +242,10 @@ class MiniWorld:
                 return self._atlases[key]
         with threads.limited(1):  # tiles are thousands of small arrays
             atlas = bake(self.effects.style(city), size, device)
+        # A GPU draws so fast that the baking counts: there the small world's textures all stay.
+        kept = 2 if device == "cpu" else max(2, _GPU_TEXTURES // atlas.image.nbytes)
         with self._lock:
-            while len(self._atlases) >= 2:
+            while len(self._atlases) >= kept:
                 self._atlases.pop(next(iter(self._atlases)))
             self._atlases[key] = atlas
         return atlas

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from cityguessr.backbones import Encoder
 from cityguessr.base import threads
 from cityguessr.config import ModelConfig
 from cityguessr.systems import ISNs, build
@@ -25,7 +26,8 @@ class Cost:
     Attributes:
         parameters: numbers that the system is made of, all of its networks counted.
         flops: floating-point operations of the forward pass of one clip, a multiplication and an addition being two.
-            Matrix products, convolutions and attention count; the rest (norms, activations) is small beside them.
+            Matrix products, convolutions and attention count; the rest (norms, activations) is small beside them. The
+            network is counted as published; what `backbones` saves of it is not taken off.
     """
 
     parameters: int
@@ -39,7 +41,11 @@ def size_of(config: ModelConfig, taxonomy: Taxonomy) -> Cost:
     """
     with torch.device("meta"):
         system = build(config.replace(pretrained=None), taxonomy).eval()
+        system.use(folded=False)  # the operations of the network as published; folded, it takes two per cent fewer
         frames = torch.empty(1, config.input_frames, 3, config.size, config.size)
+        for module in system.modules():
+            if isinstance(module, Encoder):
+                module.plain = True
         forward = next(iter(system.networks.values())) if isinstance(system, ISNs) else system
         with FlopCounterMode(display=False) as counter:
             forward(frames)

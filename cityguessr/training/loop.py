@@ -176,6 +176,7 @@ class _Session:
         self.model = model.to(self.device)
         self.step = step_for(model, text, self.recipe, execution)
         place = {"in_memory": profile.loader_workers == 0, "seed": seed, "device": self.device}
+        place["encoded"] = self.step.switches.nvjpeg
         self.train_set = ClipTensors(train_clips, model.config, training=True, **place)
         self.val_set = ClipTensors(val_clips, model.config, **place)
         self.order = EpochOrder(len(self.train_set), profile.recipe.batch_size, seed)

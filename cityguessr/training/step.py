@@ -87,8 +87,9 @@ class TrainingStep:
         self.text = None if text is None else text.to(self.device)
         self.batch_size, self.accumulate = recipe.batch_size, min(accumulate, recipe.batch_size)
         model.use(switches.folded, switches.fused_attention, recompute)
-        # A system whose networks are picked by the scene has other shapes in every batch: nothing to record.
-        self.graphs = switches.cuda_graphs and self.device.type == "cuda" and not model.routed
+        # A system whose networks are picked by the scene has other shapes in every batch, and transformers' own forward
+        # copies tables from the processor: nothing to record.
+        self.graphs = switches.cuda_graphs and switches.folded and self.device.type == "cuda" and not model.routed
         options = {"fused": switches.fused_adam, "foreach": False} if not self.graphs else {"capturable": True}
         if self.graphs:
             options["fused"] = switches.fused_adam

@@ -20,6 +20,7 @@ from transformers import (
 from cityguessr.backbones import MAE, Encoder, TimeSformer, VideoMAE
 from cityguessr.base import weights
 from cityguessr.base.errors import InputError, MissingWeights
+from cityguessr.blocks import normalised
 from cityguessr.config import ModelConfig
 
 SMALL = {"frames": 4, "size": 32, "patch": 16, "width": 24, "depth": 2, "heads": 2, "pretrained": None}
@@ -132,7 +133,7 @@ def test_the_feature_is_the_mean_of_the_tokens_without_a_final_norm() -> None:
     with torch.no_grad():
         tokens = backbone.encoder(frames).last_hidden_state
         assert tokens.shape == (2, 2 * 2 * 2, 24)  # 2 tubelets of 2 frames, 2 x 2 patches
-        assert torch.equal(backbone(frames), tokens.mean(1))
+        assert torch.allclose(backbone(frames), tokens.mean(1), atol=1e-6)
     assert backbone.encoder.layernorm is None
 
 
@@ -296,3 +297,68 @@ def test_mae_is_a_vision_transformer_over_all_patches_in_order() -> None:
         tokens = encoder.layernorm(tokens)[:, 1:]
         assert torch.allclose(backbone.tokens(frame), tokens, atol=1e-6)
         assert torch.allclose(backbone(frame), tokens.mean(1), atol=1e-6)
+
+
+# What the encoders compute, against transformers' own forward pass
+
+
+@pytest.mark.parametrize("colours", ["imagenet", "none"])
+@pytest.mark.parametrize("given", ["bytes", "fractions"])
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [(VideoMAE, {}), (VideoMAE, {"frames": 5}), (TimeSformer, {}), (TimeSformer, {"depth": 1}), (MAE, {"size": 64})],
+)
+def test_few_operations_compute_what_transformers_computes(
+    kind: type[Encoder], changes: dict[str, int], given: str, colours: str
+) -> None:
+    """In float64 to 1e-10, and the gradient of every weight as well; an odd clip repeats its last frame in both."""
+    torch.manual_seed(0)
+    backbone = small(kind, **changes).double().train()
+    with torch.no_grad():
+        for parameter in backbone.parameters():  # no bias is zero, no LayerNorm the identity
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    size, count = changes.get("size", 32), 1 if kind is MAE else changes.get("frames", 4)
+    frames = torch.randint(256, (3, count, 3, size, size), dtype=torch.uint8)
+    floats = normalised(frames.double() / 255, colours)
+    cotangent = torch.randn(3, 24, dtype=torch.float64)
+    results = []
+    for backbone.plain in (False, True):
+        backbone.zero_grad()
+        if backbone.plain:
+            features = backbone(floats)
+        else:
+            features = backbone(frames if given == "bytes" else frames.double() / 255, colours)
+        features.backward(cotangent)
+        gradients = {name: part.grad for name, part in backbone.named_parameters() if part.requires_grad}
+        results.append({"features": features.detach()} | gradients)
+    fast, plain = results
+    for name, value in plain.items():
+        value = torch.zeros_like(fast[name]) if value is None else value
+        assert value.abs().max() > 0 or "key" in name, name
+        assert (fast[name] - value).abs().max() < 1e-10 * max(1, value.abs().max().item()), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_encoder_is_one_graph(kind: type[Encoder]) -> None:
+    """`torch.compile` finds no reason to return to Python in between, in bfloat16 as without."""
+    torch.manual_seed(0)
+    backbone = small(kind)
+    frames = torch.randint(256, (2, 1 if kind is MAE else 4, 3, 32, 32), dtype=torch.uint8)
+    compiled = torch.compile(backbone, fullgraph=True, backend="aot_eager")
+    for dtype in (None, torch.bfloat16):
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            assert torch.allclose(compiled(frames, "imagenet"), backbone(frames, "imagenet"), atol=1e-6), dtype
+
+
+def test_bfloat16_is_as_near_as_transformers_brings_it() -> None:
+    """Under autocast the features stray from float32 no further than those of the plain forward pass do."""
+    torch.manual_seed(0)
+    backbone = small(VideoMAE, size=64, width=96, heads=3)
+    frames = torch.randint(256, (8, 4, 3, 64, 64), dtype=torch.uint8)
+    errors = []
+    with torch.no_grad():
+        exact = backbone(frames, "imagenet")
+        for backbone.plain in (False, True):
+            with torch.autocast("cpu", torch.bfloat16):
+                errors.append((backbone(frames, "imagenet") - exact).square().mean().item())
+    assert 0 < errors[0] < 1.5 * errors[1]

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from cityguessr import losses
 from cityguessr.base.errors import InputError
+from cityguessr.blocks import normalised
 from cityguessr.config import ModelConfig
-from cityguessr.model import CityGuessr, SelfCrossAttention, evenly, normalised
+from cityguessr.model import CityGuessr, SelfCrossAttention, evenly
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 TINY = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2}

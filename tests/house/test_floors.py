@@ -59,6 +59,52 @@ def test_importing_the_core_loads_nothing_heavy(statement: str, names: tuple[str
     assert loaded_by(statement, names) == []
 
 
+ABSENT = (
+    "av", "decord", "cartopy", "papermill", "nbclient", "nbformat", "jupyter_client", "distributed", "dask",
+    "open_clip", "seaborn",
+)  # fmt: skip
+"""What a machine that renders and trains alone may lack: video, maps, notebooks, clusters."""
+
+WITHOUT = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent!r}:
+            raise ModuleNotFoundError(f"no module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+"""The beginning of a program on a machine without some packages."""
+
+
+def run_without(absent: tuple[str, ...], program: str) -> str:
+    """What a program prints in a fresh interpreter that cannot import some packages."""
+    code = WITHOUT.format(absent=absent) + program
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_blocker_of_packages_blocks() -> None:
+    program = "try:\n    import av\nexcept ModuleNotFoundError as error:\n    print(error)"
+    assert run_without(ABSENT, program) == "no module named 'av'\n"
+
+
+def test_a_machine_with_a_gpu_and_little_else_can_render_prepare_and_train(tmp_path: Path) -> None:
+    modules = ("miniworld", "training.datasets", "training.loop", "training.runs", "training.jobs", "data.prepare")
+    program = "".join(f"import cityguessr.{name}\n" for name in modules)
+    program += f"""
+from cityguessr import Taxonomy
+from cityguessr.config import ClipFormat
+from cityguessr.miniworld import MiniWorld, MiniWorldConfig, write_prepared
+config = MiniWorldConfig(clips_per_city=3, clips_min=3)
+world = MiniWorld(config, Taxonomy.cityguessr68k().subset(["Lyon"]))
+print(write_prepared(world, {str(tmp_path / "set")!r}, ClipFormat(1, 16), workers=1))
+"""
+    assert run_without(ABSENT, program).endswith("PreparedClips(set: 2 train, 1 val, 1 frames of 16 px)\n")
+
+
 def test_public_names_are_there() -> None:
     for name in (*cityguessr.__all__, "runs", "experiments", "profiles", "video", "statistics"):
         assert getattr(cityguessr, name) is not None

@@ -12,6 +12,7 @@ from cityguessr.miniworld.tiles.atlas import Tile
 
 # Rays closer than _STEEP to the middle of the picture look into at most so many cells ahead, and keep so many things.
 _STEEP, _CELLS, _LAYERS = 0.22, 24, 3
+_MAST_SIGHT = 250.0  # metres: from how far cranes and chimneys are drawn
 
 
 def draw_things(
@@ -106,13 +107,15 @@ def draw_landmarks(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: 
         tall.append((Tile.LANDMARK, away, (noise.key(plan.key, "beside") % 100 - 50) * 0.9, size, size, 0.6))
     low, high = view.reach(part)
     for s, x in view.layout.masts:
-        if low + 2 < s < high + 250:
+        if low + 2 < s < high + _MAST_SIGHT:
             tall.append((Tile.MAST, s, x, 12.0, 30.0, 1.0))
     for tile, s, x, w, h, haze in sorted(tall, key=lambda thing: -thing[1]):
         t = s - camera.s
         u, v = (ray.dx * t + camera.x - x) * (1 / w) + 0.5, (camera.y + t * ray.dy) * (1 / h)
         margin = torch.minimum(0.5 - (u - 0.5).abs(), 0.5 - (v - 0.5).abs())
         margin = torch.minimum(margin, torch.minimum(depth - t, t - 2))
+        if view.apart and tile == Tile.MAST:
+            margin = torch.minimum(margin, _MAST_SIGHT - t)
         _lay(view, color, ray, margin, tile, u, v, (w, h), t, haze=haze)
 
 
@@ -132,7 +135,7 @@ def _lay(
         return x.expand_as(margin).reshape(-1).index_select(0, shown)
 
     depth, foot = pick(t), pick(t) * view.pixel
-    texel = view.look_up(pick(tile), pick(u), pick(v), foot / pick(size[0]), foot / pick(size[1]))
+    texel = view.look_up(pick(tile), pick(u), pick(v), foot / pick(size[0]), foot * view.tall / pick(size[1]))
     veil = 1 - torch.exp(depth * pick(ray.stretch) * (-light.haze * haze))
     flat, at = color.view(3, -1), shown if ray.at is None else ray.at.index_select(0, shown)
     for c in range(3):

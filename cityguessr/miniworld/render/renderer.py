@@ -23,7 +23,9 @@ from cityguessr.miniworld.render.view import Rays, View
 from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles.atlas import Atlas
 
-_BLOCK = 98_304  # rays at a time: 400 kilobytes a tensor, so that the working set stays near the processor
+# Rays at a time. On the processor: 400 kilobytes a tensor, so that the working set stays near it. On a GPU a block is
+# some three thousand small kernels and a dozen waits, which only large tensors are worth: 2 GB of its memory in all.
+_BLOCK, _GPU_BLOCK = 98_304, 1 << 23
 
 
 def render(
@@ -35,6 +37,8 @@ def render(
     height: int,
     width: int,
     samples: int,
+    field: tuple[int, int] | None = None,
+    apart: bool = False,
 ) -> Tensor:
     """Pictures of some frames of a plan: uint8 (len(frames), height, width, 3), sRGB-like.
 
@@ -42,16 +46,24 @@ def render(
         layout, atlas: of this plan and its city, on the device that renders.
         frames: LongTensor of frame numbers of the video.
         samples: rays per pixel along each side (2 gives four rays per pixel).
+        field: height and width of the picture whose field of view is shown, squeezed into this one's shape; by default
+            this one's own.
+        apart: draw every frame as if it were the only one, whatever else is rendered with it. Else things that come
+            into sight far away are drawn as soon as another frame of the block has them near.
     """
-    view = View(plan, style, layout, atlas, frames, width * samples)
+    tall = 1.0 if field is None else field[0] * width / (field[1] * height)
+    view = View(plan, style, layout, atlas, frames, width * samples, tall, apart)
     high, wide = height * samples, width * samples
     device = atlas.image.device
     focal = wide / 2 / math.tan(math.radians(plan.fov / 2))
     px = ((torch.arange(wide, device=device) + 0.5 - wide / 2) / focal).expand(high, wide)
-    py = ((high / 2 - 0.5 - torch.arange(high, device=device)) / focal)[:, None].expand(high, wide)
+    py = ((high / 2 - 0.5 - torch.arange(high, device=device)) / (focal / tall))[:, None].expand(high, wide)
     out = torch.empty(len(frames), height, width, 3, dtype=torch.uint8, device=device)
-    rows = max(samples, min(high, _BLOCK // wide // samples * samples))
-    step = max(1, _BLOCK // (rows * wide))
+    block = _GPU_BLOCK if device.type == "cuda" else _BLOCK
+    rows = max(samples, min(high, block // wide // samples * samples))
+    step = max(1, block // (rows * wide))
+    if device.type == "cuda":  # blocks of equal size: a small last one would take as long
+        step = math.ceil(len(frames) / max(1, math.ceil(len(frames) / step)))
     for first in range(0, len(frames), step):
         part = slice(first, min(first + step, len(frames)))
         for top in range(0, high, rows):

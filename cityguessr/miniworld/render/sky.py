@@ -24,10 +24,12 @@ def draw_sky(view: View, color: Tensor, ray: Rays, open_sky: Tensor, part: slice
     u = dx * overhead * 0.16 + time * 0.004 + (view.plan.key % 97) / 97
     v = overhead * 0.16 + time * 0.006
     spread = overhead * overhead * (0.16 * view.pixel)
-    texel = view.look_up(torch.full_like(u, float(Tile.CLOUDS)), u - u.floor(), v - v.floor(), spread, spread)
+    texel = view.look_up(
+        torch.full_like(u, float(Tile.CLOUDS)), u - u.floor(), v - v.floor(), spread, spread * view.tall
+    )
     cloud = (texel[0] - (1 - light.cover)).mul_(2.2).clamp_(0, 0.85) * (dy * 9).clamp(0, 1)
     index = ((dx * 0.22 + 0.5) * 2047).clamp(0, 2047).to(torch.int32)
-    soft = 1 / (1.5 * view.pixel)
+    soft = 1 / (1.5 * view.pixel * view.tall)
     hill = ((view.take(layout.hills, index) - dy) * soft).clamp(0, 1)
     town = ((view.take(layout.skyline, index) - dy) * soft).clamp(0, 1)
     veil = 0.85 if view.plan.weather == "fog" else 0.45

@@ -209,7 +209,7 @@ def _texture(view: View, ray: Rays, camera: Camera[Tensor], hits: _Hits, place: 
     tile = tile + hits.gables * (Tile.ROOF - tile)
     tile = tile + hits.flank * Tile.SIDE + hits.mouth * Tile.MOUTH + hits.roof * Tile.CEILING
     tile = tile + hits.road * view.take(layout.street, plot) + hits.land * view.take(layout.land, plot)
-    return view.look_up(tile, u, v, du, dv)
+    return view.look_up(tile, u, v, du, dv * view.tall)
 
 
 def _light(view: View, ray: Rays, hits: _Hits, place: _Place, spans: Spans) -> _Lighting:

@@ -55,11 +55,16 @@ class View:
         plan, style, layout, atlas: the video, its city, its street and the city's textures.
         light: of the video.
         camera: of every frame, each value (frames, 1); `time`: of every frame in seconds, (frames, 1).
-        pixel: the width of a pixel at one metre.
+        pixel: the width of a pixel at one metre; `tall`: its height, in widths.
+        apart: whether every frame is drawn as if it were the only one, see `renderer.render`.
     """
 
-    def __init__(self, plan: VideoPlan, style: Style, layout: Layout, atlas: Atlas, frames: Tensor, wide: int) -> None:
+    def __init__(
+        self, plan: VideoPlan, style: Style, layout: Layout, atlas: Atlas, frames: Tensor, wide: int,
+        tall: float = 1.0, apart: bool = False,
+    ) -> None:  # fmt: skip
         self.plan, self.style, self.layout, self.atlas = plan, style, layout, atlas
+        self.tall, self.apart = tall, apart
         self.light = light.make(plan, style)
         device = self.device = atlas.image.device
         self.camera = Camera(*(value.to(device)[:, None] for value in place_camera(plan, frames)))
@@ -82,7 +87,10 @@ class View:
         near: list[tuple[Tensor, Tensor]] = []
         for start, end in self._spans:
             again = near and bool((start == near[0][0]).all())
-            if bool((start[part] - self._position[part]).min() < _SIGHT) and not again:
+            ahead = start - self._position
+            if bool(ahead[part].min() < _SIGHT) and not again:
+                if self.apart:  # for the frames that are not so near, it is out of sight, behind the camera
+                    start, end = (torch.where(ahead < _SIGHT, x, -1e6) for x in (start, end))
                 near.append((start, end))
         return [tuple(x[part].float().to(self.device)[:, None] for x in pair) for pair in near]
 

@@ -40,12 +40,13 @@ def bake(style: Style, size: int, device: str | torch.device = "cpu") -> Atlas:
     tiles = torch.zeros(GRID * GRID, canvas.CHANNELS, size, size)
     for number, tile in _paint(style, size).items():
         tiles[number] = tile
+    tiles = tiles.to(device)
     tiles[:, :3] *= tiles[:, 3:4]  # premultiplied, so that filtering keeps outlines clean
     tiles[:, 4:] *= tiles[:, 3:4]
-    image = torch.zeros(1, canvas.CHANNELS, 2 * GRID * size, 2 * GRID * size)
+    image = torch.zeros(1, canvas.CHANNELS, 2 * GRID * size, 2 * GRID * size, device=device)
     cells = image.view(canvas.CHANNELS, GRID, 2 * size, GRID, 2 * size).permute(1, 3, 0, 2, 4)
     canvas.ripmap(tiles.view(GRID, GRID, canvas.CHANNELS, size, size), cells)
-    return Atlas(size, image.to(device))
+    return Atlas(size, image)
 
 
 def _paint(style: Style, size: int) -> dict[int, Tensor]:

@@ -5,7 +5,8 @@
     root/release/labels_list.csv, train_labels.txt, val_labels.txt      21 fields per line: clip, four ids, 16 scenes
     root/release/clips.csv, frame_scenes.csv, gps.csv, world.json       what only a synthetic world can know
 
-`write.mapillary` writes a Mapillary tree; `write.jobs` is what the two have in common.
+`write.mapillary` writes a Mapillary tree; `write.jobs` is what the two have in common. PyAV, which writes and reads the
+videos, is imported inside the functions: a machine that renders and trains without video files need not have it.
 """
 
 import math
@@ -13,9 +14,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-import av
 import torch
-from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from cityguessr.base.errors import InputError
@@ -73,6 +72,8 @@ def video_path(world: MiniWorld, video: VideoPlan, root: str | Path) -> Path:
 
 def encode(chunks: Iterable[Tensor], path: Path, fps: int) -> None:
     """Encode uint8 pictures (n, height, width, 3), given in chunks, as H.264 (libx264, yuv420p) in an MP4 file."""
+    import av
+
     with av.open(str(path), "w", format="mp4") as container:
         stream = None
         for chunk in chunks:
@@ -91,6 +92,9 @@ def encode(chunks: Iterable[Tensor], path: Path, fps: int) -> None:
 
 def compile_clips(world: MiniWorld, video: VideoPlan, path: Path, release: Path) -> None:
     """The compilation of the paper's section 3 on one file: decode, split into clips, keep frames, write JPEG."""
+    import av
+    from av.video.reformatter import VideoReformatter
+
     wanted = {frame: (clip, n) for clip in video.clips for n, frame in enumerate(world.kept_frames(clip), 1)}
     city = world.taxonomy.folders[video.city]
     folders = {clip.clip_id: release / clip.split / city / clip.clip_id for clip in video.clips}
