@@ -15,6 +15,7 @@ from cityguessr.training.batches import Batch
 from cityguessr.training.execution import Switches
 from cityguessr.training.gpu_bench import COMPILATION, PAPER, SMALL, TAXONOMY, TINY, Bench, Section, value
 from cityguessr.training.gpu_correctness import NO_GPU, Case, checks, loss_curves
+from cityguessr.training.recipe import Recipe
 from cityguessr.training.step import TrainingStep
 
 
@@ -187,7 +188,7 @@ def _again(bench: Bench, switches: Switches) -> TrainingStep:
     """A step with other switches on the model of the fast one, whose compiled losses serve it too."""
     speed.tidy(bench.device)
     model, first = bench.fast.model, bench.fast
-    step = TrainingStep(model, first.text, 1e-3, bench.batch, switches.replace(compiled=False))
+    step = TrainingStep(model, first.text, Recipe(batch_size=bench.batch), switches.replace(compiled=False))
     step.losses = first.losses
     return step
 

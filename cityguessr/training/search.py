@@ -221,12 +221,8 @@ def search(
     plan = runs.plan(experiment, profile, data_root=data_root, execution=execution)
     paper, described = plan.profile.recipe, plan.execution.described()
     shared = {"experiment": plan.experiment.name, "profile": plan.profile.name, "search_seed": search_seed}
-    shared |= {
-        "held_out": by,
-        "epochs": plan.config.epochs,
-        "code": plan.identity["code"],
-        "data": plan.identity["data"],
-    }
+    shared |= {"held_out": by, "epochs": plan.config.epochs}
+    shared |= {name: plan.identity[name] for name in ("code", "data")}
     shared |= {name: described[name] for name in ("torch", "device")}
     logs = plan.root / "runs" / "search"
     record = Record(out, {name: str(shared[name]) for name in _SHARED})
@@ -246,9 +242,7 @@ def search(
             done = executors.in_this_process(tasks)
         for name, row in done:
             record.add(by_name[name], row)
-            report(
-                f"{name}: {SCORE} accuracy {row[SCORE]:.2f} % in {row['seconds']:.0f} s ({len(record.rows)} trainings)"
-            )
+            report(f"{name}: {row[SCORE]:.2f} % in {row['seconds']:.0f} s ({len(record.rows)} trainings)")
 
     carry_out(range(trials), seeds[:1])
     carry_out(dict.fromkeys([0, *record.ranking()[:finalists]]), seeds[1:])

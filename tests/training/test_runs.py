@@ -13,6 +13,7 @@ from support import make_release
 from cityguessr.base.errors import InputError
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import profiles, provenance, runs
+from cityguessr.training.execution import Execution
 from cityguessr.training.recipe import Recipe
 
 SIZES = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "epochs": 2}
@@ -33,7 +34,7 @@ def in_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ensure(root: Path, seed: int = 0, profile: profiles.Profile = TINY, **options: object) -> runs.Run:
-    defaults = {"data_root": root / "release", "device": "cpu", "report": lambda line: None, "workers": 1}
+    defaults = {"data_root": root / "release", "execution": Execution("cpu"), "report": lambda line: None, "workers": 1}
     return runs.ensure("cityguessr", profile, seed, **(defaults | options))
 
 
