@@ -245,10 +245,14 @@ def test_a_failing_renderer_stops_the_preparation(
     """A clip that cannot be read is left out; one that cannot be rendered is a fault of the program."""
 
     def fails(*_: object, **__: object) -> torch.Tensor:
-        raise RuntimeError("no picture today")
+        raise error
 
     monkeypatch.setattr(MiniWorld, "render", fails)
+    error = RuntimeError("no picture today")
     with pytest.raises(RuntimeError, match="no picture today"):
+        write_prepared(world, tmp_path / "set", FORMAT, workers=1)
+    error = torch.OutOfMemoryError("tried to allocate")
+    with pytest.raises(InputError, match="cpu: too little free memory to render; end what else uses it"):
         write_prepared(world, tmp_path / "set", FORMAT, workers=1)
 
 

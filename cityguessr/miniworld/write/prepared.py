@@ -38,8 +38,8 @@ from cityguessr.scenes import SCENES
 from cityguessr.taxonomy import LEVELS
 
 VERSION = 1  # part of what a set is held against: raise it when the same world would give other frames
-SAMPLE_CITIES = 6
-SAMPLE_CLIPS, GPU_SAMPLE_CLIPS = 4, 16  # of each of these cities
+SAMPLE_CITIES = 12
+SAMPLE_CLIPS, GPU_SAMPLE_CLIPS = 2, 16  # of each of these cities
 _ROW_BYTES = 1500  # of labels, scenes and places in a row, roughly
 
 _rendering = threading.Lock()  # one clip after another on a device, however many threads encode
@@ -169,10 +169,13 @@ class ClipRenderer:
         """Some clips of one video."""
         kept = [world.kept_frames(clip) for clip in clips]
         shown = [frames[index] for frames in kept for index in wanted]
-        pictures = world.render(
-            video, size, size, self.device, shown, self.samples,
-            field=(self.config.height, self.config.width), apart=True,
-        )  # fmt: skip
+        field = self.config.height, self.config.width
+        try:
+            pictures = world.render(video, size, size, self.device, shown, self.samples, field, apart=True)
+        except torch.OutOfMemoryError:
+            raise InputError(
+                f"{self.device}: too little free memory to render; end what else uses it, or render with device='cpu'"
+            ) from None
         numbers = [index + 1 for index in wanted]
         for frames in pictures.numpy().reshape(len(clips), len(wanted), size, size, 3):
             yield numbers, frames
