@@ -143,6 +143,11 @@ class Layer:
         return tokens + self.narrow(self.inner(tokens))
 
 
+def chained(first: nn.Linear, second: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one linear map that does what two do one after the other."""
+    return second.weight @ first.weight, F.linear(first.bias, second.weight, second.bias)
+
+
 def _working_type(weight: Tensor) -> torch.dtype:
     """What matrix products are computed in: the weight's type, or autocast's inside of it."""
     device = weight.device.type
