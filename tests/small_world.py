@@ -43,8 +43,13 @@ def trained(
     clips: str = "clip",
     split: str = "clip",
     evaluation: str = "codependent",
+    **more: object,
 ) -> Any:
-    """A run that gives the right city for so many of 60 clips, and one far away for the others."""
+    """A run that gives the right city for so many of 60 clips, and one far away for the others.
+
+    Args:
+        more: what its provenance holds besides.
+    """
     labels = TREE.chain(torch.randint(166, (CLIPS,), generator=torch.Generator().manual_seed(7)))
     wrong = torch.randperm(CLIPS, generator=torch.Generator().manual_seed(seed))[right:]
     answers = labels["city"].clone()
@@ -63,7 +68,7 @@ def trained(
     return SimpleNamespace(
         folder=Path(f"seed{seed}-{code}"),
         config=config,
-        provenance={"code": code, "training": {"batch_size": 12}},
+        provenance={"code": code, "training": {"batch_size": 12}, **more},
         predictions=predictions,
     )
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -80,6 +81,16 @@ class Results:
                 lines += [(row, labels[row], level, *gains[level]) for level in LEVELS]
         videos = self.runs[reference][0].predictions.video_ids
         return pd.DataFrame(lines, columns=list(DIFFERENCES)).assign(clips=len(videos), videos=len(set(videos)))
+
+    def circumstances(self) -> dict[str, tuple[str, ...]]:
+        """In which of torch version, device and precision the runs differ, and the values that they have.
+
+        Runs that differ in them differ in rounding, which a training amplifies until they differ as two seeds do; so
+        they may stand in one table, which says so. A run that did not record one of them has "not recorded".
+        """
+        known = [_circumstances(run.provenance) for runs in self.runs.values() for run in runs]
+        values = {name: tuple(sorted({run[name] for run in known})) for name in ("torch", "device", "precision")}
+        return {name: each for name, each in values.items() if len(each) > 1}
 
 
 def collect(
@@ -190,6 +201,18 @@ def gain(a: Answers, b: Answers) -> dict[str, tuple[float, float, float]]:
         return dict.fromkeys(LEVELS, (float("nan"),) * 3)
     hits = [right(*answers) for answers in (a, b)]
     return {level: metrics.paired_bootstrap(hits[0][level], hits[1][level], first.video_ids) for level in LEVELS}
+
+
+def _circumstances(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Torch version, device and precision of a run; of one that did not record them, what follows from the rest."""
+    if "execution" in provenance:
+        recorded = provenance["execution"]
+    else:
+        recorded = {"torch": provenance.get("versions", {}).get("torch")}
+        if provenance.get("hardware", {}).get("gpu", "unknown") is None:  # without a GPU there was one way
+            recorded |= {"device": "cpu", "precision": "fp32"}
+    texts = {name: recorded.get(name) or "not recorded" for name in ("torch", "device", "precision")}
+    return texts | {"torch": texts["torch"].split("+")[0]}  # the same version built for other devices is the same
 
 
 def _check_agreement(

@@ -28,6 +28,8 @@ from cityguessr.training import profiles
 Measured = Mapping[str, Mapping[tuple[str, str], Sequence[float]]]
 """Row -> (metric, level) -> one value per seed."""
 
+_NAMES = {"torch": "torch version", "device": "device", "precision": "precision"}
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Table:
@@ -98,6 +100,8 @@ class Table:
 def build(results: Results, caption: str = "", reference: str = REFERENCE, more: Measured | None = None) -> Table:
     """The table of collected results, with the differences of its rows to a reference.
 
+    Where its runs differ in torch version, device or precision, the caption says so.
+
     Args:
         results: from `results.collect`.
         caption: what it shows.
@@ -115,12 +119,21 @@ def build(results: Results, caption: str = "", reference: str = REFERENCE, more:
     measured |= {row: {**measured.get(row, {}), **values} for row, values in (more or {}).items()}
     return Table(
         beside_paper(results.table, measured, results.profile, results.missing, results.labels),
-        caption,
+        _with_circumstances(caption, results.circumstances()),
         results.differences(reference),
         reference,
         results.intervals(),
         results.mode,
     )
+
+
+def _with_circumstances(caption: str, differing: Mapping[str, Sequence[str]]) -> str:
+    """A caption that names in what the runs of its table differ, beside what the table is about."""
+    if not differing:
+        return caption
+    parts = [f"{_NAMES[name]} ({'; '.join(values)})" for name, values in differing.items()]
+    listed = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+    return f"{caption.rstrip('.')}{caption and '. '}The runs differ in {listed}"
 
 
 def beside_paper(

@@ -78,6 +78,27 @@ def test_runs_that_do_not_belong_together_make_no_table(monkeypatch: pytest.Monk
         collect(monkeypatch, "table3", {"scenes_soft": (other,)})
 
 
+def executed(torch: str = "2.11.0+cu130", device: str = "cpu", precision: str = "fp32") -> dict[str, object]:
+    """What a run records of how it was carried out."""
+    return {"execution": {"torch": torch, "device": device, "precision": precision, "path": "fast"}}
+
+
+def test_in_what_the_runs_of_a_table_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(one: dict[str, object], *others: dict[str, object]) -> dict[str, tuple[str, ...]]:
+        answers = {name: (trained(30, **one),) for name in experiments.TABLES["table_s1"].values()}
+        answers["scenes_16"] = tuple(trained(30, seed, **other) for seed, other in enumerate((one, *others)))
+        return collect(monkeypatch, "table_s1", answers).circumstances()
+
+    assert of(executed(), executed(torch="2.11.0+cpu")) == {}  # one version, built for other devices
+    assert of(executed(), executed("2.12.0"), executed("2.10.1")) == {"torch": ("2.10.1", "2.11.0", "2.12.0")}
+    on_gpu = executed(device="NVIDIA H100", precision="bf16")
+    assert of(executed(), on_gpu) == {"device": ("NVIDIA H100", "cpu"), "precision": ("bf16", "fp32")}
+    before = {"versions": {"torch": "2.11.0"}, "hardware": {"gpu": None}}  # runs from when no execution was recorded
+    assert of(executed(), before) == {}
+    before["hardware"] = {"gpu": "NVIDIA A100"}  # which need not have been used
+    assert of(executed(), before) == {"device": ("cpu", "not recorded"), "precision": ("fp32", "not recorded")}
+
+
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(InputError, match="no table 'table7'"):
         results.collect("table7")

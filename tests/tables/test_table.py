@@ -329,3 +329,17 @@ def test_a_table_is_built_of_runs_and_keeps_what_it_was_asked(monkeypatch: pytes
 def test_a_table_without_differences_draws_none(table5: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="made without differences"):
         Table(table5).plot_differences()
+
+
+def test_the_caption_says_in_what_the_runs_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cpu = {"execution": {"torch": "2.11.0", "device": "cpu", "precision": "fp32"}}
+    on_gpu = {"execution": {"torch": "2.11.0", "device": "NVIDIA H100", "precision": "bf16"}}
+    alike = {"scenes_16": (trained(30, **on_cpu),), "scenes_365": (trained(35, **on_cpu),)}
+    assert "differ" not in tables.build(collect(monkeypatch, "table_s1", alike), "A caption").layout.caption
+    mixed = alike | {"scenes_365": (trained(35, **on_gpu),)}
+    table = tables.build(collect(monkeypatch, "table_s1", mixed), "A caption")
+    words = "The runs differ in device (NVIDIA H100; cpu) and precision (bf16; fp32). "
+    assert table.layout.caption.startswith(f"A caption. {words}Paper beside measured")
+    assert words in repr(table)
+    bare = tables.build(collect(monkeypatch, "table_s1", mixed))
+    assert bare.layout.caption.startswith(words)

@@ -1,0 +1,85 @@
+"""What a training takes of a GPU's memory: computed anywhere, held against what an H100 measured."""
+
+import pytest
+import torch
+
+from cityguessr.config import ModelConfig
+from cityguessr.systems import build
+from cityguessr.taxonomy import Taxonomy
+from cityguessr.training import experiments, memory
+from cityguessr.training.execution import Switches
+from cityguessr.training.profiles import PAPER
+
+CITYGUESSR, TIMESFORMER = (experiments.get(name).config(PAPER) for name in ("cityguessr", "timesformer"))
+SMALL = ModelConfig(pretrained=None, frames=8, size=128, width=48, depth=2, heads=2)
+ISNS = {"system": "isns", "backbone": "mae", "frame": "random", "scene_labels": None, "text_labels": None}
+
+
+@pytest.mark.parametrize(
+    ("measured", "batch", "options"),
+    [
+        (4.344, 12, {}),
+        (16.389, 12, {"bf16": False, "fused_attention": False}),
+    ],
+    ids=["bf16", "float32, all scores kept"],
+)
+def test_an_uncompiled_step_takes_what_an_h100_measured(measured: float, batch: int, options: dict[str, bool]) -> None:
+    """NVIDIA H100 80GB HBM3, torch 2.11: a little more than computed, for cuDNN and cuBLAS keep buffers."""
+    assert 1 <= measured / memory.needed(CITYGUESSR, batch, **options) <= memory.MARGIN * 1.005
+
+
+@pytest.mark.parametrize(("measured", "batch"), [(3.372, 12), (12.315, 48)])
+def test_a_compiled_step_takes_less(measured: float, batch: int) -> None:
+    assert 0.7 < measured / memory.needed(CITYGUESSR, batch) < 0.85
+
+
+def test_weights_gradients_and_moments_are_sixteen_bytes_a_weight() -> None:
+    """Of a network so wide that its clips do not count, on one frame."""
+    wide = ModelConfig(pretrained=None, **ISNS | {"system": "cityguessr"}, size=16, width=1024, depth=2, heads=2)
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in build(wide, Taxonomy.cityguessr68k()).parameters())
+    assert 16 * weights <= 1e9 * memory.needed(wide, 1, bf16=False) <= 1.05 * 16 * weights
+
+
+def test_parts_recomputing_and_a_frozen_backbone_take_less() -> None:
+    whole = memory.needed(SMALL)
+    assert whole > memory.needed(SMALL, accumulate=2) > memory.needed(SMALL, accumulate=12)
+    assert memory.needed(SMALL, accumulate=12) > memory.needed(SMALL, 1) > 0
+    assert memory.needed(SMALL, recompute=True) < 0.8 * whole
+    assert memory.needed(SMALL.replace(frozen_backbone=True)) < 0.8 * whole
+    assert memory.needed(SMALL, accumulate=100) == memory.needed(SMALL, accumulate=12)
+
+
+def test_two_parts_are_enough_to_know_any_number() -> None:
+    """What is computed of two parts and the frames that wait is what four parts take."""
+    computed = memory.needed(SMALL, accumulate=4)
+    whole = memory._step.__wrapped__
+    switches = Switches(bf16=True, folded=False)
+    assert computed == pytest.approx(whole(SMALL, 3, 4, switches, False)[2] / 1e9, rel=0.01)
+
+
+def test_isns_hold_three_networks_and_the_clips_of_one() -> None:
+    one, three = (SMALL.replace(**ISNS | {"system": system}) for system in ("cityguessr", "isns"))
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in build(one, Taxonomy.cityguessr68k()).parameters())
+    assert memory.needed(three) - memory.needed(one) == pytest.approx(2 * 16 * weights / 1e9)
+
+
+def test_a_card_gets_the_fewest_parts_that_fit() -> None:
+    assert str(memory.fits(CITYGUESSR, 8)) == "as it is"
+    small, large = memory.fits(TIMESFORMER, 8), memory.fits(TIMESFORMER, 80)
+    assert (large.accumulate, large.recompute) == (1, False)
+    assert small.accumulate > 1
+    assert not small.recompute
+    assert small.gigabytes * memory.MARGIN + memory.CONTEXT <= 8 < large.gigabytes
+    fewer = [k for k in (1, 2, 3, 4, 6) if k < small.accumulate]
+    assert memory.needed(TIMESFORMER, accumulate=fewer[-1]) * memory.MARGIN + memory.CONTEXT > 8
+    assert str(small) == f"--accumulate {small.accumulate}"
+
+
+def test_layers_are_recomputed_where_a_single_clip_is_too_much() -> None:
+    single = memory.needed(TIMESFORMER, accumulate=12) * memory.MARGIN + memory.CONTEXT
+    settings = memory.fits(TIMESFORMER, single - 0.01)
+    assert settings.recompute
+    assert "--recompute" in str(settings)
+    assert memory.fits(TIMESFORMER, 1.5) is None
