@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from cityguessr import losses
 from cityguessr.base.errors import InputError
-from cityguessr.blocks import normalised
 from cityguessr.config import ModelConfig
+from cityguessr.folded.blocks import normalised
 from cityguessr.model import CityGuessr, SelfCrossAttention, evenly
 from cityguessr.taxonomy import LEVELS, Taxonomy
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from cityguessr import means
-from cityguessr.means import softmax_means
+from cityguessr.folded.means import softmax_means
 
 
 def defined(tilts: Tensor, numbers: Tensor) -> Tensor:
