@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cityguessr import means
+from cityguessr.folded import means
 from cityguessr.folded.means import softmax_means
 
 
