@@ -94,7 +94,7 @@ def test_a_file_is_there_and_whole_when_the_command_is_ended(tmp_path: Path) -> 
     assert data["correctness"], "what was done before is kept"
 
 
-def run(monkeypatch: pytest.MonkeyPatch, out: Path, minutes: str = "1", **sections: Section) -> dict[str, Any]:
+def run(monkeypatch: pytest.MonkeyPatch, out: Path, minutes: str = "8", **sections: Section) -> dict[str, Any]:
     monkeypatch.setattr(gpu_check, "SECTIONS", sections)
     monkeypatch.setattr(gpu_check.torch.cuda, "is_available", lambda: False)
     sections["correctness"] = gpu_sections.SECTIONS["correctness"]
@@ -115,7 +115,26 @@ def test_a_section_that_fails_does_not_stop_the_others(monkeypatch: pytest.Monke
     data = run(monkeypatch, tmp_path, first=fake(broken), second=fake(lambda bench: None))
     assert data["sections"]["first"]["state"] == "failed: RuntimeError: no such kernel"
     assert data["sections"]["second"]["state"] == "done"
-    assert data["ceilings"] == [{"what": "half", "value": "nan", "unit": "-"}]
+    assert data["ceilings"] == [{"section": "first", "what": "half", "value": "nan", "unit": "-"}]
+
+
+def test_sections_that_are_not_asked_for_stay_as_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def measure(bench: Bench) -> None:
+        bench.put("ceilings", {"what": bench.section, "value": time.monotonic(), "unit": "-"})
+
+    sections = {"first": fake(measure), "second": fake(measure)}
+    before = run(monkeypatch, tmp_path, **sections)
+    monkeypatch.setattr(gpu_check, "SECTIONS", sections)
+    gpu_check.main(["--smallest", "--out", str(tmp_path), "--only", "second"])
+    after = written(tmp_path)
+    assert [row["what"] for row in after["ceilings"]] == ["first", "second"]
+    assert after["ceilings"][0] == before["ceilings"][0]
+    assert after["ceilings"][1]["value"] > before["ceilings"][1]["value"]
+    assert after["sections"]["first"] == before["sections"]["first"]
+
+    monkeypatch.setattr(gpu_check, "machine", lambda: {"gpu": None, "date": before["machine"]["date"], "torch": "9"})
+    gpu_check.main(["--smallest", "--out", str(tmp_path), "--only", "second"])
+    assert [row["what"] for row in written(tmp_path)["ceilings"]] == ["second"], "another torch: nothing is kept"
 
 
 def test_a_section_that_the_time_is_too_short_for_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -163,7 +182,7 @@ def test_a_processor_alone_is_refused_with_the_time_it_would_take(
 
 def test_an_unknown_section_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no section 'colour'; it is one of correctness, ceilings"):
-        gpu_check._run(tmp_path, 1, ["colour"], True, True)
+        gpu_check._run(tmp_path, 1, ["colour"], True)
 
 
 def test_kernels_are_grouped_and_what_is_left_is_gaps() -> None:
