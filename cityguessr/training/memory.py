@@ -1,9 +1,8 @@
 """What a training takes of a GPU's memory, and the settings with which it fits a small one.
 
-It is computed, on any machine: a step is carried out on tensors that have a shape, a type and no content, and what they
-would hold is added up as they come and go. The forward is the one that transformers writes, uncompiled, so compiling
-and folding can only lower the result. On an H100 an uncompiled step of the paper's model took 3 to 5 % more than
-computed (what cuDNN and cuBLAS need besides), and a compiled one a fifth less: page 60 has the numbers.
+It is computed, on any machine: an uncompiled step is carried out on tensors of a shape and a type but no content, and
+what they would hold is added up as they come and go. On an H100 and an H200, steps of the paper's model took 3 to 15 %
+more than computed, for the buffers of cuDNN and cuBLAS and the pools of CUDA graphs; page 60 has the numbers.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ from cityguessr.training.step import TrainingStep
 CARDS = (8, 12, 16, 24, 40, 80)
 """GB of memory of usual GPUs."""
 
-MARGIN, CONTEXT = 1.05, 1.0
-"""What is reckoned with beside what is computed: a factor for the libraries' buffers, and GB for CUDA itself."""
+MARGIN, CONTEXT = 1.2, 1.0
+"""What `fits` allows for beside what is computed: a factor for what libraries take, and GB for CUDA itself."""
 
 _GRAIN = 512  # bytes; the allocator of a GPU gives out multiples of it
 
@@ -59,6 +58,7 @@ def needed(
     accumulate: int = 1,
     recompute: bool = False,
     bf16: bool = True,
+    folded: bool = True,
     fused_attention: bool = True,
 ) -> float:
     """GB that a training takes at the height of a step: weights, gradients, Adam's moments, and what is kept of clips.
@@ -68,7 +68,7 @@ def needed(
     Args:
         batch: clips per step.
         accumulate, recompute: as in `Execution`.
-        bf16, fused_attention: as in `Switches`.
+        bf16, folded, fused_attention: as in `Switches`.
     """
     networks = 1
     if config.system == "isns":  # three networks of one kind, each for some of the frames
@@ -76,7 +76,7 @@ def needed(
     config = same_shapes(config)
     parts = min(accumulate, batch)
     part = math.ceil(batch / parts)
-    switches = Switches(bf16=bf16, folded=False, fused_attention=fused_attention)
+    switches = Switches(bf16=bf16, folded=folded, fused_attention=fused_attention)
     # The second part meets the gradients of the first, and no later one meets more.
     weights_held, trained, most = _step(config, part, min(parts, 2), switches, recompute)
     waiting = max(0, batch - 2 * part) * config.input_frames * 3 * config.size**2
