@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cityguessr.base import weights
-from cityguessr.blocks import Layer, attend, embed_patches, joined, normalised
+from cityguessr.blocks import Layer, attend, chained, embed_patches, joined, normalised
 from cityguessr.config import ModelConfig
 
 
@@ -36,6 +36,8 @@ class Encoder(nn.Module):
         >>> VideoMAE(ModelConfig(pretrained=None))(torch.rand(2, 15, 3, 224, 224)).shape
         torch.Size([2, 384])
     """
+
+    plain = False
 
     def __init__(self, config: ModelConfig, allow_downloads: bool = False) -> None:
         super().__init__()
@@ -122,7 +124,10 @@ class VideoMAE(Encoder):
             tokens = self.kept(layer, tokens)
         tokens = last.attended(tokens)
         # The mean over the tokens passes through the last linear map, which is left with one vector a clip
-        return tokens.mean(dim=1) + last.narrow(last.inner(tokens).mean(dim=1))  # (B, width)
+        inner = (
+            last.inner(tokens).sum(dim=1) / tokens.shape[1]
+        )  # unlike the mean's, the sum's gradient is not written out
+        return tokens.mean(dim=1) + last.narrow(inner)  # (B, width)
 
     def plain_features(self, frames: Tensor) -> Tensor:
         return self.encoder(_even(frames)).last_hidden_state.mean(dim=1)  # (B, width)
@@ -191,7 +196,7 @@ class TimeSformer(Encoder):
         grid = patches.shape[1:3]
         time, space = layer.temporal_attention, self.parts(layer)
         mixed = attend(time.attention.qkv(layer.temporal_layernorm(patches)), self.heads, self.fused)  # over the frames
-        patches = patches + layer.temporal_dense(time.output.dense(mixed))
+        patches = patches + F.linear(mixed, *chained(time.output.dense, layer.temporal_dense))
         tokens = torch.cat((token, patches.flatten(1, 2)), dim=1)  # (B, 1 + P T, width)
         qkv = space.queries_keys_values(tokens)
         repeated = qkv[:, :1, None].transpose(1, 2).expand(-1, grid[1], -1, -1)  # (B, T, 1, 3 width)

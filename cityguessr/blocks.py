@@ -97,7 +97,7 @@ def joined(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
     return torch.cat([layer.weight for layer in layers]), torch.cat(biases)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # compared as an object: torch.compile asks for its hash
 class Layer:
     """A layer of a vision transformer: tokens (B, N, width) attend to each other, then go through an FFN one by one.
 
@@ -141,6 +141,11 @@ class Layer:
     def fed(self, tokens: Tensor) -> Tensor:
         """Tokens after the FFN: (B, N, width) -> (B, N, width)."""
         return tokens + self.narrow(self.inner(tokens))
+
+
+def chained(first: nn.Linear, second: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one linear map that does what two do one after the other."""
+    return second.weight @ first.weight, F.linear(first.bias, second.weight, second.bias)
 
 
 def _working_type(weight: Tensor) -> torch.dtype:

@@ -57,6 +57,9 @@ def load_released_checkpoint(path: str | Path, taxonomy: Taxonomy | None = None)
                 "checkpoint, and was it trained on this label tree?"
             )
     model = CityGuessr(_configuration(renamed, path), taxonomy)
+    for name, weight in model.state_dict().items():
+        if name.endswith(".attention.attention.key.bias"):  # some versions of transformers have one: VideoMAE's is zero
+            renamed.setdefault(name, torch.zeros_like(weight))
     missing, unexpected = model.load_state_dict(renamed, strict=False)
     if missing or unexpected:
         raise InputError(

@@ -8,14 +8,15 @@ from torch import Tensor
 from cityguessr.taxonomy import LEVELS
 
 
-def geolocalization(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:
+def geolocalization(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor], label_smoothing: float = 0.0) -> Tensor:
     """Eq. 1: the cross-entropies of the four levels, added up; a scalar, averaged over the batch.
 
     Args:
         logits: level -> (B, number of classes).
         labels: level -> (B,) class ids.
+        label_smoothing: share of a target that is spread evenly over the classes of its level; the paper's is 0.
     """
-    return sum(F.cross_entropy(logits[level], labels[level]) for level in LEVELS)
+    return sum(F.cross_entropy(logits[level], labels[level], label_smoothing=label_smoothing) for level in LEVELS)
 
 
 def scene(logits: Tensor, soft: Tensor) -> Tensor:

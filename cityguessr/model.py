@@ -17,6 +17,7 @@ from cityguessr.backbones import BACKBONES, Encoder
 from cityguessr.base.errors import InputError
 from cityguessr.blocks import normalised
 from cityguessr.config import ModelConfig
+from cityguessr.means import softmax_means
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 
@@ -83,7 +84,7 @@ class SelfCrossAttention(nn.Module):
         In a head, with query a x_i + b and key c x_j + e, the score of token i for token j is t_i x_j plus what is the
         same for all j and cancels in the softmax, where the tilt t_i = (a x_i + b) . c / sqrt(d_q). With value
         f x_j + g, what the head attends to is f m_i + g, where m_i = sum_j softmax_j(t_i x_j) x_j is one number, and
-        what follows is linear. So each head is an attention of width 1 that yields the means m.
+        what follows is linear. So each head comes down to the means m.
         """
         heads = self.attention.num_heads
         maps = zip(
@@ -96,8 +97,7 @@ class SelfCrossAttention(nn.Module):
         (a, b), (c, _), (f, g) = [[part.unflatten(0, (heads, -1)) for part in line] for line in lines]  # (heads, d_q)
         slope, offset = ((part * c).sum(dim=1, keepdim=True) / c.shape[1] ** 0.5 for part in (a, b))  # (heads, 1)
         tilts = vector.unsqueeze(1) * slope + offset  # (B, heads, d)
-        tokens = vector[:, None, :, None].expand(-1, heads, -1, -1)  # (B, heads, d, 1)
-        means = F.scaled_dot_product_attention(tilts.unsqueeze(3), tokens, tokens, scale=1.0).squeeze(3)
+        means = softmax_means(tilts, vector)  # (B, heads, d)
         out = (self.project.weight @ self.attention.out_proj.weight).view(heads, -1)  # (heads, d_q)
         rest = self.project(self.attention.out_proj.bias) + (out * g).sum()
         return torch.einsum("bhd,h->bd", means, (out * f).sum(dim=1)) + rest

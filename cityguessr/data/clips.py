@@ -8,11 +8,13 @@ their scenes where these are of 365 categories, which would fill the memory), `r
 
 from __future__ import annotations
 
+import copy
 import csv
 import functools
-import io
+import itertools
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from cityguessr.base.errors import InputError, one_of
+from cityguessr.data import jpeg
 from cityguessr.data.shards import read_shard
 from cityguessr.data.sources import SPLITS
 from cityguessr.data.splits import by_video
@@ -39,6 +41,8 @@ INDEX = "index.parquet"
 TAXONOMY = "taxonomy.csv"
 REJECTED = "rejected.csv"
 TEXT = "text_features.safetensors"
+
+_AT_ONCE = 64  # clips whose JPEG files wait in memory while a whole split is decoded
 
 
 class PreparedClips:
@@ -160,6 +164,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         scene_classes: how many scene classes there are, 16 or 365.
+        shape: of a clip's frames, (T, 3, H, W).
         clip_ids, video_ids: one string per clip.
         labels: level -> LongTensor (N,).
     """
@@ -171,13 +176,23 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self.clip_ids: list[str] = self._index["clip_id"].to_pylist()
         self.video_ids: list[str] = self._index["video_id"].to_pylist()
         self.labels = {level: torch.from_numpy(self._index[level].to_numpy().astype(np.int64)) for level in LEVELS}
+        self.shape: tuple[int, int, int, int] = (prepared.meta["frames"], 3, *2 * (prepared.meta["size"],))
         shards = prepared.meta["shards"]
         self._paths = [str(prepared.folder / shard["file"]) for shard in shards]
         starts = np.cumsum([0] + [shard["rows"] for shard in shards])
         self._shard = np.searchsorted(starts, rows, side="right") - 1
         self._row = rows - starts[self._shard]
-        self._open: dict[int, Any] = {}
+        self._open: dict[int, tuple[Any, int]] = {}  # shard -> its reader, clips per row group
+        self._last: dict[str, tuple[tuple[int, int], Any]] = {}  # column -> shard and row group read last, its content
         self._pid = os.getpid()
+
+    def take(self, numbers: np.ndarray) -> ClipDataset:
+        """Some of its clips, by their numbers in it: a split of the split."""
+        part = copy.copy(self)
+        part._index, part._shard, part._row = self._index.take(numbers), self._shard[numbers], self._row[numbers]
+        part.clip_ids, part.video_ids = ([ids[i] for i in numbers] for ids in (self.clip_ids, self.video_ids))
+        part.labels = {level: labels[numbers] for level, labels in self.labels.items()}
+        return part
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -186,22 +201,42 @@ class ClipDataset(Dataset[dict[str, Any]]):
         i = range(len(self))[i]
         scenes = self.frame_scenes(i)
         return {
-            "frames": torch.from_numpy(np.stack([_decode(frame) for frame in self.jpegs(i)])),  # (T, 3, H, W)
+            "frames": self.frames_of([i])[0],
             "labels": torch.stack([self.labels[level][i] for level in LEVELS]),
             "frame_scenes": torch.full((1, self.scene_classes), float("nan")) if scenes is None else scenes,
             "index": i,
         }
 
+    def frames_of(self, indices: Sequence[int], out: Tensor | None = None) -> Tensor:
+        """The frames of several clips, each decoded straight into one tensor: uint8 (B, T, 3, H, W), RGB.
+
+        Args:
+            out: a contiguous tensor of that shape to write to, in shared memory say.
+
+        Raises InputError for a damaged frame, naming its clip and shard, and for an `out` that is none of these.
+        """
+        shape = len(indices), *self.shape
+        if out is None:
+            out = torch.empty(shape, dtype=torch.uint8)
+        elif out.shape != shape or out.dtype != torch.uint8 or not out.is_contiguous():
+            raise InputError(f"out is {out.dtype} {tuple(out.shape)}; give a contiguous uint8 tensor {shape}")
+        for i, frames in zip(indices, out.numpy(), strict=True):
+            self._decode(i, self._contents(i), frames)
+        return out
+
     def jpegs(self, i: int) -> list[bytes]:
         """The frames of a clip as they are stored, the content of T JPEG files."""
-        return self._read(i, "frames").as_py()
+        return [content.tobytes() for content in self._contents(i)]
 
-    def frames_of(self, indices: list[int]) -> Tensor:
-        return torch.stack([self[i]["frames"] for i in indices])
+    def jpeg_tensors(self, i: int) -> list[Tensor]:
+        """As `jpegs`, each a uint8 tensor (bytes,): views of what was read, not to be written to."""
+        return [torch.from_numpy(content) for content in self._contents(i)]
 
     def frame(self, i: int, at: int) -> Tensor:
         """The frame of a clip at a position, uint8 (3, H, W), RGB; the others are not decoded."""
-        return torch.from_numpy(_decode(self.jpegs(i)[at]))
+        frame = np.empty(self.shape[1:], np.uint8)
+        self._decode(i, [self._contents(i)[at]], [frame])
+        return torch.from_numpy(frame)
 
     def frame_scenes(self, i: int) -> Tensor | None:
         """Scene probabilities of a clip: float32 (n, scene classes), or None; see the class for n."""
@@ -227,37 +262,55 @@ class ClipDataset(Dataset[dict[str, Any]]):
         return self._decoded[key]
 
     def _decode_all(self) -> Tensor:
-        out = None
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding leaves the interpreter free
-            for i in range(len(self)):
-                frames = list(pool.map(_decode, self.jpegs(i)))
-                if out is None:
-                    out = np.empty((len(self), len(frames), *frames[0].shape), np.uint8)
-                np.stack(frames, out=out[i])
-        return torch.from_numpy(out)
+        out = torch.empty(len(self), *self.shape, dtype=torch.uint8)
+        frames = out.numpy()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding leaves the interpreter free; one thread reads
+            for start in range(0, len(self), _AT_ONCE):
+                part = range(start, min(start + _AT_ONCE, len(self)))
+                list(pool.map(self._decode, part, [self._contents(i) for i in part], frames[part.start : part.stop]))
+        return out
+
+    def _decode(self, i: int, contents: Sequence[np.ndarray], out: Sequence[np.ndarray]) -> None:
+        """Decode frames of a clip into arrays of its `shape`."""
+        try:
+            for content, frame in zip(contents, out, strict=True):
+                jpeg.decode(content, frame)
+        except InputError as error:
+            raise self._damaged(i, f"a frame of the clip {self.clip_ids[i]} is damaged, {error}") from None
+
+    def _contents(self, i: int) -> list[np.ndarray]:
+        """The JPEG files of a clip, each uint8 (bytes,): views of one buffer."""
+        files = self._read(i, "frames").values
+        _, offsets, content = files.buffers()
+        offsets = np.frombuffer(offsets, np.int32)[files.offset : files.offset + len(files) + 1].tolist()
+        content = np.frombuffer(content, np.uint8)
+        return [content[start:stop] for start, stop in itertools.pairwise(offsets)]
 
     def _read(self, i: int, column: str) -> Any:
         """One column of a clip's row in its shard, as an Arrow scalar."""
-        file = self._file(int(self._shard[i]))
-        group, row = divmod(int(self._row[i]), file.metadata.row_group(0).num_rows)
-        return file.read_row_group(group, columns=[column], use_threads=False)[column][row]
+        if self._pid != os.getpid():  # no open file is handed on by fork
+            self._open, self._last, self._pid = {}, {}, os.getpid()
+        shard = int(self._shard[i])
+        try:
+            if shard not in self._open:
+                # Frames do not compress, so there is nothing to fetch ahead: a group is read where it is mapped.
+                file = pq.ParquetFile(self._paths[shard], memory_map=True, pre_buffer=False)
+                self._open[shard] = file, file.metadata.row_group(0).num_rows
+            file, clips = self._open[shard]
+            group, row = divmod(int(self._row[i]), clips)
+            last, rows = self._last.get(column, (None, None))
+            if last != (shard, group):
+                rows = file.read_row_group(group, columns=[column], use_threads=False)[column]
+                self._last[column] = (shard, group), rows
+        except (OSError, pa.ArrowException) as error:
+            raise self._damaged(i, f"cannot be read ({error})") from None
+        return rows[row]
 
-    def _file(self, shard: int) -> Any:
-        """An open reader of a shard, of this process alone: none is handed on by fork or pickle."""
-        if self._pid != os.getpid():
-            self._open, self._pid = {}, os.getpid()
-        if shard not in self._open:
-            self._open[shard] = pq.ParquetFile(self._paths[shard], memory_map=True)
-        return self._open[shard]
+    def _damaged(self, i: int, what: str) -> InputError:
+        return InputError(f"{self._paths[self._shard[i]]}: {what}; delete this file and prepare again, it is made anew")
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}, "_decoded": {}}
+        return self.__dict__ | {"_open": {}, "_last": {}, "_decoded": {}}
 
     def __repr__(self) -> str:
         return f"ClipDataset({self.name}: {len(self):,} clips)"
-
-
-def _decode(content: bytes) -> np.ndarray:
-    """JPEG -> uint8 (3, H, W), RGB."""
-    with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

@@ -1,11 +1,15 @@
 """The preparation of clips, one for every source: frames at training size in Parquet shards, whole or not at all."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import hashlib
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +26,7 @@ from cityguessr.base.progress import track
 from cityguessr.config import ClipFormat
 from cityguessr.data.clips import FORMAT, INDEX, META, REJECTED, TAXONOMY, TEXT, PreparedClips
 from cityguessr.data.shards import JPEG_QUALITY, SceneLabeller, Shard, ShardJob, read_shard, write_shard
-from cityguessr.data.sources import SPLITS, ClipRef
+from cityguessr.data.sources import SPLITS, ClipRef, Renderer
 from cityguessr.scenes import SCENES, check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -33,6 +37,8 @@ SHARD_CLIPS = 256  # clips per shard: about 100 MB at 16 frames of 224 pixels
 class Source(Protocol):
     """Anything that lists clips: a `ReleaseSource`, `MapillarySource`, `FolderSource`, or one that you write.
 
+    One that has a `renderer` makes the frames of its clips itself: nothing is read from files.
+
     Attributes:
         name: what the source is called in `meta.json`.
         taxonomy: the label tree that the ids of its clips refer to.
@@ -40,6 +46,7 @@ class Source(Protocol):
         text_features: float32 (number of cities, d), NaN for a city without any, or None: text features that the source
             itself carries for each city.
         scene_classes: (optional) how many scenes its clips are labelled with, 16 or 365; unsaid, whatever is wanted.
+        renderer: (optional) a `sources.Renderer`, which also says how long and how large it will be before it starts.
     """
 
     name: str
@@ -74,8 +81,8 @@ def prepare(
     Args:
         out: the folder to fill, by custom `data/prepared/<name>/`.
         clip_format: which frames are kept of a clip, and of what size.
-        workers: processes of this machine; with 1, the work is done in this process. From a script, call with more
-            than 1 below `if __name__ == "__main__":`, as every pool of processes asks.
+        workers: processes of this machine; with 1, and where a GPU renders, the work is done in this process. From a
+            script, call with more than 1 below `if __name__ == "__main__":`, as every pool of processes asks.
         cluster: address of a Dask scheduler (`tcp://host:8786`) whose workers do the work instead; they must see
             the source and `out` under the same paths and have this package.
         text: text features of the cities (number of cities, d) to keep with the set; the source's own by default.
@@ -91,6 +98,7 @@ def prepare(
             raise InputError(f"prepare: {name} is {value}; it must be at least 1")
     _check_scene_classes(clip_format.scene_classes, source, scene_labeller)
     text = _text_features(source, text)
+    renderer: Renderer | None = getattr(source, "renderer", None)
     clips = source.clips()
     if not clips:
         raise InputError(f"{source.name}: the source lists no clip; give one that does")
@@ -104,6 +112,8 @@ def prepare(
     }
     if clip_format.scene_classes != len(SCENES):  # sets of 16 scenes keep the plan that they had
         settings["scene_classes"] = clip_format.scene_classes
+    if renderer is not None:
+        settings |= renderer.settings
     out = make_folder(out).resolve()
     if overwrite:
         _clear(out)
@@ -116,7 +126,7 @@ def prepare(
     jobs = [
         ShardJob(
             str(out / f"clips-{number:05d}.parquet"), plan, first, tuple(clips[first : first + shard_clips]), LEVELS,
-            clip_format, scene_labeller,
+            clip_format, scene_labeller, renderer,
         )
         for number, first in enumerate(range(0, len(clips), shard_clips))
     ]  # fmt: skip
@@ -137,9 +147,17 @@ def _run(jobs: list[ShardJob], description: str, workers: int, cluster: str | No
     todo = [job for job in jobs if job.path not in done]
     if done:
         print(f"{description}: {len(done):,} of {len(jobs):,} are there already", flush=True)
+    renderer = todo[0].renderer if todo else None
+    if renderer is not None:
+        todo.sort(key=lambda job: job.clips[0].labels)  # what belongs to a city is made once for both splits
+        clips = [clip for job in todo for clip in job.clips]
+        at_once = 1 if cluster or renderer.on_gpu else min(workers, len(todo))
+        renderer.announce(clips, todo[0].format, Path(todo[0].path).parent, at_once, bool(done))
     tasks, kept = [(job.path, functools.partial(write_shard, job)) for job in todo], "finished shards are kept"
     if cluster:
         finished = pools.on_cluster(tasks, cluster, kept)
+    elif renderer is not None and renderer.on_gpu:
+        finished = _in_threads(tasks)
     elif workers > 1:
         finished = pools.in_processes(tasks, min(workers, len(todo)), kept, preload=write_shard.__module__)
     else:
@@ -147,6 +165,17 @@ def _run(jobs: list[ShardJob], description: str, workers: int, cluster: str | No
     if todo:
         done |= track(finished, description, len(todo))
     return [done[job.path] for job in jobs]
+
+
+def _in_threads(tasks: list[tuple[str, Callable[[], Shard]]]) -> Iterator[tuple[str, Shard]]:
+    """The name and the result of each task as they finish: one shard is written while the next is rendered."""
+    with ThreadPoolExecutor(2) as pool:
+        names = {pool.submit(write): name for name, write in tasks}
+        try:
+            for finished in as_completed(names):
+                yield names[finished], finished.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _hash_clips(clips: list[ClipRef], text: np.ndarray | None) -> str:
@@ -159,7 +188,7 @@ def _hash_clips(clips: list[ClipRef], text: np.ndarray | None) -> str:
         path = Path(clip.path)
         first = path / (clip.files[0] if clip.files else "1.jpg")
         try:
-            stamp = os.stat(path if clip.is_video else first).st_size
+            stamp = os.stat(path if clip.is_video else first).st_size if clip.path else -1
         except OSError:
             stamp = -1
         listed = (clip.clip_id, clip.video_id, clip.split, clip.labels, path.name, stamp)

@@ -3,10 +3,13 @@
 This is what the worker processes of `prepare` run. It imports no torch, so that they start at once.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_atomically
 from cityguessr.config import ClipFormat
 from cityguessr.data import video
-from cityguessr.data.sources import ClipRef
+from cityguessr.data.sources import ClipRef, Renderer
 
 JPEG_QUALITY = 95
 
@@ -38,6 +41,7 @@ class ShardJob:
         path: of the shard.
         plan: hash of the settings and of the source's clips.
         first: position of its first clip in the source's list.
+        renderer: makes the frames of the clips, where they are not read from files.
     """
 
     path: str
@@ -47,6 +51,7 @@ class ShardJob:
     levels: tuple[str, ...]
     format: ClipFormat
     scene_labeller: SceneLabeller | None = None
+    renderer: Renderer | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +107,30 @@ def clip_row(clip: ClipRef, job: ShardJob) -> dict[str, Any]:
     else:
         numbers, files = _numbered_files(clip, job)
         pictures, encoded = map(list, zip(*(_shrink(file, job.format.size) for file in files), strict=True))
+    return _row(clip, job, numbers, pictures, encoded)
+
+
+def rendered_rows(job: ShardJob, renderer: Renderer) -> list[dict[str, Any]]:
+    """The clips of a job as rows of `schema`, their frames rendered; encoding leaves the interpreter free meanwhile."""
+
+    def encode(clip: ClipRef, numbers: Sequence[int | None], frames: np.ndarray) -> dict[str, Any]:
+        pictures = [Image.fromarray(frame) for frame in frames]
+        return _row(clip, job, numbers, pictures, [_jpeg(picture) for picture in pictures])
+
+    with ThreadPoolExecutor(renderer.encoders) as pool:
+        drawn = zip(job.clips, renderer(job.clips, job.format), strict=True)
+        rows = [pool.submit(encode, clip, numbers, frames) for clip, (numbers, frames) in drawn]
+        return [row.result() for row in rows]
+
+
+def _row(
+    clip: ClipRef,
+    job: ShardJob,
+    numbers: Sequence[int | None],
+    pictures: Sequence[Image.Image],
+    encoded: list[bytes],
+) -> dict[str, Any]:
+    """A clip and its frames as a row of `schema`."""
     return {
         "clip_id": clip.clip_id,
         "video_id": clip.video_id,
@@ -116,8 +145,22 @@ def clip_row(clip: ClipRef, job: ShardJob) -> dict[str, Any]:
 def write_shard(job: ShardJob) -> Shard:
     """Write the clips of a job as one Parquet file, leaving out those that cannot be read, with the reason.
 
-    Returns the footer of the file. Raises InputError where the file cannot be written; then there is no file.
+    Returns the footer of the file. Raises InputError where the file cannot be written, and whatever stops a renderer;
+    then there is no file.
     """
+    rows, rejected = _read_rows(job) if job.renderer is None else (rendered_rows(job, job.renderer), [])
+    shard = Shard(job.plan, job.first, len(job.clips), tuple(rejected), tuple(row_digest(row) for row in rows))
+    columns = schema(job.levels).with_metadata({_METADATA: json.dumps(dataclasses.asdict(shard))})
+    table = pa.Table.from_pylist(rows, columns)
+    clip_bytes = max((sum(map(len, row["frames"])) for row in rows), default=1)
+    group = max(1, _GROUP_BYTES // clip_bytes)
+    # JPEG does not compress any further, and labels are small
+    write_atomically(job.path, lambda file: pq.write_table(table, file, row_group_size=group, compression="none"))
+    return shard
+
+
+def _read_rows(job: ShardJob) -> tuple[list[dict[str, Any]], list[tuple[str, str, str]]]:
+    """The clips of a job as rows of `schema`; and those that cannot be read, as `Shard.rejected`."""
     rows: list[dict[str, Any]] = []
     rejected: list[tuple[str, str, str]] = []
     for clip in job.clips:
@@ -129,14 +172,7 @@ def write_shard(job: ShardJob) -> Shard:
             raise
         except Exception as error:  # a bad clip never stops the others, not even by a fault in a decoder
             rejected.append((clip.clip_id, clip.path, f"{clip.path}: {type(error).__name__}: {error}; leave it out"))
-    shard = Shard(job.plan, job.first, len(job.clips), tuple(rejected), tuple(row_digest(row) for row in rows))
-    columns = schema(job.levels).with_metadata({_METADATA: json.dumps(dataclasses.asdict(shard))})
-    table = pa.Table.from_pylist(rows, columns)
-    clip_bytes = max((sum(map(len, row["frames"])) for row in rows), default=1)
-    group = max(1, _GROUP_BYTES // clip_bytes)
-    # JPEG does not compress any further, and labels are small
-    write_atomically(job.path, lambda file: pq.write_table(table, file, row_group_size=group, compression="none"))
-    return shard
+    return rows, rejected
 
 
 def read_shard(path: str | Path) -> Shard:
@@ -199,7 +235,7 @@ def _shrink(file: Path, size: int) -> tuple[Image.Image, bytes]:
 
 
 def _scenes(
-    clip: ClipRef, numbers: list[int | None], pictures: list[Image.Image], job: ShardJob
+    clip: ClipRef, numbers: Sequence[int | None], pictures: Sequence[Image.Image], job: ShardJob
 ) -> list[list[float]] | None:
     """Scene probabilities: one row per frame where frames are labelled, one row where the clip is, or None."""
     classes = job.format.scene_classes
@@ -223,7 +259,7 @@ def _scenes(
     return [[float(p) for p in row] for row in probabilities]
 
 
-def _gps(clip: ClipRef, numbers: list[int | None], frames: int) -> list[dict[str, float]] | None:
+def _gps(clip: ClipRef, numbers: Sequence[int | None], frames: int) -> list[dict[str, float]] | None:
     """The place of every frame, or None where one has none."""
     if clip.gps is None:
         return None

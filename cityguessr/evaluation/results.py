@@ -221,12 +221,12 @@ def _check_agreement(
     """Refuse to put runs side by side that were not made by one code, with one protocol, on the same clips."""
     first: dict[object, tuple[str, object]] = {}
     for row, seeds in runs.items():
-        dataset = experiments.get(names[row]).dataset
+        dataset, recipe = experiments.get(names[row]).dataset, experiments.get(names[row]).recipe
         for run in seeds:
             clips = run.predictions.clip_ids, run.predictions.labels["city"].tolist()
             facts = {
                 f"code ({run.config.selection})": run.provenance["code"],
-                "training settings": run.provenance["training"],
+                "training settings" + ("" if recipe == "paper" else f" ({recipe})"): run.provenance["training"],
                 f"validation clips of {dataset}, split by {run.config.split}": clips,
             }
             for what, value in facts.items():

@@ -5,12 +5,14 @@ Example:
     >>> frames = world.render(world.videos[0], 270, 480)  # uint8 (T, 270, 480, 3)
     >>> write_cityguessr68k(world, "data/world")  # H.264 videos, and the release compiled from them
     >>> write_mapillary(MapillaryConfig.mini(), "data/world-mapillary")  # a Mapillary tree of the same cities
+    >>> write_prepared(world, "data/prepared/world", ClipFormat(8, 64))  # what training reads, without any video
 """
 
 from cityguessr.miniworld.plan import Clip, VideoPlan
 from cityguessr.miniworld.world import MiniWorld, MiniWorldConfig
 from cityguessr.miniworld.write.cityguessr68k import write_cityguessr68k
 from cityguessr.miniworld.write.mapillary import write_mapillary
+from cityguessr.miniworld.write.prepared import write_prepared
 from cityguessr.miniworld.write.sequences import MapillaryConfig, MapillaryWorld
 
 __all__ = [
@@ -22,4 +24,5 @@ __all__ = [
     "VideoPlan",
     "write_cityguessr68k",
     "write_mapillary",
+    "write_prepared",
 ]

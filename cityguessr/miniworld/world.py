@@ -25,6 +25,7 @@ from cityguessr.miniworld.style import Effects
 from cityguessr.miniworld.tiles.atlas import Atlas, bake
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
+_GPU_TEXTURES = 3_500_000_000  # bytes of a GPU's memory that textures may take
 VERSION = 5  # part of a world's fingerprint: raise it when the same configuration would give other files
 
 
@@ -86,7 +87,10 @@ class MiniWorldConfig:
 
     @classmethod
     def paper_scale(cls, seed: int = 0) -> MiniWorldConfig:
-        """The paper's sizes: about 68,000 clips of 850 frames, 100 kept, at 1280 x 720; a GPU and 400 GB of disk."""
+        """The paper's sizes: about 68,000 clips of 850 frames, 100 kept, at 1280 x 720.
+
+        Its videos and frames take well over a terabyte; `write_prepared` renders what training reads of them alone.
+        """
         return cls(
             seed=seed, clips_per_city=68269 / 166, clips_per_video=30, clip_source_frames=850, kept_frames=100,
             height=720, width=1280, fps=30, samples=2,
@@ -231,15 +235,15 @@ class MiniWorld:
         return kept.value
 
     def _atlas(self, city: int, size: int, device: str) -> Atlas:
-        # The textures of the few cities in work; an atlas of 64-texel tiles takes 20 MB, of 256-texel tiles 330 MB. A
-        # GPU draws so fast that the baking counts.
-        kept = 5 if device.startswith("cuda") else 2
+        # The textures of the few cities in work; an atlas of 64-texel tiles takes 20 MB, of 256-texel tiles 330 MB.
         key = (city, size, device)
         with self._lock:
             if key in self._atlases:
                 return self._atlases[key]
         with threads.limited(1):  # tiles are thousands of small arrays
             atlas = bake(self.effects.style(city), size, device)
+        # A GPU draws so fast that the baking counts: there the small world's textures all stay.
+        kept = 2 if device == "cpu" else max(2, _GPU_TEXTURES // atlas.image.nbytes)
         with self._lock:
             while len(self._atlases) >= kept:
                 self._atlases.pop(next(iter(self._atlases)))

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import ClipDataset
+from cityguessr.data.jpeg import decode_on_device
 from cityguessr.scenes import scene_label
 from cityguessr.taxonomy import LEVELS
 
@@ -28,6 +29,8 @@ class ClipTensors(Dataset[Batch]):
 
     Args:
         in_memory: whether all frames are decoded at once and kept; otherwise each batch is read from the disk.
+        encoded: whether a batch read from the disk is left as JPEG files for the GPU to decode; its frames are then
+            (the files one after another, uint8 (bytes,); the length of each, int64 (B T,)).
         training: whether random frames change with the epoch (`start_epoch`).
         device: where frames in memory, labels and scenes are kept.
     """
@@ -37,11 +40,12 @@ class ClipTensors(Dataset[Batch]):
         clips: ClipDataset,
         config: ModelConfig,
         in_memory: bool,
+        encoded: bool = False,
         seed: int = 0,
         training: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.clips, self.frame = clips, config.frame
+        self.clips, self.frame, self.encoded = clips, config.frame, encoded and not in_memory
         self.labels = torch.stack([clips.labels[level] for level in LEVELS], dim=1)
         self.seed, self.training = seed, training
         self.positions = torch.tensor([(config.frames - 1) // 2 if config.frame == "mid" else 0]).repeat(len(clips))
@@ -74,12 +78,21 @@ class ClipTensors(Dataset[Batch]):
     def __getitem__(self, indices: Sequence[int]) -> Batch:
         rows = torch.as_tensor(indices)
         at = self.positions[rows]
-        if self.frames is None:
+        if self.encoded:
+            frames = self._files(indices)
+        elif self.frames is None:
             frames = self.clips.frames_of(indices) if self.frame is None else self._one_frame_each(indices)
         else:
             rows, at = rows.to(self.frames.device), at.to(self.frames.device)
             frames = self.frames[rows] if self.frame is None else self.frames[rows, at].unsqueeze(1)
         return frames, self.labels[rows], self.scenes[rows, at if self.frame else 0]
+
+    def _files(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        files: list[Tensor] = []
+        for i in indices:
+            of_clip = self.clips.jpeg_tensors(i)
+            files += of_clip if self.frame is None else [of_clip[int(self.positions[i])]]
+        return torch.cat(files), torch.tensor([len(file) for file in files])
 
     def _one_frame_each(self, indices: Sequence[int]) -> Tensor:
         return torch.stack([self.clips.frame(i, int(self.positions[i])) for i in indices]).unsqueeze(1)
@@ -144,20 +157,26 @@ def batches(
     on_gpu = device.type == "cuda"
     options = {"prefetch_factor": 4} if workers else {}
     loader = DataLoader(data, sampler=order, batch_size=None, num_workers=workers, pin_memory=on_gpu, **options)
-    if on_gpu and prefetch:
+    if on_gpu and (prefetch or data.encoded):
         yield from _ahead(loader, device)
     else:
         yield from (tuple(part.to(device, non_blocking=True) for part in batch) for batch in loader)
 
 
-def _ahead(loader: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
-    """Batches on a GPU; the next one is on its way, on a stream of its own, when one is given out."""
+def _ahead(loader: Iterable, device: torch.device) -> Iterator[Batch]:
+    """Batches on a GPU; when one is given out, the next one is on its way, or decoded, on a stream of its own."""
     stream = torch.cuda.Stream(device)
     coming: tuple[Batch, torch.cuda.Event] | None = None
-    for batch in loader:
+    for frames, labels, scenes in loader:
         ready = coming
         with torch.cuda.stream(stream):
-            copied = tuple(part.to(device, non_blocking=True) for part in batch)
+            if isinstance(frames, Tensor):
+                frames = frames.to(device, non_blocking=True)
+            else:
+                files, lengths = frames
+                pictures = decode_on_device(files.split(lengths.tolist()), device)
+                frames = pictures.unflatten(0, (len(labels), -1))
+            copied = frames, labels.to(device, non_blocking=True), scenes.to(device, non_blocking=True)
             arrived = torch.cuda.Event()
             arrived.record(stream)
         coming = copied, arrived

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from cityguessr.backbones import Encoder
 from cityguessr.base import threads
 from cityguessr.config import ModelConfig
 from cityguessr.systems import ISNs, build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training.execution import Switches
 from cityguessr.training.profiles import Profile
+from cityguessr.training.recipe import Recipe
 from cityguessr.training.step import TrainingStep
 
 
@@ -24,7 +26,8 @@ class Cost:
     Attributes:
         parameters: numbers that the system is made of, all of its networks counted.
         flops: floating-point operations of the forward pass of one clip, a multiplication and an addition being two.
-            Matrix products, convolutions and attention count; the rest (norms, activations) is small beside them.
+            Matrix products, convolutions and attention count; the rest (norms, activations) is small beside them. The
+            network is counted as published; what `backbones` saves of it is not taken off.
     """
 
     parameters: int
@@ -40,6 +43,9 @@ def size_of(config: ModelConfig, taxonomy: Taxonomy) -> Cost:
         system = build(config.replace(pretrained=None), taxonomy).eval()
         system.use(folded=False)  # the operations of the network as published; folded, it takes two per cent fewer
         frames = torch.empty(1, config.input_frames, 3, config.size, config.size)
+        for module in system.modules():
+            if isinstance(module, Encoder):
+                module.plain = True
         forward = next(iter(system.networks.values())) if isinstance(system, ISNs) else system
         with FlopCounterMode(display=False) as counter:
             forward(frames)
@@ -59,7 +65,7 @@ def steps_per_second(
         profile: gives the batch size and the threads.
     """
     with threads.limited(profile.threads):
-        steps = {name: _Step(config, taxonomy, profile.batch_size, device) for name, config in configs.items()}
+        steps = {name: _Step(config, taxonomy, profile.recipe.batch_size, device) for name, config in configs.items()}
         seconds: dict[str, list[float]] = {name: [] for name in steps}
         for number in range(rounds + 2):
             for name, step in steps.items():
@@ -84,7 +90,7 @@ class _Step:
         text = torch.randn(taxonomy.size("city"), config.text_width, generator=generator)
         model = build(config.replace(pretrained=None), taxonomy).to(device).train()
         self.batch = [part.to(device) for part in (frames, labels, scenes)]
-        self.step = TrainingStep(model, text, 1e-4, batch, Switches())
+        self.step = TrainingStep(model, text, Recipe(batch_size=batch), Switches())
 
     def __call__(self) -> None:
         self.step(*self.batch, 1e-4)

@@ -20,7 +20,14 @@ from cityguessr.data.counts import count_mapillary
 from cityguessr.data.mapillary import MIN_FRAMES, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
 from cityguessr.data.prepare import prepare
-from cityguessr.miniworld import MapillaryConfig, MiniWorld, MiniWorldConfig, write_cityguessr68k, write_mapillary
+from cityguessr.miniworld import (
+    MapillaryConfig,
+    MiniWorld,
+    MiniWorldConfig,
+    write_cityguessr68k,
+    write_mapillary,
+    write_prepared,
+)
 from cityguessr.scenes import SCENES
 from cityguessr.training import profiles
 from cityguessr.training.profiles import Profile
@@ -125,7 +132,7 @@ def root(
     folder = Path(data_root) if data_root else paths.data() / "miniworld" / profile.name
     if dataset != "cityguessr68k":
         folder = folder.with_name(f"{folder.name}-{dataset}")
-    device = "cuda" if profile.world != "mini" and torch.cuda.is_available() else "cpu"
+    device = "cpu" if profile.world == "mini" else _device()
     make_folder(folder.parent)
     with FileLock(folder.with_name(folder.name + ".lock")):
         return kind.render(profile.world, folder, workers, device)
@@ -145,6 +152,10 @@ def prepared(
     for that data set, and `-365` at the end where frames are labelled with that many scenes. A set that is there is not
     made again, but held against its source; without `data_root`, a set of real clips is taken as it is.
 
+    The MiniWorld of the paper's size is rendered straight to prepared clips (`rendered`), which takes about a hundredth
+    of the disk that its videos and frames would. With `data_root` these are written there first, as the small world's
+    are, and prepared in a folder of their own, with `-files` after the profile's name.
+
     Args:
         data_root: the data set to read, for a profile of real data; where MiniWorld is rendered, for the others.
         workers: processes on this machine.
@@ -159,11 +170,15 @@ def prepared(
         >>> clips.split("val")[0]["frames"].shape
         torch.Size([8, 3, 64, 64])
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the caller's script
-        raise InputError("preparation starts processes: put your script's calls under if __name__ == '__main__':")
+    _check_process()
     profile = profiles.get(profile)
     kind = _check(profile, dataset)
     name = profile.name if len(profile.datasets) == 1 or dataset == "cityguessr68k" else f"{profile.name}-{dataset}"
+    if profile.world == "paper" and dataset == "cityguessr68k":
+        if not data_root:
+            folder = paths.data() / "prepared" / clip_format.folder(name)
+            return rendered(WORLDS[profile.world][0], clip_format, folder, workers=workers, cluster=cluster)
+        name = f"{name}-files"
     folder = paths.data() / "prepared" / clip_format.folder(name)
     if profile.world is None and not data_root and (folder / "meta.json").is_file():
         return _checked(PreparedClips.load(folder))
@@ -171,6 +186,41 @@ def prepared(
     with FileLock(folder.with_name(folder.name + ".lock")):
         source, labeller = kind.read(root(profile, data_root, workers, dataset), clip_format)
         clips = prepare(source, folder, clip_format, workers=workers, cluster=cluster, scene_labeller=labeller)
+    return _checked(clips)
+
+
+def rendered(
+    world: MiniWorldConfig,
+    clip_format: ClipFormat,
+    folder: str | Path,
+    device: str | None = None,
+    workers: int = 2,
+    cluster: str | None = None,
+) -> PreparedClips:
+    """The clips of a MiniWorld of any size, rendered straight to prepared clips: no video is written, or read.
+
+    How long it takes and how large it will be is printed before it starts; stopped, it goes on where it stopped.
+    Labels, scenes and places are those that `prepared` gives of the same world, and the pictures show the same, without
+    what H.264 takes from them: another set, with a fingerprint of its own.
+
+    Args:
+        folder: where the set stands, or is to stand.
+        device: "cpu", or a GPU such as "cuda"; by default a GPU where there is one.
+        workers: processes that render, on a processor.
+        cluster: as for `prepared`.
+
+    Raises InputError where the disk is too small, and where the folder holds anything else.
+
+    Example:
+        >>> clips = rendered(MiniWorldConfig.mini(), ClipFormat(8, 64), paths.data() / "prepared" / "mini-rendered")
+    """
+    _check_process()
+    folder = Path(folder)
+    make_folder(folder.parent)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        clips = write_prepared(
+            MiniWorld(world), folder, clip_format, device=device or _device(), workers=workers, cluster=cluster
+        )
     return _checked(clips)
 
 
@@ -213,6 +263,15 @@ def agreement(sequences: MapillarySource) -> str:
     return f"{head}: {len(wrong)} of {len(frame)} counts differ from the paper's ({'; '.join(differences)})"
 
 
+def _check_process() -> None:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the caller's script
+        raise InputError("preparation starts processes: put your script's calls under if __name__ == '__main__':")
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _check(profile: Profile, dataset: str) -> DataSet:
     if dataset not in DATASETS:
         raise one_of("data set", dataset, DATASETS)
@@ -228,9 +287,8 @@ def _check(profile: Profile, dataset: str) -> DataSet:
 def _labeller(scene_classes: int) -> Places365Labeller:
     """The classifier of scenes, with the sheet of its authors where that stands beside the weights."""
     sheet = weights.place("scene_hierarchy_places365.csv")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     return Places365Labeller(
-        hierarchy_csv=sheet if sheet.is_file() else None, device=device, scene_classes=scene_classes
+        hierarchy_csv=sheet if sheet.is_file() else None, device=_device(), scene_classes=scene_classes
     )
 
 

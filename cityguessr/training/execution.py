@@ -14,6 +14,7 @@ import torch
 from cityguessr.base.errors import InputError, one_of
 
 DEVICES = ("auto", "cpu")
+_JPEG_UNITS = ((8, 0), (9, 0), (10, 0))  # compute capabilities of the GPUs with decoding units: A100, H100/H200, B200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Switches:
         cuda_graphs: a whole step is recorded once as a CUDA graph and replayed, so that the processor does not hold up
             the GPU at small batches.
         fused_adam: Adam updates all weights in one kernel.
-        prefetch: a batch is copied to the GPU while the one before it is worked on, and losses are read back later.
+        prefetch: a batch is copied to the GPU while the one before it is worked on.
+        nvjpeg: the GPU decodes the frames, on units that it has for nothing else, and processes read the files alone.
     """
 
     bf16: bool = False
@@ -39,6 +41,7 @@ class Switches:
     cuda_graphs: bool = False
     fused_adam: bool = True
     prefetch: bool = False
+    nvjpeg: bool = False
 
     @classmethod
     def plain(cls) -> Switches:
@@ -51,7 +54,8 @@ class Switches:
         if device.type != "cuda":
             return cls()
         bf16 = torch.cuda.is_bf16_supported()
-        return cls(bf16=bf16, fused_attention=True, compiled=True, cuda_graphs=True, prefetch=True)
+        units = torch.cuda.get_device_capability(device) in _JPEG_UNITS
+        return cls(bf16, fused_attention=True, compiled=True, cuda_graphs=True, prefetch=True, nvjpeg=units)
 
     def replace(self, **changes: bool) -> Switches:
         """A copy with some switches changed."""

@@ -35,6 +35,7 @@ class Experiment:
         scale: its sizes and weights at full size, where they are not VideoMAE's; a profile may replace them.
         base: "described" or "released", which of the two readings of the method it starts from.
         dataset: one of `datasets.DATASETS`: "cityguessr68k", or "msls" for Table 6.
+        recipe: which of the profile's recipes it is trained by, "paper" or "tuned".
     """
 
     name: str
@@ -43,6 +44,7 @@ class Experiment:
     scale: Mapping[str, object] = dataclasses.field(default_factory=dict)
     base: str = "described"
     dataset: str = "cityguessr68k"
+    recipe: str = "paper"
 
     def config(self, profile: str | Profile) -> ModelConfig:
         """The model at a profile's scale: the base, its own scale, the profile's, then what the experiment is about."""
@@ -101,6 +103,9 @@ EXPERIMENTS = {
         # No video in both halves: what the split by clip gives away
         Experiment("cityguessr_by_video", "CityGuessr, split by source video", {"split": "video"}),
         Experiment("videomae_by_video", "VideoMAE, split by source video", {"split": "video", **_BARE}),
+        # The same systems with another recipe, at the same compute
+        Experiment("cityguessr_tuned", "CityGuessr, tuned recipe", recipe="tuned"),
+        Experiment("videomae_tuned", "VideoMAE, tuned recipe", _BARE, recipe="tuned"),
         # Where the released code departs from the paper, one point at a time and all together
         Experiment("two_layer_ffn_t", "FFN_t of two layers, as released", {"text_layers": 2}),
         Experiment("summed_text_loss", "text loss summed over the batch, as released", {"text_reduction": "sum"}),
@@ -144,10 +149,13 @@ def get(experiment: str | Experiment) -> Experiment:
 
 
 def canonical(experiment: str | Experiment, profile: str | Profile) -> Experiment:
-    """The first experiment with the same configuration and data at a profile's scale: the one that is trained."""
+    """The first experiment of the same configuration, data and recipe at a profile's scale: the one that is trained."""
     experiment = get(experiment)
-    wanted = experiment.config(profile), experiment.dataset
-    same = (other for other in EXPERIMENTS.values() if (other.config(profile), other.dataset) == wanted)
+
+    def trained(other: Experiment) -> tuple[ModelConfig, str, str]:
+        return other.config(profile), other.dataset, other.recipe
+
+    same = (other for other in EXPERIMENTS.values() if trained(other) == trained(experiment))
     return next(same, experiment)
 
 

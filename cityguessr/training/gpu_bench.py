@@ -31,7 +31,7 @@ class Bench:
 
     Attributes:
         folder: for files that go away with the command.
-        put: adds rows to a part of the JSON file.
+        record: adds rows to a part of the JSON file.
         section, until: which one runs, and the time at which it should be done.
         fast: the fast step at batch 12, compiled once for all sections that use it.
     """
@@ -39,7 +39,7 @@ class Bench:
     device: torch.device
     smallest: bool
     folder: Path
-    put: Callable[..., None]
+    record: Callable[..., None]
     start: float
     section: str = ""
     until: float = 0.0
@@ -66,6 +66,10 @@ class Bench:
     def workers(self) -> int:
         """Processes of a loader."""
         return 1 if self.smallest else max(1, (os.cpu_count() or 2) - 1)
+
+    def put(self, key: str, *rows: dict[str, object]) -> None:
+        """Add rows of this section to a part of the JSON file."""
+        self.record(key, *({"section": self.section} | row for row in rows))
 
     def left(self) -> float:
         """Seconds that the section still has."""

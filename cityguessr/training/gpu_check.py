@@ -36,6 +36,7 @@ from cityguessr.training.gpu_bench import PAPER, TAXONOMY, TINY, Bench, Section
 from cityguessr.training.gpu_sections import SECTIONS
 
 NOT_YET = "not run, because the command was stopped before"
+NOT_ASKED = "not run, because it was not asked for"
 GRACE = 5  # seconds kept for the end of the command
 
 
@@ -46,23 +47,33 @@ class Stopped(BaseException):
 class Record:
     """The JSON file as it grows: it is whole at any time.
 
+    Sections that are not asked for stay as an earlier file of the same machine and day has them.
+
     Attributes:
         data: its content.
     """
 
     def __init__(self, path: Path, machine: dict[str, object], chosen: Sequence[str], smallest: bool) -> None:
         self.path, self._lock = path, threading.RLock()
-        self.data: dict[str, Any] = {
-            "machine": machine,
-            "smallest": smallest,
-            "sections": {
-                name: {"state": NOT_YET if name in chosen else "not run, because it was not asked for", "seconds": 0.0}
-                for name in SECTIONS
-            },
-        }
-        for section in SECTIONS.values():
-            self.data |= {key: [] for key in section.keys}
+        earlier = self._earlier(machine)
+        self.data: dict[str, Any] = {"machine": machine, "smallest": smallest, "sections": {}}
+        for name, section in SECTIONS.items():
+            state = {"state": NOT_YET if name in chosen else NOT_ASKED, "seconds": 0.0}
+            kept = name not in chosen and name in earlier.get("sections", {})
+            self.data["sections"][name] = earlier["sections"][name] if kept else state
+            for key in section.keys:
+                rows = [row for row in earlier.get(key, []) if row["section"] == name] if kept else []
+                self.data[key] = self.data.get(key, []) + rows
         self.write()
+
+    def _earlier(self, machine: dict[str, object]) -> dict[str, Any]:
+        """The content of the file where it is of the same machine and versions, whatever the code was; or nothing."""
+        try:
+            earlier = json.loads(self.path.read_text(encoding="utf-8"))
+            same = all(earlier["machine"][key] == value for key, value in machine.items() if key not in ("git", "date"))
+        except (OSError, ValueError, KeyError):
+            return {}
+        return earlier if same else {}
 
     def put(self, key: str, *rows: dict[str, object]) -> None:
         """Add rows to a part of the file."""
@@ -73,7 +84,8 @@ class Record:
     def state(self, section: str, state: str, seconds: float) -> None:
         """Say how a section went."""
         with self._lock:
-            self.data["sections"][section] = {"state": state, "seconds": round(seconds, 1)}
+            about = {"state": state, "seconds": round(seconds, 1), "code": provenance.code_version()}
+            self.data["sections"][section] = about
         self.write()
 
     def write(self) -> None:
@@ -91,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--smallest", action="store_true", help="a tiny model: tries the command itself, even on a CPU")
     given = parser.parse_args(arguments)
     try:
-        return _run(given.out, given.minutes, given.only or list(SECTIONS), given.smallest, bool(given.only))
+        return _run(given.out, given.minutes, given.only or list(SECTIONS), given.smallest)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -120,7 +132,7 @@ def machine() -> dict[str, object]:
 def held(data: dict[str, Any]) -> bool:
     """Whether correctness was looked at, to its end, and nothing contradicted it; True where it was not asked for."""
     state = data["sections"]["correctness"]["state"]
-    if state == "not run, because it was not asked for":
+    if state == NOT_ASKED:
         return True
     return state == "done" and all(row["held"] is not False for row in data["correctness"])
 
@@ -154,7 +166,7 @@ def summary(data: dict[str, Any]) -> str:
     return "\n".join([*lines, "", "everything compared agrees" if held(data) else "CORRECTNESS DID NOT HOLD"])
 
 
-def _run(out: Path, minutes: float, chosen: list[str], smallest: bool, partial: bool) -> int:
+def _run(out: Path, minutes: float, chosen: list[str], smallest: bool) -> int:
     if unknown := [name for name in chosen if name not in SECTIONS]:
         raise one_of("section", unknown[0], SECTIONS)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -162,7 +174,7 @@ def _run(out: Path, minutes: float, chosen: list[str], smallest: bool, partial: 
         raise InputError(_refusal())
     start = time.monotonic()
     about = machine()
-    record = Record(_path(out, about, smallest, partial), about, chosen, smallest)
+    record = Record(_path(out, about, smallest), about, chosen, smallest)
     folder = Path(tempfile.mkdtemp(prefix="gpu-check-"))
     bench = Bench(device, smallest, folder, record.put, start)
     main_process = os.getpid()
@@ -222,15 +234,16 @@ def _section(name: str, section: Section, bench: Bench, record: Record, end: flo
 
 def _give_up(record: Record, bench: Bench, minutes: float, folder: Path) -> None:
     """End the process where a section holds it up beyond the time; what was measured is in the file."""
-    record.state(bench.section, f"failed: not done when the {minutes:g} minutes were over", 0.0)
+    name = bench.section or next(iter(record.data["sections"]))
+    record.state(name, f"failed: not done when the {minutes:g} minutes were over", 0.0)
     shutil.rmtree(folder, ignore_errors=True)
-    print(summary(record.data), f"{record.path}: time is up in {bench.section}", sep="\n", flush=True)
+    print(summary(record.data), f"{record.path}: time is up in {name}", sep="\n", flush=True)
     os._exit(1)
 
 
-def _path(out: Path, about: dict[str, object], smallest: bool, partial: bool) -> Path:
+def _path(out: Path, about: dict[str, object], smallest: bool) -> Path:
     slug = re.sub(r"[^a-z0-9]+", "-", str(about["gpu"] or "cpu").lower()).strip("-")
-    return out / f"{slug}-{about['date']}{'-smallest' * smallest}{'-partial' * partial}.json"
+    return out / f"{slug}-{about['date']}{'-smallest' * smallest}.json"
 
 
 def _refusal() -> str:

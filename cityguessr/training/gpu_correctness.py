@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from cityguessr.checkpoint import load_released_checkpoint
 from cityguessr.config import ModelConfig
-from cityguessr.model import System
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import reference, speed
 from cityguessr.training.batches import Batch
@@ -76,8 +75,7 @@ def checks(case: Case) -> Iterator[dict[str, object]]:
                 rows = list(check(case))
             yield from rows
         except Exception as error:  # the next check is worth as much
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            yield {"check": check.__name__.strip("_"), "state": f"failed: {reason}", "held": False}
+            yield _failure(check.__name__.strip("_"), error)
         speed.tidy(case.device)
 
 
@@ -94,10 +92,21 @@ def loss_curves(case: Case, report: Callable[[str], None]) -> tuple[list[dict[st
     fast = Switches.fast(case.device)
     ways = (("plain", Switches.plain(), 0), ("plain, another seed", Switches.plain(), 1), ("fast", fast, 0))
     given = _learnable(case, min(50, case.curve_steps))
+    failures = []
     for name, switches, seed in ways:
-        curves[name] = _curve(case.step(switches, seed), given, case.curve_steps, case.rate)
-        report(f"{name}: loss {curves[name][0]:.3f} -> {curves[name][-1]:.3f} in {case.curve_steps} steps")
+        try:
+            curves[name] = _curve(case.step(switches, seed), given, case.curve_steps, case.rate)
+        except Exception as error:
+            failures.append(_failure(f"loss curves, {name}", error))
+        else:
+            report(f"{name}: loss {curves[name][0]:.3f} -> {curves[name][-1]:.3f} in {case.curve_steps} steps")
         speed.tidy(case.device)
+    table = [
+        {"step": number + 1} | {name: _digits(curve[number]) for name, curve in curves.items()}
+        for number in range(case.curve_steps)
+    ]
+    if failures:
+        return table, failures
     plain, other, quick = (np.array(curves[name]) for name, _, _ in ways)
     spread, distance = np.abs(plain - other), np.abs(plain - quick)
     early = float((distance[:10] / np.abs(plain[:10])).max())
@@ -118,10 +127,6 @@ def loss_curves(case: Case, report: Callable[[str], None]) -> tuple[list[dict[st
             "mean loss over the last quarter of the steps as a part of the first five's, the larger of both paths'",
         ),
     ]  # fmt: skip
-    table = [
-        {"step": number + 1} | {name: _digits(curve[number]) for name, curve in curves.items()}
-        for number in range(case.curve_steps)
-    ]
     return table, rows
 
 
@@ -149,7 +154,7 @@ def _float64(case: Case) -> Iterator[dict[str, object]]:
     model, text = speed.new_model(case.config, case.taxonomy, torch.device("cpu"))
     model.use(**_forward(Switches.plain()))
     model, text = model.double(), text.double()
-    output = model.head(_features_in_float64(model, batch[0]))  # its forward ends in float32
+    output = model.head(model.backbone(batch[0].double() / 255, model.colours))  # its forward ends in float32
     loss, _ = total_loss(output, batch[1], batch[2].double(), text, case.config)
     wanted = _gradient(loss, model)
     for name, switches in (("plain", Switches.plain()), ("fast, in fp32", Switches.fast(case.device))):
@@ -309,12 +314,6 @@ def _float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def _features_in_float64(model: System, frames: Tensor) -> Tensor:
-    if hasattr(model, "colours"):
-        return model.backbone(frames.double() / 255, model.colours)
-    return model.backbone(model.prepare_frames(frames.double() / 255))
-
-
 def _forward(switches: Switches) -> dict[str, bool]:
     return {"folded": switches.folded, "fused_attention": switches.fused_attention}
 
@@ -333,6 +332,11 @@ def _row(check: str, value: float, tolerance: float, what: str) -> dict[str, obj
         "held": held,
         "what": what,
     }
+
+
+def _failure(check: str, error: Exception) -> dict[str, object]:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return {"check": check, "state": f"failed: {reason}", "held": False}
 
 
 def _digits(value: float) -> float:

@@ -17,7 +17,7 @@ import torch
 
 from cityguessr.base.errors import InputError
 from cityguessr.config import ClipFormat
-from cityguessr.data.clips import PreparedClips
+from cityguessr.data.clips import ClipDataset, PreparedClips
 from cityguessr.data.prepare import prepare
 from cityguessr.data.sources import ClipRef
 from cityguessr.taxonomy import LEVELS
@@ -34,29 +34,33 @@ def loader(bench: Bench) -> str | None:
     """Prepared clips of noise read, decoded and moved, without a model and with the fast step."""
     config, batch = bench.config, bench.batch
     clips = _noise_clips(bench, 8 if bench.smallest else 200).split("train")
-    data = ClipTensors(clips, config, in_memory=False, device=bench.device)
     size = sum(map(len, clips.jpegs(0))) / config.frames / 1e3
     bench.put("loader", value(f"mean JPEG of {config.size} px", size, "KB"))
-    seconds = 0.2 if bench.smallest else 5.0
-    rate = _rate(_batches(bench, data), lambda given: None, batch, seconds, bench)
-    words = f"loader alone, {bench.workers} processes, moved to the device"
-    bench.put("loader", value(words, rate, "clips/s"))
-    bench.say(f"{rate:.0f} clips/s")
-    if bench.fast is not None:
-        bench.fast.start()
-        rate = _rate(_batches(bench, data), lambda given: bench.fast(*given, 1e-3), batch, 2 * seconds, bench)
-        bench.put("loader", value("end to end: fast path fed by this loader", rate, "clips/s"))
-        if bench.noise_rate:
-            waited = max(0.0, 1 - rate / bench.noise_rate)
-            what = "end to end: share of the time lost to waiting, against frames that are on the device"
-            bench.put("loader", value(what, waited, "of 1"))
+    seconds = 0.2 if bench.smallest else 3.0
+    ways = {f"decoded by {bench.workers} processes": False} | ({"decoded by the GPU": True} if bench.on_gpu else {})
+    for way, encoded in ways.items():
+        data = ClipTensors(clips, config, in_memory=False, encoded=encoded)
+        rate = _rate(_batches(bench, data), lambda given: None, batch, seconds, bench)
+        bench.put("loader", value(f"loader alone, {way}", rate, "clips/s"))
+        bench.say(f"{way}: {rate:.0f} clips/s")
+        if bench.fast is not None:
+            bench.fast.start()
+            rate = _rate(_batches(bench, data), lambda given: bench.fast(*given, 1e-3), batch, 2 * seconds, bench)
+            bench.put("loader", value(f"end to end, {way}: fast path fed by this loader", rate, "clips/s"))
+            bench.say(f"{way}, with the fast path: {rate:.0f} clips/s")
+            if bench.noise_rate:
+                waited = max(0.0, 1 - rate / bench.noise_rate)
+                what = f"end to end, {way}: share of the time lost against frames that are on the device"
+                bench.put("loader", value(what, waited, "of 1"))
     if bench.on_gpu:
         for count in (batch, 4 * batch):
             rate = _nvjpeg_rate(clips.jpegs(0), count)
             bench.put("loader", value(f"nvJPEG, {count} clips per call, bytes in memory", rate, "clips/s"))
+        bench.put(
+            "loader", value("read by one process, decoded by nvJPEG", _read_and_nvjpeg_rate(bench, clips), "clips/s")
+        )
     if bench.fast is None:
         return "not whole, because the fast path did not run: no end to end"
-    bench.fast = None
     return None
 
 
@@ -109,7 +113,8 @@ def real_training(bench: Bench) -> str | None:
     scale = profiles.get("mini")
     config = experiments.get("cityguessr").config(scale)
     if bench.smallest:
-        config, scale = config.replace(epochs=3, width=24, depth=1), dataclasses.replace(scale, batch_size=4)
+        config = config.replace(epochs=3, width=24, depth=1)
+        scale = dataclasses.replace(scale, recipe=scale.recipe.replace(batch_size=4))
     text = text_features(clips.taxonomy, config.text_encoder, config.text_labels)
     lines: list[str] = []
 
@@ -237,6 +242,19 @@ def _rate(given: Iterable[Batch], use: Callable[[Batch], object], batch: int, se
                 break
     speed.wait_for(bench.device)
     return count * batch / (time.perf_counter() - begin)
+
+
+def _read_and_nvjpeg_rate(bench: Bench, clips: ClipDataset) -> float:
+    """Clips per second where the GPU decodes what the main process reads, one batch after another."""
+    from torchvision.io import decode_jpeg
+
+    def use(one: list[torch.Tensor]) -> None:
+        decode_jpeg(one, device="cuda")
+
+    generator = torch.Generator().manual_seed(0)
+    drawn = (torch.randint(len(clips), (bench.batch,), generator=generator).tolist() for _ in range(10**6))
+    given = ([frame for i in some for frame in clips.jpeg_tensors(i)] for some in drawn)
+    return _rate(given, use, bench.batch, 2.0, bench)
 
 
 def _nvjpeg_rate(contents: list[bytes], clips: int) -> float:

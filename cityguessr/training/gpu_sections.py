@@ -15,6 +15,7 @@ from cityguessr.training.batches import Batch
 from cityguessr.training.execution import Switches
 from cityguessr.training.gpu_bench import COMPILATION, PAPER, SMALL, TAXONOMY, TINY, Bench, Section, value
 from cityguessr.training.gpu_correctness import NO_GPU, Case, checks, loss_curves
+from cityguessr.training.recipe import Recipe
 from cityguessr.training.step import TrainingStep
 
 
@@ -42,12 +43,14 @@ def _ceilings(bench: Bench) -> None:
         value("copy on the device, bytes read and written", copy, "GB/s"),
     )
     bench.yardstick = dataclasses.replace(bench.yardstick, measured_peak=peak)
+    if flops := _yardstick(bench).flops_per_clip:
+        what = "operations of a clip's forward pass, from shapes; a step is reckoned at three times that"
+        bench.put("ceilings", value(what, flops / 1e9, "GFLOP"))
 
 
-def _throughput(bench: Bench) -> str | None:
-    """The released-style loop, the plain path, the fast path, and what needs no other compilation, at batch 12."""
-    device, batch, config = bench.device, bench.batch, bench.config
-    fast, plain = _fast(bench), Switches.plain()
+def _references(bench: Bench) -> None:
+    """The released-style loop and the plain path at batch 12."""
+    device, batch, config, plain = bench.device, bench.batch, bench.config, Switches.plain()
     host = speed.noise(config, TAXONOMY, batch, "cpu")
     given = [tuple(part.to(device) for part in one) for one in host]
     steps = (lambda few: 2) if bench.smallest else (lambda few: few)
@@ -57,15 +60,29 @@ def _throughput(bench: Bench) -> str | None:
     )
     _made(bench, lambda: _training(bench, batch, plain), given, steps(40), "plain path", plain)
 
+
+def _throughput(bench: Bench) -> str | None:
+    """The fast path at batch 12; its step is kept for what comes next."""
+    given = speed.noise(bench.config, TAXONOMY, bench.batch, bench.device)
+
     def make() -> TrainingStep:
-        bench.fast = _training(bench, batch, fast)
+        bench.fast = _training(bench, bench.batch, _fast(bench))
         return bench.fast
 
-    row = _made(bench, make, given, steps(500), "fast path", fast)
+    row = _made(bench, make, given, 2 if bench.smallest else 500, "fast path", _fast(bench))
     if row is None:
         bench.fast = None
         return "failed: the fast path did not run"
     bench.noise_rate = row.clips_per_second
+    return None
+
+
+def _switches(bench: Bench) -> str | None:
+    """The fast path with one switch off, where that needs no other compilation."""
+    if bench.fast is None:
+        return "not run, because the fast path did not run"
+    fast, steps = _fast(bench), (lambda few: 2) if bench.smallest else (lambda few: few)
+    given = speed.noise(bench.config, TAXONOMY, bench.batch, bench.device)
     for name in ("cuda_graphs", "fused_adam"):
         if getattr(fast, name) and bench.has(10):
             switches = fast.replace(**{name: False})
@@ -73,9 +90,8 @@ def _throughput(bench: Bench) -> str | None:
             _made(bench, make_again, given, steps(200), f"fast, {name} off", switches, alone=False)
     if fast.compiled and bench.has(15):
         switches = fast.replace(compiled=False)
-        _made(
-            bench, lambda: _training(bench, batch, switches), given, steps(150), "fast, compiled off", switches, False
-        )
+        make = functools.partial(_training, bench, bench.batch, switches)
+        _made(bench, make, given, steps(150), "fast, compiled off", switches, alone=False)
     return None
 
 
@@ -160,13 +176,15 @@ def _ablations(bench: Bench) -> str | None:
 SECTIONS = {
     "correctness": Section(_correctness, ("correctness", "loss_curves"), 40, 110),
     "ceilings": Section(_ceilings, ("ceilings",), 4, 10),
-    "throughput": Section(_throughput, ("throughput",), 80, 140),
+    "references": Section(_references, ("throughput",), 20, 40),
+    "throughput": Section(_throughput, ("throughput",), 55, 80),
     "profile": Section(_profile, ("profile", "kernels"), 10, 20),
     "loader": Section(gpu_data.loader, ("loader",), 20, 45),
-    "batch_sizes": Section(_batch_sizes, (), 50, 110),
-    "training": Section(gpu_data.real_training, ("training", "training_summary"), 40, 75),
+    "switches": Section(_switches, ("throughput",), 15, 30),
+    "batch_sizes": Section(_batch_sizes, ("throughput",), 50, 60),
+    "training": Section(gpu_data.real_training, ("training", "training_summary"), 35, 75),
     "rendering": Section(gpu_data.rendering, ("rendering",), 10, 30),
-    "ablations": Section(_ablations, (), 15, 200),
+    "ablations": Section(_ablations, ("throughput",), 15, 200),
 }
 """A name -> a section, in the order in which they run: what counts most comes first."""
 
@@ -184,7 +202,7 @@ def _again(bench: Bench, switches: Switches) -> TrainingStep:
     """A step with other switches on the model of the fast one, whose compiled losses serve it too."""
     speed.tidy(bench.device)
     model, first = bench.fast.model, bench.fast
-    step = TrainingStep(model, first.text, 1e-3, bench.batch, switches.replace(compiled=False))
+    step = TrainingStep(model, first.text, Recipe(batch_size=bench.batch), switches.replace(compiled=False))
     step.losses = first.losses
     return step
 
@@ -227,8 +245,6 @@ def _yardstick(bench: Bench) -> speed.Yardstick:
         known["datasheet_peak"] = speed.datasheet_peak(torch.cuda.get_device_name()) if bench.on_gpu else None
         try:
             known["flops_per_clip"] = cost.size_of(bench.config, TAXONOMY).flops
-            what = "operations of a clip's forward pass, from shapes; a step is reckoned at three times that"
-            bench.put("ceilings", value(what, known["flops_per_clip"] / 1e9, "GFLOP"))
         except Exception as error:
             bench.say(f"the operations of a clip cannot be counted ({error})")
         bench.yardstick = dataclasses.replace(bench.yardstick, **known)

@@ -1,4 +1,4 @@
-"""The training loop (paper, section 5.2): Adam, one loss of three, a log line an epoch, exact resume at any step."""
+"""The training loop (paper, section 5.2): one loss of three, one log line per epoch, exact resume at any step."""
 
 import dataclasses
 import time
@@ -16,10 +16,12 @@ from cityguessr.model import System
 from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import state
+from cityguessr.training.augment import augmented
 from cityguessr.training.batches import Batch, ClipTensors, EpochOrder, batches, in_turn
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.profiles import Profile
-from cityguessr.training.step import answer, learning_rate, step_for
+from cityguessr.training.recipe import learning_rate
+from cityguessr.training.step import answer, step_for
 
 
 @dataclasses.dataclass
@@ -64,6 +66,7 @@ def train(
         config: the model; its `epochs` and `selection` say how long to train and which epoch counts.
         train_clips, val_clips: the two splits of prepared clips.
         text: (number of cities, text width) text features; None when the model has no text alignment.
+        profile: its recipe, its threads and how its frames are loaded.
         checkpoint: a file written after each epoch and every few minutes, and read first if it is there.
         execution: on which device, how fast, in how much memory.
         stop_after: leave after so many epochs of this call, as an interruption would.
@@ -80,21 +83,24 @@ def train(
     first, logits, scene = done.epoch, None, None
     for epoch in range(first, config.epochs):
         row = {"epoch": epoch + 1} | session.train_epoch(done)
-        logits, scene = session.evaluate()
-        accuracies = hierarchy.accuracy(logits, val_clips.labels, taxonomy, config.evaluation)
-        row |= {f"val_{level}": value for level, value in accuracies.items()}
+        with session.step.averaged():
+            logits, scene = session.evaluate()
+            accuracies = hierarchy.accuracy(logits, val_clips.labels, taxonomy, config.evaluation)
+            row |= {f"val_{level}": value for level, value in accuracies.items()}
+            best = done.best
+            if config.selection == "best_on_validation" and (best is None or row["val_city"] > best["val_city"]):
+                weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+                done.best = {"epoch": epoch + 1, "val_city": row["val_city"], "model": weights}
         done.log.append(row | {"seconds": round(done.elapsed(), 2)})
         report(_line(row, config.epochs))
-        best = done.best
-        if config.selection == "best_on_validation" and (best is None or row["val_city"] > best["val_city"]):
-            weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-            done.best = {"epoch": epoch + 1, "val_city": row["val_city"], "model": weights}
         done.next_epoch()
         session.save(done)
         if stop_after is not None and epoch + 1 - first >= stop_after:
             break
     if done.best is not None:
         model.load_state_dict(done.best["model"])
+    else:
+        session.step.exchange()  # the weights that were evaluated are those that are kept
     if done.best is not None or logits is None:
         logits, scene = session.evaluate()
     return Trained(model.eval(), logits, scene, done.best["epoch"] if done.best else len(done.log), done.log)
@@ -164,15 +170,16 @@ class _Session:
         checkpoint: Path | None,
         report: Callable[[str], None],
     ) -> None:
-        self.profile, self.seed, self.execution = profile, seed, execution
+        self.profile, self.recipe, self.seed, self.execution = profile, profile.recipe, seed, execution
         self.checkpoint, self.report = checkpoint, report
         self.device = execution.torch_device
         self.model = model.to(self.device)
-        self.step = step_for(model, text, profile, execution)
+        self.step = step_for(model, text, self.recipe, execution)
         place = {"in_memory": profile.loader_workers == 0, "seed": seed, "device": self.device}
+        place["encoded"] = self.step.switches.nvjpeg
         self.train_set = ClipTensors(train_clips, model.config, training=True, **place)
         self.val_set = ClipTensors(val_clips, model.config, **place)
-        self.order = EpochOrder(len(self.train_set), profile.batch_size, seed)
+        self.order = EpochOrder(len(self.train_set), profile.recipe.batch_size, seed)
         self.saved = "no checkpoint was written yet"
 
     def train_epoch(self, done: state.Progress) -> dict[str, float]:
@@ -189,14 +196,16 @@ class _Session:
         done.continue_random_numbers()
         window = state.Readback(self.step)
         save_at = time.monotonic() + 60 * self.execution.checkpoint_minutes
-        for batch in given:
-            self.step(*batch, learning_rate(self.profile, epoch * steps + done.step, steps, config.epochs))
+        for frames, labels, scenes in given:
+            rate = learning_rate(self.recipe, epoch * steps + done.step, steps, config.epochs)
+            frames = augmented(frames, self.recipe, self.seed, epoch, done.step)
+            self.step(frames, labels, scenes, rate)
             done.step += 1
             if done.step % self.execution.log_steps == 0 and done.step < steps:
                 window.ask(done.step)
             if (reading := window.answer()) is not None:
                 self._check(reading, epoch)
-                self.report(reading.line(epoch, config.epochs, steps, self.profile.batch_size))
+                self.report(reading.line(epoch, config.epochs, steps, self.recipe.batch_size))
             elif self.device.type == "cpu" and self.step.failed:  # on a GPU the question would cost a step
                 self._check(window.wait(done.step), epoch)
             if self.checkpoint and time.monotonic() >= save_at and done.step < steps:
@@ -210,7 +219,7 @@ class _Session:
 
     def evaluate(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """The validation split's logits, as `evaluate` gives them."""
-        order = in_turn(range(len(self.val_set)), max(self.profile.batch_size, 64))
+        order = in_turn(range(len(self.val_set)), max(self.recipe.batch_size, 64))
         given = batches(self.val_set, order, self.profile.loader_workers, self.device, self.step.switches.prefetch)
         return evaluate(self.model, given, self.step.switches.bf16)
 

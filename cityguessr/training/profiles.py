@@ -1,10 +1,45 @@
 """The scales at which the same code runs: which data, how large a model, how long a training."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
 from cityguessr.base.errors import one_of
+from cityguessr.training.recipe import Recipe
+
+# The tuned recipes. NOT YET SEARCHED: values that are usual for such transformers, until `training.search` has a record
+# (figures/search/mini.csv) to take them from. Compute is that of the paper's recipe: the same epochs and batches.
+_TUNED_MINI = Recipe(
+    optimizer="adamw",
+    batch_size=32,
+    learning_rate=3e-3,
+    weight_decay=0.05,
+    schedule="cosine",
+    warmup_epochs=1,
+    label_smoothing=0.1,
+    clip_gradients=1.0,
+    average=0.95,
+    crop=0.2,
+    colour=0.2,
+)
+# Of pretrained weights a small world can say nothing: 5e-5 is a public follow-up's, the rest as VideoMAE is finetuned.
+_TUNED_FULL = Recipe(
+    optimizer="adamw",
+    learning_rate=5e-5,
+    weight_decay=0.05,
+    layer_decay=0.75,
+    schedule="cosine",
+    warmup_epochs=1,
+    clip_gradients=1.0,
+    average=0.999,
+    crop=0.2,
+    colour=0.2,
+)
+
+RECIPES = ("paper", "tuned")
+"""The two recipes that a profile has: the paper's, at its scale, and the tuned one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +53,9 @@ class Profile:
         datasets: which of `datasets.DATASETS` it has.
         overrides: fields of `ModelConfig` that differ from the experiment's at this scale.
         dataset_overrides: data set -> those that differ besides on it.
-        batch_size, learning_rate: Adam's; the paper's are 12 and 1e-3 (section 5.2).
-        schedule: "constant" as in the paper, or "cosine" (with one epoch of linear warm-up).
+        recipe: how its models are trained: the paper's recipe, with what this scale needs, or after `using("tuned")`
+            the tuned one.
+        tuned: the recipe of the experiments that are called tuned.
         loader_workers: processes that decode frames during training; 0 keeps all frames in memory instead.
         threads: of the processor in a training, so that a run does not depend on the machine's; None: torch's choice.
     """
@@ -30,9 +66,8 @@ class Profile:
     datasets: tuple[str, ...] = ("cityguessr68k",)
     overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
     dataset_overrides: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
-    batch_size: int = 12
-    learning_rate: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    recipe: Recipe = Recipe()  # noqa: RUF009 - frozen
+    tuned: Recipe = _TUNED_FULL
     loader_workers: int = 8
     threads: int | None = None
 
@@ -41,10 +76,15 @@ class Profile:
         """Whether its numbers say nothing about the real world."""
         return self.world is not None
 
+    def using(self, recipe: str) -> Profile:
+        """This profile with one of its two recipes in force, by its name in `RECIPES`."""
+        if recipe not in RECIPES:
+            raise one_of("recipe", recipe, RECIPES)
+        return dataclasses.replace(self, recipe=self.tuned) if recipe == "tuned" else self
+
     def training(self) -> dict[str, object]:
         """The settings that change a result, as they are recorded with a run."""
-        settings = {"batch_size": self.batch_size, "learning_rate": self.learning_rate, "schedule": self.schedule}
-        return settings | ({} if self.threads is None else {"threads": self.threads})
+        return dataclasses.asdict(self.recipe) | ({} if self.threads is None else {"threads": self.threads})
 
 
 MINI = Profile(
@@ -67,9 +107,9 @@ MINI = Profile(
         "text_dim": None,
     },
     dataset_overrides={"msls": {"epochs": 32}},  # its 225 training sequences are eight steps an epoch
-    batch_size=32,
-    learning_rate=3e-3,  # a small transformer from random weights bears, and needs, a larger step
-    schedule="cosine",
+    # a small transformer from random weights bears, and needs, a larger step
+    recipe=Recipe(batch_size=32, learning_rate=3e-3, schedule="cosine", warmup_epochs=1),
+    tuned=_TUNED_MINI,
     loader_workers=0,
     threads=1,  # a second one gains nothing on arrays this small; a second training beside it does
 )
@@ -79,6 +119,7 @@ WORLD68K = Profile(
     world="paper",
     datasets=("cityguessr68k", "msls"),
     overrides={"pretrained": None, "text_encoder": "minilm", "text_dim": None},
+    tuned=_TUNED_FULL.replace(learning_rate=5e-4, layer_decay=1.0),  # from random weights
 )
 CITYGUESSR68K = Profile(name="cityguessr68k", note="CityGuessr68k, the real data set")
 MSLS = Profile(name="msls", note="Mapillary Street-Level Sequences, the real data set", datasets=("msls",))

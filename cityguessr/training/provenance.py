@@ -17,13 +17,18 @@ import torch
 CORE = (
     "config.py",
     "backbones.py",
+    "blocks.py",
     "model.py",
+    "means.py",
     "systems.py",
     "losses.py",
     "scenes.py",
     "data/clips.py",
+    "data/jpeg.py",
     "data/splits.py",
     "training/batches.py",
+    "training/recipe.py",
+    "training/augment.py",
     "training/step.py",
     "training/loop.py",
 )

@@ -158,6 +158,7 @@ def plan(
     """What `ensure` would train, with its data prepared but nothing trained; for the arguments and errors see there."""
     profile = profiles.get(profile)
     experiment = experiments.canonical(experiment, profile)
+    profile = profile.using(experiment.recipe)
     config = experiment.config(profile)
     if clips is None:
         clips = datasets.prepared(profile, config.clip_format, data_root, workers, dataset=experiment.dataset)

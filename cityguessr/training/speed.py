@@ -21,6 +21,7 @@ from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.text.features import text_features
 from cityguessr.training.batches import Batch
 from cityguessr.training.execution import Switches
+from cityguessr.training.recipe import Recipe
 from cityguessr.training.step import TrainingStep, answer, total_loss
 
 DATASHEET = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
@@ -158,9 +159,9 @@ def training(
     recompute: bool = False,
     seed: int = 0,
 ) -> TrainingStep:
-    """The step of a new model with random weights, at the paper's learning rate."""
+    """The step of a new model with random weights, by the paper's recipe."""
     model, text = new_model(config, taxonomy, device, seed)
-    return TrainingStep(model, text, 1e-3, batch, switches, accumulate, recompute)
+    return TrainingStep(model, text, Recipe(batch_size=batch), switches, accumulate, recompute)
 
 
 def on_batches(step: TrainingStep, rate: float = 1e-3) -> Callable[[Batch], object]:

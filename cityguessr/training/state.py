@@ -13,7 +13,6 @@ from torch import Tensor
 
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_bytes
-from cityguessr.config import ModelConfig
 from cityguessr.training.step import TrainingStep
 
 
@@ -69,7 +68,7 @@ def save(path: Path, step: TrainingStep, progress: Progress) -> None:
         on_gpu = step.device.type == "cuda"
         progress.random = [torch.get_rng_state()] + ([torch.cuda.get_rng_state()] if on_gpu else [])
     content = {
-        "config": _identity(step.config),
+        "training": _identity(step),
         "progress": {field.name: getattr(progress, field.name) for field in dataclasses.fields(Progress)}
         | {"seconds": progress.elapsed()},
         "model": step.model.state_dict(),
@@ -90,7 +89,7 @@ def load(path: Path, step: TrainingStep) -> Progress:
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a checkpoint of this training ({reason}); delete it to start afresh") from None
-    if content.get("config") != _identity(step.config) or "progress" not in content:
+    if content.get("training") != _identity(step) or "progress" not in content:
         raise InputError(f"{path}: written by a training of another configuration; delete it to start afresh")
     step.model.load_state_dict(content["model"])
     step.load(content["optimizer"])
@@ -173,5 +172,5 @@ class Readback:
         return self.answer()
 
 
-def _identity(config: ModelConfig) -> str:
-    return repr(dataclasses.asdict(config))
+def _identity(step: TrainingStep) -> str:
+    return repr((dataclasses.asdict(step.config), dataclasses.asdict(step.recipe)))

@@ -59,6 +59,21 @@ def test_query_and_value_biases_are_loaded(checkpoint: tuple[Path, dict[str, Ten
     assert torch.equal(attention.value.bias, state[f"{key}.v_bias"])
 
 
+def test_keys_have_no_bias_where_the_module_has_room_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithKeyBias(CityGuessr):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)
+            self.key_bias.bias = torch.nn.Parameter(torch.ones(WIDTH))
+
+        @property
+        def key_bias(self) -> torch.nn.Linear:
+            return self.backbone.encoder.encoder.layer[0].attention.attention.key
+
+    monkeypatch.setattr("cityguessr.checkpoint.CityGuessr", WithKeyBias)
+    torch.save(released_state(layers=1), tmp_path / "bare.pth")
+    assert not load_released_checkpoint(tmp_path / "bare.pth").key_bias.bias.any()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -270,3 +270,19 @@ def test_only_the_backbone_runs_in_bfloat16(taxonomy: Taxonomy) -> None:
     assert {output.scene.dtype, output.text.dtype, *(v.dtype for v in output.logits.values())} == {torch.float32}
     city = output.logits["city"]
     assert not torch.equal(city, city.bfloat16().float())
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_the_whole_model_is_one_graph(taxonomy: Taxonomy, dtype: torch.dtype | None) -> None:
+    """From the bytes of a clip to the logits, forward and backward, without a return to Python in between."""
+    model = tiny(taxonomy).train()
+    frames = torch.randint(256, (2, 4, 3, 32, 32), dtype=torch.uint8)
+    gradients = []
+    for forward in (model, torch.compile(model, fullgraph=True, backend="aot_eager")):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            output = forward(frames)
+        (output.logits["city"].square().mean() + output.text.mean() + output.scene.mean()).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    plain, compiled = gradients
+    assert torch.allclose(compiled, plain, atol=1e-3 * plain.abs().max().item())

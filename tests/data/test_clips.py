@@ -1,7 +1,9 @@
 """What is in a prepared set, and how its clips are read."""
 
+import itertools
 import json
 import pickle
+import shutil
 import weakref
 from pathlib import Path
 
@@ -54,6 +56,50 @@ def test_all_frames_at_once_are_the_frames_one_by_one(prepared: PreparedClips) -
     frames = train.frames_tensor()
     assert frames.shape == (9, 4, 3, 16, 16)
     assert all(torch.equal(frames[i], train[i]["frames"]) for i in range(len(train)))
+
+
+def test_a_batch_is_decoded_into_one_tensor(prepared: PreparedClips) -> None:
+    train = prepared.split("train")
+    chosen = [7, 0, 3, 7]
+    frames = train.frames_of(chosen)
+    assert frames.is_contiguous()
+    assert torch.equal(frames, torch.stack([train[i]["frames"] for i in chosen]))
+    out = torch.zeros(6, *train.shape, dtype=torch.uint8)
+    assert torch.equal(train.frames_of(chosen, out[1:5]), frames)
+    assert torch.equal(out[1:5], frames)
+    assert out[[0, 5]].sum() == 0
+    assert torch.equal(train.frame(3, 2), train[3]["frames"][2])
+    for wrong in (out, out[:4].float(), out[:4].transpose(3, 4)):
+        with pytest.raises(InputError, match=r"give a contiguous uint8 tensor \(4, 4, 3, 16, 16\)"):
+            train.frames_of(chosen, wrong)
+
+
+@pytest.mark.filterwarnings("error")
+def test_encoded_frames_are_views_of_what_was_read(prepared: PreparedClips) -> None:
+    train = prepared.split("train")
+    files = train.jpeg_tensors(3)
+    assert [bytes(file.tolist()) for file in files] == train.jpegs(3)
+    steps = [after.data_ptr() - file.data_ptr() for file, after in itertools.pairwise(files)]
+    assert steps == [len(file) for file in files[:-1]]  # one behind the other, none was copied
+
+
+def test_a_damaged_frame_is_named_with_its_clip_and_shard(prepared: PreparedClips, tmp_path: Path) -> None:
+    broken = shutil.copytree(prepared.folder, tmp_path / "broken")
+    shard = broken / "clips-00000.parquet"
+    content, frame = shard.read_bytes(), prepared.split("train").jpegs(3)[1]
+    assert content.count(frame) == 1  # Parquet keeps it once for all clips of the shard that have the same
+    shard.write_bytes(content.replace(frame, frame[:-40] + bytes(40)))
+    whole = PreparedClips.load(broken).split("train")
+    damaged = r"clips-00000.parquet: a frame of the clip {} is damaged, not a whole JPEG \(.* bytes\); delete this file"
+    for read in (lambda: whole[3], lambda: whole.frame(3, 1), lambda: whole.frames_of([5, 3])):
+        with pytest.raises(InputError, match=damaged.format("Paris_0000")):
+            read()
+    with pytest.raises(InputError, match=damaged.format("Abu_Dhabi_0000")):
+        whole.frames_tensor()
+    assert torch.equal(whole.frame(3, 0), prepared.split("train").frame(3, 0))
+    shard.write_bytes(content[: len(content) // 3])
+    with pytest.raises(InputError, match=r"clips-00000.parquet: cannot be read \(.*\); delete this file"):
+        _ = PreparedClips(broken, prepared.taxonomy, prepared.meta, prepared._index).split("train")[3]
 
 
 def test_frames_are_decoded_once_for_a_set_and_given_up_with_it(prepared: PreparedClips) -> None:

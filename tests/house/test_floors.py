@@ -91,15 +91,18 @@ def test_the_blocker_of_packages_blocks() -> None:
     assert run_without(ABSENT, program) == "no module named 'av'\n"
 
 
-def test_a_machine_with_a_gpu_and_little_else_can_render_prepare_and_train() -> None:
+def test_a_machine_with_a_gpu_and_little_else_can_render_prepare_and_train(tmp_path: Path) -> None:
     modules = ("miniworld", "training.datasets", "training.loop", "training.runs", "training.jobs", "data.prepare")
     program = "".join(f"import cityguessr.{name}\n" for name in modules)
-    program += """
-from cityguessr.miniworld import MiniWorld, MiniWorldConfig
-world = MiniWorld(MiniWorldConfig())
-print(*world.render(world.videos[0], 16, 16, frames=[0]).shape)
+    program += f"""
+from cityguessr import Taxonomy
+from cityguessr.config import ClipFormat
+from cityguessr.miniworld import MiniWorld, MiniWorldConfig, write_prepared
+config = MiniWorldConfig(clips_per_city=3, clips_min=3)
+world = MiniWorld(config, Taxonomy.cityguessr68k().subset(["Lyon"]))
+print(write_prepared(world, {str(tmp_path / "set")!r}, ClipFormat(1, 16), workers=1))
 """
-    assert run_without(ABSENT, program) == "1 16 16 3\n"
+    assert run_without(ABSENT, program).endswith("PreparedClips(set: 2 train, 1 val, 1 frames of 16 px)\n")
 
 
 def test_public_names_are_there() -> None:

@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -29,14 +28,6 @@ from cityguessr.taxonomy import LEVELS, Taxonomy
 
 CITIES = ("London", "Manchester", "Tokyo", "Osaka", "Lyon", "Marseille")
 TINY = MiniWorldConfig(clips_per_city=6, clips_min=5, clip_source_frames=6, kept_frames=4, height=32, width=48)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the pictures are tiny: more threads would only wait for one another
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

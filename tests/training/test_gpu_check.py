@@ -60,9 +60,6 @@ def test_the_whole_command_at_its_smallest_without_a_video_library(tmp_path: Pat
     print(output[-4000:])
     states = {name: entry["state"] for name, entry in data["sections"].items()}
     assert states.pop("profile") == "not run, because there is no GPU"
-    if states["training"].startswith("not run"):  # until the default world can be rendered without a video library
-        states.pop("training")
-        states.pop("rendering")
     assert set(states.values()) == {"done"}, states
     assert process.returncode == 0
     assert output.rstrip().splitlines()[-2] == "everything compared agrees"
@@ -77,6 +74,8 @@ def test_the_whole_command_at_its_smallest_without_a_video_library(tmp_path: Pat
                for row in data["throughput"])  # fmt: skip
     assert [row["unit"] for row in data["loader"]][:3] == ["KB", "clips/s", "clips/s"]
     assert len(data["loss_curves"]) == 24
+    assert len(data["training"]) == 3
+    assert "resumed after epoch 1 and " in data["training_summary"][-1]["what"]
     assert {"gpu", "torch", "git", "date"} <= data["machine"].keys()
 
 
@@ -124,6 +123,24 @@ def test_a_section_that_the_time_is_too_short_for_says_so(monkeypatch: pytest.Mo
     bench = Bench(speed.torch.device("cpu"), False, tmp_path, record.put, time.monotonic())
     gpu_check._section("ceilings", fake(lambda bench: pytest.fail("it ran")), bench, record, time.monotonic() + 0.5)
     assert written(tmp_path)["sections"]["ceilings"]["state"] == "not run, because 0 s were left and it takes 1 s"
+
+
+def test_a_section_that_holds_the_command_up_is_left_when_the_time_is_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(gpu_check.os, "_exit", codes.append)
+    files: list[dict[str, Any]] = []
+
+    def stuck(bench: Bench) -> None:
+        while not codes:
+            time.sleep(0.05)
+        files.append(written(tmp_path))
+
+    run(monkeypatch, tmp_path, "0.15", stuck=fake(stuck))
+    assert codes == [1]
+    assert files[0]["sections"]["stuck"]["state"] == "failed: not done when the 0.15 minutes were over"
+    assert "time is up in stuck" in capsys.readouterr().out
 
 
 def test_the_verdict_is_of_the_comparisons() -> None:

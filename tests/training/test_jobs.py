@@ -18,11 +18,13 @@ from cityguessr.base.errors import InputError, MissingWeights
 from cityguessr.data.clips import ClipDataset
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import executors, experiments, jobs, profiles, runs
+from cityguessr.training.execution import Execution
 from cityguessr.training.experiments import Experiment
+from cityguessr.training.recipe import Recipe
 
 SIZES = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "epochs": 2}
 SIZES |= {"text_encoder": "random"}
-TINY = profiles.Profile("tiny", "a test", overrides=SIZES, batch_size=4, loader_workers=0, threads=1)
+TINY = profiles.Profile("tiny", "a test", overrides=SIZES, recipe=Recipe(batch_size=4), loader_workers=0, threads=1)
 TWO = ("cityguessr", "videomae")
 
 
@@ -58,13 +60,13 @@ def one_by_one(release: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """Each run as `runs.ensure` trains it in this process, in another place."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CITYGUESSR_ROOT", str(tmp_path_factory.mktemp("one_by_one")))
-        options = {"data_root": release, "device": "cpu", "workers": 1, "report": lambda line: None}
+        options = {"data_root": release, "execution": Execution("cpu"), "workers": 1, "report": lambda line: None}
         return {(name, seed): runs.ensure(name, TINY, seed, **options) for name in TWO for seed in (0, 1)}
 
 
 def spread(release: Path, names: object = TWO, seeds: object = (0, 1), **options: object) -> tuple[dict, list[str]]:
     lines: list[str] = []
-    defaults = {"data_root": release, "device": "cpu", "report": lines.append}
+    defaults = {"data_root": release, "execution": Execution("cpu"), "report": lines.append}
     return jobs.ensure_all(names, options.pop("profile", TINY), seeds, **(defaults | options)), lines
 
 

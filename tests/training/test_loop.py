@@ -22,9 +22,10 @@ from cityguessr.training.batches import EpochOrder
 from cityguessr.training.execution import Execution
 from cityguessr.training.loop import Trained, predict, train
 from cityguessr.training.profiles import PAPER, Profile
-from cityguessr.training.step import learning_rate
+from cityguessr.training.recipe import Recipe, learning_rate
 
-PROFILE = Profile("tiny", "a test", world="mini", batch_size=8, schedule="cosine", loader_workers=0)
+RECIPE = Recipe(batch_size=8, schedule="cosine", warmup_epochs=1)
+PROFILE = Profile("tiny", "a test", world="mini", recipe=RECIPE, loader_workers=0)
 CONFIG = ModelConfig.as_described().replace(
     pretrained=None, frames=2, size=16, width=24, depth=1, heads=2, text_dim=32, epochs=3
 )
@@ -157,13 +158,16 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_weights(taxonomy
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.model.state_dict().items())
 
 
-def test_a_loss_that_is_not_finite_names_its_step_and_the_last_checkpoint(taxonomy: Taxonomy, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_names_its_step_and_the_last_checkpoint(
+    taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "state.pt"
     run(taxonomy, checkpoint=path, stop_after=1)
-    too_fast = dataclasses.replace(PROFILE, learning_rate=1e30, schedule="constant")
     message = r"not finite at epoch 2, step \d; lower the learning rate \(.*state\.pt has the state after epoch 1\)"
-    with pytest.raises(InputError, match=message):
-        run(taxonomy, checkpoint=path, profile=too_fast)
+    with monkeypatch.context() as too_fast:
+        too_fast.setattr("cityguessr.training.loop.learning_rate", lambda *_: 1e30)
+        with pytest.raises(InputError, match=message):
+            run(taxonomy, checkpoint=path)
     run(taxonomy, checkpoint=path)  # the checkpoint is as it was
 
 
@@ -222,10 +226,10 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
 
 
 def test_the_papers_learning_rate_is_constant() -> None:
-    paper = PAPER
+    paper = PAPER.recipe
     assert {learning_rate(paper, step, 10, 10) for step in range(100)} == {1e-3}
     assert paper.batch_size == 12
-    cosine = [learning_rate(PROFILE, step, 10, 5) for step in range(50)]
+    cosine = [learning_rate(RECIPE, step, 10, 5) for step in range(50)]
     assert max(cosine) == pytest.approx(1e-3)
     assert cosine[9] == max(cosine)
     assert cosine[-1] < 1e-5
@@ -293,6 +297,8 @@ def test_a_foreign_checkpoint_is_refused(taxonomy: Taxonomy, tmp_path: Path) -> 
     run(taxonomy, checkpoint=path, stop_after=1)
     with pytest.raises(InputError, match=r"state\.pt: written by a training of another configuration"):
         run(taxonomy, CONFIG.replace(epochs=4), checkpoint=path)
+    with pytest.raises(InputError, match=r"state\.pt: written by a training of another configuration"):
+        run(taxonomy, profile=dataclasses.replace(PROFILE, recipe=RECIPE.replace(average=0.9)), checkpoint=path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"state\.pt: not a checkpoint of this training"):
         run(taxonomy, checkpoint=path)

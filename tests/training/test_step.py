@@ -12,6 +12,7 @@ from cityguessr.systems import build
 from cityguessr.taxonomy import Taxonomy
 from cityguessr.training.batches import ClipTensors
 from cityguessr.training.execution import Execution, Switches
+from cityguessr.training.recipe import Recipe
 from cityguessr.training.step import TrainingStep
 
 
@@ -20,16 +21,21 @@ def taxonomy() -> Taxonomy:
     return Taxonomy.cityguessr68k().subset(["London", "Liverpool", "Manchester", "Tokyo", "Osaka", "Lima"])
 
 
+RECIPE = Recipe()
 FAST = Switches()  # what of the fast path pays on a processor
 
 
 def step_of(
-    taxonomy: Taxonomy, config: ModelConfig = CONFIG, switches: Switches = FAST, **options: object
+    taxonomy: Taxonomy,
+    config: ModelConfig = CONFIG,
+    switches: Switches = FAST,
+    recipe: Recipe = RECIPE,
+    **options: object,
 ) -> TrainingStep:
     torch.manual_seed(0)
     model = build(config, taxonomy).train()
     text = torch.randn(taxonomy.size("city"), 32, generator=torch.Generator().manual_seed(4))
-    return TrainingStep(model, text, 1e-3, 12, switches, **options)
+    return TrainingStep(model, text, recipe, switches, **options)
 
 
 def batch_of(taxonomy: Taxonomy, config: ModelConfig = CONFIG, size: int = 12) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,7 @@
-"""MiniWorld on disk: H.264 videos and the two layouts of the real data sets."""
+"""MiniWorld on disk: H.264 videos and the two layouts of the real data sets, or prepared clips at once."""
 
 from cityguessr.miniworld.write.cityguessr68k import write_cityguessr68k
 from cityguessr.miniworld.write.mapillary import write_mapillary
+from cityguessr.miniworld.write.prepared import write_prepared
 
-__all__ = ["write_cityguessr68k", "write_mapillary"]
+__all__ = ["write_cityguessr68k", "write_mapillary", "write_prepared"]
