@@ -22,11 +22,13 @@ from torch.utils._pytree import tree_iter
 
 from cityguessr.base import weights
 from cityguessr.config import ModelConfig
+from cityguessr.model import SelfCrossAttention
 from cityguessr.scenes import SCENE_GROUPS
 from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training.execution import Switches
 from cityguessr.training.profiles import PAPER
+from cityguessr.training.recipe import Recipe
 from cityguessr.training.step import TrainingStep
 
 CARDS = (8, 12, 16, 24, 40, 80)
@@ -53,7 +55,7 @@ class Settings:
 
 def needed(
     config: ModelConfig,
-    batch: int = PAPER.batch_size,
+    batch: int = PAPER.recipe.batch_size,
     *,
     accumulate: int = 1,
     recompute: bool = False,
@@ -95,7 +97,7 @@ def same_shapes(config: ModelConfig) -> ModelConfig:
     )
 
 
-def fits(config: ModelConfig, memory_gb: float, batch: int = PAPER.batch_size) -> Settings | None:
+def fits(config: ModelConfig, memory_gb: float, batch: int = PAPER.recipe.batch_size) -> Settings | None:
     """The settings with which a training fits a card of so many GB; None where none do.
 
     Parts of a batch come first, since they change nothing but the number of products; layers are recomputed, which is a
@@ -121,12 +123,14 @@ def _step(config: ModelConfig, clips: int, parts: int, switches: Switches, recom
         for module in model.modules():
             if isinstance(module, nn.LayerNorm):  # autocast computes them in float32 on a GPU, and not on a processor
                 module.register_forward_pre_hook(lambda _, given: given[0].float())
+            elif isinstance(module, SelfCrossAttention):  # a processor has its way of it; a GPU keeps the scores
+                module.fast = lambda vector, attention=module: attention(vector)[0]
         batch = clips * parts
         frames = torch.empty(batch, config.input_frames, 3, config.size, config.size, dtype=torch.uint8)
         labels = torch.zeros(batch, len(LEVELS), dtype=torch.int64)
         scenes = torch.empty(batch, config.scene_classes)
         text = torch.empty(taxonomy.size("city"), config.text_width)
-        step = TrainingStep(model, text, 1e-3, batch, switches, parts, recompute)
+        step = TrainingStep(model, text, Recipe(batch_size=batch), switches, parts, recompute)
         for parameter in step.trained():
             parameter.grad = torch.empty_like(parameter)
         step.optimizer.step()  # makes Adam's moments

@@ -32,11 +32,11 @@ def compare(
     config = _without_weights(config)
     yardstick = speed.Yardstick(flops_per_clip=cost.size_of(config, taxonomy).flops)
     with threads.limited(profile.threads):
-        host = speed.noise(config, taxonomy, profile.batch_size, "cpu")
+        host = speed.noise(config, taxonomy, profile.recipe.batch_size, "cpu")
         given = [tuple(part.to(device) for part in batch) for batch in host]
         plain, fast = Switches.plain(), Switches.fast(device)
         made = {RELEASED: ("none", speed.released_loop(config, taxonomy, device), host)} | {
-            label: (switches, _step(config, taxonomy, profile.batch_size, switches, device), given)
+            label: (switches, _step(config, taxonomy, profile.recipe.batch_size, switches, device), given)
             for label, switches in ((PLAIN, plain), (FAST, fast))
         }
         rows: dict[str, list[speed.Row]] = {label: [] for label in made}
