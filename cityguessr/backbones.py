@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cityguessr.base import weights
-from cityguessr.blocks import Layer, attend, chained, embed_patches, joined, normalised
 from cityguessr.config import ModelConfig
+from cityguessr.folded.blocks import Layer, attend, chained, embed_patches, joined, normalised
 
 
 class Encoder(nn.Module):

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from cityguessr.backbones import BACKBONES, Encoder
 from cityguessr.base.errors import InputError
-from cityguessr.blocks import normalised
 from cityguessr.config import ModelConfig
-from cityguessr.means import softmax_means
+from cityguessr.folded.blocks import normalised
+from cityguessr.folded.means import softmax_means
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 

@@ -1,5 +1,7 @@
 """What a training draws its batches from: frames, labels and scene labels of a split, in an order set by a seed."""
 
+import collections
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -7,13 +9,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cityguessr.base import threads
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import ClipDataset
 from cityguessr.data.jpeg import decode_on_device
 from cityguessr.scenes import scene_label
 from cityguessr.taxonomy import LEVELS
+from cityguessr.training.loading import FrameBatches
 
+STEPS_AHEAD = 2  # steps that the host may have launched before the GPU has done them
+KEPT = STEPS_AHEAD + 2  # batches given last whose frames must stay as they are: those steps', and the two in between
 IN_MEMORY = 2 * 1024**3  # bytes of decoded frames that a training without workers may keep
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -77,15 +83,41 @@ class ClipTensors(Dataset[Batch]):
 
     def __getitem__(self, indices: Sequence[int]) -> Batch:
         rows = torch.as_tensor(indices)
-        at = self.positions[rows]
         if self.encoded:
             frames = self._files(indices)
         elif self.frames is None:
-            frames = self.clips.frames_of(indices) if self.frame is None else self._one_frame_each(indices)
+            frames = self.read((indices, self.positions[rows].tolist()))
+        elif self.frame is None:
+            frames = self.frames[rows.to(self.frames.device)]
         else:
-            rows, at = rows.to(self.frames.device), at.to(self.frames.device)
-            frames = self.frames[rows] if self.frame is None else self.frames[rows, at].unsqueeze(1)
-        return frames, self.labels[rows], self.scenes[rows, at if self.frame else 0]
+            frames = self.frames[rows.to(self.frames.device), self.positions[rows].to(self.frames.device)].unsqueeze(1)
+        return frames, *self.targets(indices)
+
+    def targets(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Labels and scenes of some clips."""
+        rows = torch.as_tensor(indices)
+        at = self.positions[rows] if self.frame else torch.zeros_like(rows)
+        rows, at = rows.to(self.labels.device), at.to(self.labels.device)
+        return self.labels[rows], self.scenes[rows, at]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a clip's frames: (T, 3, H, W)."""
+        frames, *picture = self.clips.shape
+        return (1 if self.frame else frames, *picture)
+
+    def read(self, job: tuple[Sequence[int], Sequence[int]], out: Tensor | None = None) -> Tensor:
+        """The frames of clips, read from the disk: uint8 (B, T, 3, H, W).
+
+        Args:
+            job: the clips, and which frame of each an image system is given.
+            out: where to decode them to.
+        """
+        indices, positions = job
+        if self.frame is None:
+            return self.clips.frames_of(indices, out)
+        frames = torch.stack([self.clips.frame(i, at) for i, at in zip(indices, positions, strict=True)]).unsqueeze(1)
+        return frames if out is None else out.copy_(frames)
 
     def _files(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         files: list[Tensor] = []
@@ -93,9 +125,6 @@ class ClipTensors(Dataset[Batch]):
             of_clip = self.clips.jpeg_tensors(i)
             files += of_clip if self.frame is None else [of_clip[int(self.positions[i])]]
         return torch.cat(files), torch.tensor([len(file) for file in files])
-
-    def _one_frame_each(self, indices: Sequence[int]) -> Tensor:
-        return torch.stack([self.clips.frame(i, int(self.positions[i])) for i in indices]).unsqueeze(1)
 
     def _scenes(self, index: int, config: ModelConfig) -> Tensor:
         """The clip's scene label (1, scene classes), or for an image system those of each frame (T, scene classes)."""
@@ -143,53 +172,89 @@ def in_turn(clips: Sequence[int], batch_size: int) -> list[Sequence[int]]:
     return [clips[start : start + batch_size] for start in range(0, len(clips), batch_size)]
 
 
-def batches(
-    data: ClipTensors, order: Iterable[Sequence[int]], workers: int, device: torch.device, prefetch: bool = False
-) -> Iterator[Batch]:
-    """Batches on a device in an order, read by worker processes where the frames are not in memory.
+class Batches:
+    """The batches of a split on a device, in an order; each pass over them is an epoch.
+
+    Frames that are not in memory are read by worker processes, ahead of what is asked for.
 
     Args:
+        order: gives lists of clips, anew for each pass.
+        batch_size: the length of the longest.
+        workers: how many processes read, where the machine has the cores; none for frames in memory.
         prefetch: whether a batch is copied to the GPU while the one before it is worked on.
+
+    Raises InputError for a damaged frame, and where the shared memory is too small for what is read ahead.
     """
-    if data.frames is not None:
-        yield from (tuple(part.to(device) for part in data[clips]) for clips in order)
-        return
-    on_gpu = device.type == "cuda"
-    options = {"prefetch_factor": 4} if workers else {}
-    loader = DataLoader(data, sampler=order, batch_size=None, num_workers=workers, pin_memory=on_gpu, **options)
-    if on_gpu and (prefetch or data.encoded):
-        yield from _ahead(loader, device)
-    else:
-        yield from (tuple(part.to(device, non_blocking=True) for part in batch) for batch in loader)
+
+    def __init__(
+        self,
+        data: ClipTensors,
+        order: Iterable[Sequence[int]],
+        batch_size: int,
+        workers: int,
+        device: torch.device,
+        prefetch: bool = False,
+    ) -> None:
+        self.data, self.order, self.device, self.prefetch = data, order, device, prefetch
+        self._on_gpu, workers = device.type == "cuda", min(workers, max(1, threads.cores() - 1))
+        self._loader: Iterable | None = None
+        if data.frames is None and data.encoded:
+            options = {"num_workers": workers, "pin_memory": self._on_gpu, "generator": torch.Generator()}
+            self._loader = DataLoader(data, sampler=order, batch_size=None, **options)
+        elif data.frames is None and workers:
+            self._loader = FrameBatches(data.read, data.shape, self._jobs, batch_size, workers, KEPT, self._on_gpu)
+
+    def __iter__(self) -> Iterator[Batch]:
+        given = self._read()
+        if self._on_gpu and self._loader is not None and (self.prefetch or self.data.encoded):
+            return _ahead(given, self.device)
+        return (tuple(part.to(self.device) for part in batch) for batch in given)
+
+    def _read(self) -> Iterator[tuple]:
+        if self._loader is None:
+            yield from (self.data[clips] for clips in self.order)
+        elif self.data.encoded:
+            yield from self._loader
+        else:
+            for (clips, _), frames in self._loader:
+                yield frames, *self.data.targets(clips)
+
+    def _jobs(self) -> Iterator[tuple[list[int], list[int]]]:
+        for clips in self.order:
+            yield list(clips), self.data.positions[torch.as_tensor(clips)].tolist()
 
 
-def _ahead(loader: Iterable, device: torch.device) -> Iterator[Batch]:
-    """Batches on a GPU; when one is given out, the next one is on its way, or decoded, on a stream of its own."""
-    stream = torch.cuda.Stream(device)
+def _ahead(given: Iterator[tuple], device: torch.device) -> Iterator[Batch]:
+    """Batches on a GPU; while one is worked on, the next is copied, or decoded, on a stream of its own.
+
+    The host stays two steps ahead of the GPU at most: further ahead it would fill the GPU's memory with batches, and
+    the workers would write over frames that are not copied yet.
+    """
+    stream, steps = torch.cuda.Stream(device), collections.deque()
     coming: tuple[Batch, torch.cuda.Event] | None = None
-    for frames, labels, scenes in loader:
-        ready = coming
-        with torch.cuda.stream(stream):
-            if isinstance(frames, Tensor):
-                frames = frames.to(device, non_blocking=True)
-            else:
-                files, lengths = frames
-                pictures = decode_on_device(files.split(lengths.tolist()), device)
-                frames = pictures.unflatten(0, (len(labels), -1))
-            copied = frames, labels.to(device, non_blocking=True), scenes.to(device, non_blocking=True)
-            arrived = torch.cuda.Event()
-            arrived.record(stream)
-        coming = copied, arrived
+    for batch in itertools.chain(given, [None]):
+        ready, coming = coming, None
+        if batch is not None:
+            with torch.cuda.stream(stream):
+                copied = _on_device(*batch, device)
+                arrived = torch.cuda.Event()
+                arrived.record(stream)
+            coming = copied, arrived
         if ready is not None:
-            yield _received(*ready)
-    if coming is not None:
-        yield _received(*coming)
+            torch.cuda.current_stream().wait_event(ready[1])
+            for part in ready[0]:
+                part.record_stream(torch.cuda.current_stream())
+            yield ready[0]
+            steps.append(torch.cuda.Event())
+            steps[-1].record()
+            if len(steps) > STEPS_AHEAD:
+                steps.popleft().synchronize()
 
 
-def _received(batch: Batch, arrived: torch.cuda.Event) -> Batch:
-    """A batch that has arrived by the time the current stream uses it, and is not overwritten before it has."""
-    current = torch.cuda.current_stream()
-    current.wait_event(arrived)
-    for part in batch:
-        part.record_stream(current)
-    return batch
+def _on_device(frames: Tensor | tuple[Tensor, Tensor], labels: Tensor, scenes: Tensor, device: torch.device) -> Batch:
+    if isinstance(frames, Tensor):
+        frames = frames.to(device, non_blocking=True)
+    else:
+        files, lengths = frames
+        frames = decode_on_device(files.split(lengths.tolist()), device).unflatten(0, (len(labels), -1))
+    return frames, labels.to(device, non_blocking=True), scenes.to(device, non_blocking=True)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cityguessr.base import paths, pools
+from cityguessr.base import paths, pools, threads
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder
 from cityguessr.training.profiles import Profile
@@ -47,8 +47,7 @@ def at_a_time(profile: Profile, device: str) -> int:
     """How many trainings fit on this machine at a time: one per GPU, or what the processors have threads for."""
     if visible := gpus(device):
         return len(visible)
-    allowed = getattr(os, "sched_getaffinity", None)  # what taskset, SLURM or a container leaves of the machine
-    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    cores = threads.cores()
     return max(1, cores // (profile.threads or cores))
 
 

@@ -23,7 +23,7 @@ from cityguessr.data.sources import ClipRef
 from cityguessr.taxonomy import LEVELS
 from cityguessr.text.features import text_features
 from cityguessr.training import experiments, profiles, speed
-from cityguessr.training.batches import Batch, ClipTensors, batches
+from cityguessr.training.batches import Batch, Batches, ClipTensors
 from cityguessr.training.execution import Execution
 from cityguessr.training.gpu_bench import TAXONOMY, WORLD_FRAMES, Bench, value
 from cityguessr.training.gpu_correctness import jpeg, pictures
@@ -224,7 +224,7 @@ def _batches(bench: Bench, data: ClipTensors) -> Iterable[Batch]:
     generator = torch.Generator().manual_seed(0)
     count = 12 if bench.smallest else 10**6
     order = (torch.randint(len(data), (bench.batch,), generator=generator).tolist() for _ in range(count))
-    return batches(data, order, bench.workers, bench.device, prefetch=bench.on_gpu)
+    return Batches(data, order, bench.batch, bench.workers, bench.device, prefetch=bench.on_gpu)
 
 
 def _rate(given: Iterable[Batch], use: Callable[[Batch], object], batch: int, seconds: float, bench: Bench) -> float:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
+import os
+import shutil
 import statistics
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -24,34 +28,64 @@ _AHEAD = 2  # batches that a worker has in work or waiting, as PyTorch's own def
 class FrameBatches:
     """The frames of batches, decoded ahead by worker processes into memory that they share with this process.
 
-    Iterating gives (clip numbers, frames uint8 (B, T, 3, H, W)) for each batch, in order. The memory is allocated once
-    and used again and again, for fresh memory costs a fifth of the time that decoding takes: copy a batch, to a GPU
-    say, before it is overwritten.
+    Iterating gives (job, frames uint8 (B, T, 3, H, W)) for each batch, in order. The memory is allocated once and used
+    again and again, for fresh memory costs a fifth of the time that decoding takes: copy a batch, to a GPU say, before
+    it is overwritten.
 
     Args:
-        batches: lists of clip numbers; it is iterated anew for every epoch.
-        batch_size: the length of the longest.
+        read: (job, out) decodes the frames of a batch to `out`, uint8 (B, T, 3, H, W). It is sent to the workers.
+        shape: of a clip's frames, (T, 3, H, W).
+        jobs: gives the jobs of an epoch; the first thing in each is the list of its clips.
+        batch_size: clips of the largest batch.
         kept: how many of the batches given last stay as they are, with the very last.
+        pinned: whether a GPU can copy from the memory while the processor does something else.
 
-    Raises InputError for a damaged frame, naming its clip and shard.
+    Raises InputError for a damaged frame, naming its clip and shard, and where the shared memory is too small.
     """
 
     def __init__(
-        self, clips: ClipDataset, batches: Iterable[list[int]], batch_size: int, workers: int, kept: int = 1
+        self,
+        read: Callable[[Any, Tensor], object],
+        shape: tuple[int, ...],
+        jobs: Callable[[], Iterator[Any]],
+        batch_size: int,
+        workers: int,
+        kept: int = 1,
+        pinned: bool = False,
     ) -> None:
         # While a batch is in use here, the workers have been asked for no more than the next workers * _AHEAD.
         slots = workers * _AHEAD + kept
-        self.memory = torch.empty(slots, batch_size, *clips.shape, dtype=torch.uint8).share_memory_()
+        _check_shared_memory(slots * batch_size * math.prod(shape), workers)
+        self.memory = torch.empty(slots, batch_size, *shape, dtype=torch.uint8).share_memory_()
+        if pinned:
+            _pin(self.memory)
         self.loader = DataLoader(
-            _IntoMemory(clips, self.memory), batch_size=None, sampler=_Numbered(batches, slots), num_workers=workers,
-            prefetch_factor=_AHEAD, persistent_workers=True,
+            _IntoMemory(read, self.memory), batch_size=None, sampler=_Numbered(jobs, slots), num_workers=workers,
+            prefetch_factor=_AHEAD, persistent_workers=True, generator=torch.Generator(),
         )  # fmt: skip
 
-    def __iter__(self) -> Iterator[tuple[list[int], Tensor]]:
-        for slot, indices, error in self.loader:
+    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
+        for slot, job, error in self.loader:
             if error is not None:
                 raise error
-            yield indices, self.memory[slot, : len(indices)]
+            yield job, self.memory[slot, : len(job[0])]
+
+
+def _check_shared_memory(need: int, workers: int) -> None:
+    folder = "/dev/shm"
+    if os.path.isdir(folder) and (free := shutil.disk_usage(folder).free) < need:
+        raise InputError(
+            f"{folder}: {need / 1e6:,.0f} MB of frames are read ahead by {workers} processes, and {free / 1e6:,.0f} MB "
+            "are free; give the machine or container more shared memory (docker run --shm-size), or the profile fewer "
+            "loader_workers"
+        )
+
+
+def _pin(memory: Tensor) -> None:
+    """Have the driver lock memory in its place, until the tensor goes; where it cannot, copies wait, and are right."""
+    library, address = torch.cuda.cudart(), memory.data_ptr()
+    if int(library.cudaHostRegister(address, memory.nbytes, 0)) == 0:
+        weakref.finalize(memory, library.cudaHostUnregister, address)
 
 
 def clips_per_second(
@@ -73,7 +107,8 @@ def clips_per_second(
     if usual:
         loader: Iterable[Any] = DataLoader(_Usual(clips), num_workers=workers, batch_sampler=order)
     else:
-        loader = FrameBatches(clips, order, batch_size, workers)
+        jobs = [(batch,) for batch in order]
+        loader = FrameBatches(AllFrames(clips), clips.shape, lambda: iter(jobs), batch_size, workers)
     start = 0.0
     for number, _ in enumerate(loader, 1):
         if number == first:
@@ -111,30 +146,40 @@ def compare(
 
 
 class _Numbered:
-    """Batches, each with the part of the memory that it goes to: one after the other, also from epoch to epoch."""
+    """Jobs, each with the part of the memory that it goes to: one after the other, also from epoch to epoch."""
 
-    def __init__(self, batches: Iterable[list[int]], slots: int) -> None:
-        self.batches, self.slots, self.next = batches, slots, 0
+    def __init__(self, jobs: Callable[[], Iterator[Any]], slots: int) -> None:
+        self.jobs, self.slots, self.next = jobs, slots, 0
 
-    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
-        for indices in self.batches:
-            yield self.next % self.slots, indices
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        for job in self.jobs():
+            yield self.next % self.slots, job
             self.next += 1
 
 
 class _IntoMemory(Dataset):
     """What a worker does for a batch: decode it into its part of the memory, and give no more than its number."""
 
-    def __init__(self, clips: ClipDataset, memory: Tensor) -> None:
-        self.clips, self.memory = clips, memory
+    def __init__(self, read: Callable[[Any, Tensor], object], memory: Tensor) -> None:
+        self.read, self.memory = read, memory
 
-    def __getitem__(self, job: tuple[int, list[int]]) -> tuple[int, list[int], InputError | None]:
-        slot, indices = job
+    def __getitem__(self, numbered: tuple[int, Any]) -> tuple[int, Any, InputError | None]:
+        slot, job = numbered
         try:
-            self.clips.frames_of(indices, self.memory[slot, : len(indices)])
+            self.read(job, self.memory[slot, : len(job[0])])
         except InputError as error:  # handed over, because PyTorch would bury its message in a traceback
-            return slot, indices, error
-        return slot, indices, None
+            return slot, job, error
+        return slot, job, None
+
+
+class AllFrames:
+    """Reads all frames of clips, as `FrameBatches` asks for them."""
+
+    def __init__(self, clips: ClipDataset) -> None:
+        self.clips = clips
+
+    def __call__(self, job: tuple[list[int]], out: Tensor) -> None:
+        self.clips.frames_of(job[0], out)
 
 
 class _Usual(Dataset):

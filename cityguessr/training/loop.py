@@ -17,11 +17,13 @@ from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import state
 from cityguessr.training.augment import augmented
-from cityguessr.training.batches import Batch, ClipTensors, EpochOrder, batches, in_turn
+from cityguessr.training.batches import Batch, Batches, ClipTensors, EpochOrder, in_turn
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.profiles import Profile
 from cityguessr.training.recipe import learning_rate
 from cityguessr.training.step import answer, step_for
+
+EVALUATED = 64  # clips at a time, where their frames are in memory
 
 
 @dataclasses.dataclass
@@ -130,7 +132,8 @@ def predict(
     bare = model.config.replace(**({} if with_scenes else {"scene_labels": None}), frame=frame or model.config.frame)
     data = ClipTensors(clips, bare, profile.loader_workers == 0)
     place = Execution(device).torch_device
-    logits, _ = evaluate(model.to(place), batches(data, in_turn(chosen, 64), profile.loader_workers, place))
+    given = Batches(data, in_turn(chosen, EVALUATED), EVALUATED, profile.loader_workers, place)
+    logits, _ = evaluate(model.to(place), given)
     return logits, {level: clips.labels[level][chosen] for level in LEVELS}
 
 
@@ -180,6 +183,10 @@ class _Session:
         self.train_set = ClipTensors(train_clips, model.config, training=True, **place)
         self.val_set = ClipTensors(val_clips, model.config, **place)
         self.order = EpochOrder(len(self.train_set), profile.recipe.batch_size, seed)
+        size, how = profile.recipe.batch_size, (profile.loader_workers, self.device, self.step.switches.prefetch)
+        self.train_batches = Batches(self.train_set, self.order, size, *how)
+        size = max(size, EVALUATED) if profile.loader_workers == 0 else size
+        self.val_batches = Batches(self.val_set, in_turn(range(len(self.val_set)), size), size, *how)
         self.saved = "no checkpoint was written yet"
 
     def train_epoch(self, done: state.Progress) -> dict[str, float]:
@@ -189,14 +196,11 @@ class _Session:
         self.train_set.start_epoch(epoch)
         torch.manual_seed(self.seed * 1_000_003 + epoch)
         self.model.train()
-        given = batches(
-            self.train_set, self.order, self.profile.loader_workers, self.device, self.step.switches.prefetch
-        )
         self.step.start(done.totals, done.step)
         done.continue_random_numbers()
         window = state.Readback(self.step)
         save_at = time.monotonic() + 60 * self.execution.checkpoint_minutes
-        for frames, labels, scenes in given:
+        for frames, labels, scenes in self.train_batches:
             rate = learning_rate(self.recipe, epoch * steps + done.step, steps, config.epochs)
             frames = augmented(frames, self.recipe, self.seed, epoch, done.step)
             self.step(frames, labels, scenes, rate)
@@ -219,9 +223,7 @@ class _Session:
 
     def evaluate(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """The validation split's logits, as `evaluate` gives them."""
-        order = in_turn(range(len(self.val_set)), max(self.recipe.batch_size, 64))
-        given = batches(self.val_set, order, self.profile.loader_workers, self.device, self.step.switches.prefetch)
-        return evaluate(self.model, given, self.step.switches.bf16)
+        return evaluate(self.model, self.val_batches, self.step.switches.bf16)
 
     def save(self, done: state.Progress) -> None:
         """Write all that a resumed training needs."""

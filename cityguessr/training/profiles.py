@@ -56,7 +56,7 @@ class Profile:
         recipe: how its models are trained: the paper's recipe, with what this scale needs, or after `using("tuned")`
             the tuned one.
         tuned: the recipe of the experiments that are called tuned.
-        loader_workers: processes that decode frames during training; 0 keeps all frames in memory instead.
+        loader_workers: processes that decode frames during training, at most; 0 keeps all frames in memory instead.
         threads: of the processor in a training, so that a run does not depend on the machine's; None: torch's choice.
     """
 
@@ -68,7 +68,7 @@ class Profile:
     dataset_overrides: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
     recipe: Recipe = Recipe()  # noqa: RUF009 - frozen
     tuned: Recipe = _TUNED_FULL
-    loader_workers: int = 8
+    loader_workers: int = 15
     threads: int | None = None
 
     @property

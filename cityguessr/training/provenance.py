@@ -17,9 +17,9 @@ import torch
 CORE = (
     "config.py",
     "backbones.py",
-    "blocks.py",
+    "folded/blocks.py",
     "model.py",
-    "means.py",
+    "folded/means.py",
     "systems.py",
     "losses.py",
     "scenes.py",
@@ -87,10 +87,18 @@ def circumstances() -> dict[str, Any]:
     """What is recorded with a run beside its identity: commit, versions, hardware, and the program that ran it."""
     return {
         "git": git_state(),
-        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in _PACKAGES},
+        "versions": {"python": platform.python_version()} | {package: _version(package) for package in _PACKAGES},
         "hardware": hardware(),
         "command": Path(sys.argv[0]).name,
     }
+
+
+def _version(package: str) -> str | None:
+    """The version that is installed; None for a package that is run from its folder."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def git_state() -> dict[str, Any] | None:

@@ -137,7 +137,7 @@ class Trial:
         row = {"trial": self.number, "seed": self.seed} | {level: round(last[f"val_{level}"], 4) for level in LEVELS}
         row |= {SCORE: round(statistics.fmean(row[level] for level in LEVELS), 4)}
         row |= {"loss": round(last["loss"], 5), "clips_trained": len(kept), "clips_held_out": len(out)}
-        return row | {"seconds": round(time.perf_counter() - start, 1)}
+        return row | {"seconds": round(time.perf_counter() - start, 2)}
 
 
 @functools.lru_cache(maxsize=1)

@@ -20,8 +20,8 @@ from transformers import (
 from cityguessr.backbones import MAE, Encoder, TimeSformer, VideoMAE
 from cityguessr.base import weights
 from cityguessr.base.errors import InputError, MissingWeights
-from cityguessr.blocks import normalised
 from cityguessr.config import ModelConfig
+from cityguessr.folded.blocks import normalised
 
 SMALL = {"frames": 4, "size": 32, "patch": 16, "width": 24, "depth": 2, "heads": 2, "pretrained": None}
 KINDS = {VideoMAE: "videomae", TimeSformer: "timesformer", MAE: "mae"}

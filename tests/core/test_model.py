@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from cityguessr import losses
 from cityguessr.base.errors import InputError
-from cityguessr.blocks import normalised
 from cityguessr.config import ModelConfig
+from cityguessr.folded.blocks import normalised
 from cityguessr.model import CityGuessr, SelfCrossAttention, evenly
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -272,8 +272,8 @@ def test_only_the_backbone_runs_in_bfloat16(taxonomy: Taxonomy) -> None:
     assert not torch.equal(city, city.bfloat16().float())
 
 
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
-def test_the_whole_model_is_one_graph(taxonomy: Taxonomy, dtype: torch.dtype | None) -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), [(None, 1e-4), (torch.bfloat16, 3e-2)])
+def test_the_whole_model_is_one_graph(taxonomy: Taxonomy, dtype: torch.dtype | None, tolerance: float) -> None:
     """From the bytes of a clip to the logits, forward and backward, without a return to Python in between."""
     model = tiny(taxonomy).train()
     frames = torch.randint(256, (2, 4, 3, 32, 32), dtype=torch.uint8)
@@ -285,4 +285,4 @@ def test_the_whole_model_is_one_graph(taxonomy: Taxonomy, dtype: torch.dtype | N
         (output.logits["city"].square().mean() + output.text.mean() + output.scene.mean()).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     plain, compiled = gradients
-    assert torch.allclose(compiled, plain, atol=1e-3 * plain.abs().max().item())
+    assert torch.allclose(compiled, plain, rtol=0, atol=tolerance * plain.abs().max().item())

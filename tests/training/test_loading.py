@@ -1,6 +1,7 @@
 """Batches that workers decode ahead are those of the data set, and a damaged frame stops them with a clear message."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from PIL import Image
 from support import SMALL, make_release
 
 from cityguessr.base.errors import InputError
+from cityguessr.config import ModelConfig
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import ClipDataset, PreparedClips
 from cityguessr.data.prepare import prepare
 from cityguessr.training import loading
+from cityguessr.training.batches import Batches, ClipTensors, EpochOrder
 
 BATCHES = [[4, 0, 7], [1, 2, 3], [8, 6, 5], [0, 0, 1], [2]]
 
@@ -26,12 +29,16 @@ def train(tmp_path: Path) -> ClipDataset:
     return prepare(ReleaseSource(root), tmp_path / "prepared", **SMALL).split("train")
 
 
+def batches_of(clips: ClipDataset, **options: int) -> loading.FrameBatches:
+    return loading.FrameBatches(loading.AllFrames(clips), clips.shape, lambda: ((b,) for b in BATCHES), 3, **options)
+
+
 def test_every_batch_holds_its_clips_while_it_is_in_use(train: ClipDataset) -> None:
-    loader = loading.FrameBatches(train, BATCHES, 3, workers=2, kept=2)
+    loader = batches_of(train, workers=2, kept=2)
     before: list[tuple[list[int], torch.Tensor]] = []
     taken = 0
     for _ in range(4):  # epochs: 20 batches through memory for 6
-        for indices, frames in loader:
+        for (indices,), frames in loader:
             assert indices == BATCHES[taken % len(BATCHES)]
             for chosen, kept in [*before, (indices, frames)]:
                 assert torch.equal(kept, train.frames_of(chosen))
@@ -47,7 +54,7 @@ def test_a_damaged_frame_stops_a_loader_with_one_clear_message(train: ClipDatase
     clips = PreparedClips.load(tmp_path / "prepared").split("train")
     taken = []
     with pytest.raises(InputError) as caught:
-        taken.extend(indices for indices, _ in loading.FrameBatches(clips, BATCHES, 3, workers=1))
+        taken.extend(indices for (indices,), _ in batches_of(clips, workers=1))
     assert taken == BATCHES[:2]
     message = str(caught.value)
     assert message.startswith(f"{shard}: a frame of the clip {clips.clip_ids[6]} is damaged, not a whole JPEG")
@@ -77,3 +84,31 @@ def test_only_the_batches_after_the_start_are_timed(
     clock = iter([10.0, 14.0])  # it is looked at twice
     monkeypatch.setattr(loading.time, "perf_counter", lambda: next(clock))
     assert loading.clips_per_second(train, 1, batch_size=3, batches=8, usual=usual) == 8 * 3 / 4
+
+
+def test_too_little_shared_memory_is_said_before_a_worker_dies_of_it(
+    train: ClipDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading.shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000))
+    message = r"/dev/shm: 0 MB of frames are read ahead by 1 processes, and 0 MB are free; .*--shm-size"
+    with pytest.raises(InputError, match=message):
+        batches_of(train, workers=1)
+
+
+@pytest.mark.parametrize("frame", [None, "last", "random"])
+def test_batches_from_the_disk_are_those_from_memory(train: ClipDataset, frame: str | None) -> None:
+    image = {} if frame is None else {"backbone": "mae", "frame": frame, "text_labels": None}
+    config = ModelConfig(pretrained=None, frames=4, size=16, width=24, heads=2, **image)
+    found = []
+    for in_memory in (True, False):
+        data = ClipTensors(train, config, in_memory=in_memory, training=True)
+        batches = Batches(data, EpochOrder(len(train), 4, seed=0), 4, 0 if in_memory else 2, torch.device("cpu"))
+        epochs = []
+        for epoch in range(2):
+            batches.order.epoch = epoch
+            data.start_epoch(epoch)
+            epochs += [tuple(part.clone() for part in batch) for batch in batches]
+        found.append(epochs)
+    assert len(found[0]) == 6
+    for wanted, got in zip(*found, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(wanted, got, strict=True))
