@@ -55,7 +55,7 @@ gpu-check:
 	@PYTHONPATH=. PYTHONUNBUFFERED=1 $(or $(PYTHON),python3) -m cityguessr.training.gpu_check $(GPU_FLAGS)
 
 # make table4, make table_s3, make fig_s5, make 21_train: the runner finds the notebook by that name.
-table% fig% 0% 1% 2% 3% 4% 5% 9%: env FORCE
+table% fig% 0% 1% 2% 3% 4% 5% 6% 9%: env FORCE
 	@$(RUN) run $@ $(CHOICES)
 
 # Resolve pyproject.toml anew. Pins stay where they still fit; delete env/lock.txt first to take the newest of all.

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cityguessr.backbones import Encoder
-from cityguessr.base import threads
+from cityguessr.base import threads, weights
 from cityguessr.config import ModelConfig
 from cityguessr.systems import ISNs, build
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -39,7 +39,7 @@ def size_of(config: ModelConfig, taxonomy: Taxonomy) -> Cost:
 
     Of ISNs all three networks are counted as parameters, and the operations of the one that runs.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), weights.quietly():
         system = build(config.replace(pretrained=None), taxonomy).eval()
         system.use(folded=False)  # the operations of the network as published; folded, it takes two per cent fewer
         frames = torch.empty(1, config.input_frames, 3, config.size, config.size)

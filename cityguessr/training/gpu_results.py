@@ -50,7 +50,7 @@ class GpuResults:
         rows = [row for row in self.content.get("throughput", []) if row.get("state", "done") == "done"]
         return pd.DataFrame(rows)
 
-    def way(self, label: str, batch: int = PAPER.batch_size) -> pd.Series | None:
+    def way(self, label: str, batch: int = PAPER.recipe.batch_size) -> pd.Series | None:
         """The row of a way to train at a batch size; None where it was not measured."""
         rows = self.throughput
         rows = rows[(rows["label"] == label) & (rows["batch"] == batch)] if len(rows) else rows

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cityguessr.base.errors import InputError
-from cityguessr.training import experiments, gpu_results, recipes
+from cityguessr.training import budget, experiments, gpu_results
 
 README = Path(__file__).parents[2] / "README.md"
 RATE, TFLOPS = 500.0, 170.0
@@ -38,12 +38,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_readme_prints_the_table_of_recipes() -> None:
-    """`python -c "from cityguessr.training import recipes; print(recipes.markdown())"` prints what belongs there."""
-    assert recipes.markdown() in README.read_text(encoding="utf-8")
+    """`python -c "from cityguessr.training import budget; print(budget.markdown())"` prints what belongs there."""
+    assert budget.markdown() in README.read_text(encoding="utf-8")
 
 
 def test_every_number_of_the_papers_tables_has_its_training() -> None:
-    frame = recipes.table().set_index("experiment")
+    frame = budget.table().set_index("experiment")
     wanted = {
         experiments.canonical(name, "msls" if table == "table6" else "cityguessr68k").name
         for table, rows in experiments.TABLES.items()
@@ -58,15 +58,15 @@ def test_every_number_of_the_papers_tables_has_its_training() -> None:
 
 def test_the_papers_training_is_what_its_section_5_says() -> None:
     """54,614 clips, 10 epochs, three times 57 G multiply-adds of ViT-S on 16 frames."""
-    whole = recipes.operations(experiments.get("cityguessr"))
+    whole = budget.operations(experiments.get("cityguessr"))
     assert whole == pytest.approx(3 * 2 * 57e9 * 54614 * 10, rel=0.01)
-    ours, theirs = recipes.operations(experiments.get("cityguessr_msls")), whole * 9049 / 54614
+    ours, theirs = budget.operations(experiments.get("cityguessr_msls")), whole * 9049 / 54614
     assert ours == pytest.approx(theirs)
 
 
 def test_hours_are_measured_of_the_measured_model_and_computed_of_others(folder: Path) -> None:
     results = gpu_results.latest(folder)
-    frame = recipes.table(results).set_index("experiment")
+    frame = budget.table(results).set_index("experiment")
     assert frame.loc["cityguessr", "hours"] == pytest.approx(546140 / RATE / 3600)
     assert sorted(frame.index[frame["measured"]]) == [
         "cityguessr",
@@ -76,8 +76,8 @@ def test_hours_are_measured_of_the_measured_model_and_computed_of_others(folder:
         "tla_opt",
     ]
     assert frame.loc["isns", "hours"] == pytest.approx(frame.loc["isns", "petaflops"] * 1e15 / (TFLOPS * 1e12) / 3600)
-    lines = {line.split("|")[3].strip(" `").split()[-1]: line for line in recipes.markdown(results).splitlines()[2:]}
-    assert "| 0.3 |" in lines["cityguessr"]
+    lines = {line.split("|")[3].strip(" `").split()[-1]: line for line in budget.markdown(results).splitlines()[2:]}
+    assert "| 0.30 |" in lines["cityguessr"]
     assert "| ~" in lines["isns"]
 
 

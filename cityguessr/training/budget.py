@@ -101,7 +101,7 @@ def markdown(results: GpuResults | None = None) -> str:
     rows = [f"| system | tables | command | paper, city (%) | operations | {heading} | memory |"]
     rows.append("|---|---|---|--:|--:|--:|--:|")
     for line in table(results).itertuples():
-        known = NOT_MEASURED if results is None else f"{'' if line.measured else '~'}{line.hours:.2g}"
+        known = NOT_MEASURED if results is None else f"{'' if line.measured else '~'}{line.hours:.2f}"
         variable = "$TRAIN_MSLS" if experiments.get(line.experiment).dataset == "msls" else "$TRAIN"
         rows.append(
             f"| {line.system} | {line.tables} | `{variable} {line.experiment}` | {line.paper} | "
