@@ -52,7 +52,7 @@ figures ledger: env
 
 # With the torch that the machine has: no environment, no network.
 gpu-check:
-	@PYTHONPATH=. PYTHONUNBUFFERED=1 $(or $(PYTHON),python3) -m cityguessr.training.gpu_check $(GPU_FLAGS)
+	@PYTHONPATH=. PYTHONUNBUFFERED=1 $(or $(PYTHON),python3) -m cityguessr.speed.check $(GPU_FLAGS)
 
 # make table4, make table_s3, make fig_s5, make 21_train: the runner finds the notebook by that name.
 table% fig% 0% 1% 2% 3% 4% 5% 6% 9%: env FORCE

@@ -10,8 +10,8 @@ from cityguessr.base.errors import InputError
 from cityguessr.checkpoint import load_released_checkpoint
 from cityguessr.config import ModelConfig
 from cityguessr.model import CityGuessr
+from cityguessr.speed.reference import LAYERS, WIDTH, recompute, released_state
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training.reference import LAYERS, WIDTH, recompute, released_state
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
 from cityguessr.model import CityGuessr
 from cityguessr.scenes import SCENE_GROUPS, SCENES
+from cityguessr.speed.cost import size_of, steps_per_second
 from cityguessr.systems import SYSTEMS, DecoderLayer, GeoDecoder, ISNs, build, scene_groups
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import profiles
-from cityguessr.training.cost import size_of, steps_per_second
 from cityguessr.training.step import total_loss
 
 IMAGE = {"backbone": "mae", "frame": "random", "text_labels": None}

@@ -25,10 +25,10 @@ from cityguessr.base import weights
 from cityguessr.config import ModelConfig
 from cityguessr.model import SelfCrossAttention
 from cityguessr.scenes import SCENE_GROUPS
+from cityguessr.speed.records import FAST, PLAIN, GpuResults
 from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training.execution import Switches
-from cityguessr.training.gpu_results import FAST, PLAIN, GpuResults
 from cityguessr.training.profiles import PAPER
 from cityguessr.training.recipe import Recipe
 from cityguessr.training.step import TrainingStep
@@ -47,7 +47,7 @@ WAYS: dict[str, dict[str, object]] = {
     f"recompute, {_UNCOMPILED}": {"recompute": True},
     f"accumulate=4, {_UNCOMPILED}": {"accumulate": 4},
 }
-"""How `gpu_check` calls a way to train -> the options of `needed` that compute its memory."""
+"""How `check` calls a way to train -> the options of `needed` that compute its memory."""
 
 _GRAIN = 512  # bytes; the allocator of a GPU gives out multiples of it
 
@@ -130,7 +130,7 @@ def beside_measured(results: GpuResults) -> pd.DataFrame:
     """
     frame = results.throughput
     frame = frame[frame["label"].isin(WAYS)].dropna(subset="peak_memory_gb") if len(frame) else frame
-    config = ModelConfig(pretrained=None, text_encoder="minilm")  # as `gpu_check` has it
+    config = ModelConfig(pretrained=None, text_encoder="minilm")  # as `check` has it
     rows = [
         {"label": row.label, "batch": row.batch, "peak_memory_gb": row.peak_memory_gb}
         | {"reserved_memory_gb": row.reserved_memory_gb}

@@ -1,4 +1,4 @@
-"""What the sections of `gpu_check` share: the device, the time that is left, and where their rows go."""
+"""What the sections of `check` share: the device, the time that is left, and where their rows go."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from cityguessr.config import ModelConfig
+from cityguessr.speed import rates
 from cityguessr.taxonomy import Taxonomy
-from cityguessr.training import speed
 from cityguessr.training.step import TrainingStep
 
 PAPER = ModelConfig(pretrained=None, text_encoder="minilm")
@@ -44,7 +44,7 @@ class Bench:
     section: str = ""
     until: float = 0.0
     fast: TrainingStep | None = None
-    yardstick: speed.Yardstick = dataclasses.field(default_factory=speed.Yardstick)
+    yardstick: rates.Yardstick = dataclasses.field(default_factory=rates.Yardstick)
     noise_rate: float | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""The sections of `gpu_check` about clips: the loader, MiniWorld's rendering, a short training of the default world."""
+"""The sections of `check` about clips: the loader, MiniWorld's rendering, a short training of the default world."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from cityguessr.config import ClipFormat
 from cityguessr.data.clips import ClipDataset, PreparedClips
 from cityguessr.data.prepare import prepare
 from cityguessr.data.sources import ClipRef
+from cityguessr.speed import rates
+from cityguessr.speed.bench import TAXONOMY, WORLD_FRAMES, Bench, value
+from cityguessr.speed.correctness import jpeg, pictures
 from cityguessr.taxonomy import LEVELS
 from cityguessr.text.features import text_features
-from cityguessr.training import experiments, profiles, speed
+from cityguessr.training import experiments, profiles
 from cityguessr.training.batches import Batch, Batches, ClipTensors
 from cityguessr.training.execution import Execution
-from cityguessr.training.gpu_bench import TAXONOMY, WORLD_FRAMES, Bench, value
-from cityguessr.training.gpu_correctness import jpeg, pictures
 from cityguessr.training.loop import train
 
 
@@ -234,13 +235,13 @@ def _rate(given: Iterable[Batch], use: Callable[[Batch], object], batch: int, se
     for number, one in enumerate(given):
         use(one)
         if number == warm:
-            speed.wait_for(bench.device)
+            rates.wait_for(bench.device)
             begin, count = time.perf_counter(), 0
         elif number > warm:
             count += 1
             if time.perf_counter() - begin > seconds:
                 break
-    speed.wait_for(bench.device)
+    rates.wait_for(bench.device)
     return count * batch / (time.perf_counter() - begin)
 
 
@@ -262,4 +263,4 @@ def _nvjpeg_rate(contents: list[bytes], clips: int) -> float:
     from torchvision.io import decode_jpeg
 
     encoded = [torch.frombuffer(bytearray(content), dtype=torch.uint8) for content in contents] * clips
-    return clips * speed.calls_per_second(lambda: decode_jpeg(encoded, device="cuda"), torch.device("cuda"), 1.5)
+    return clips * rates.calls_per_second(lambda: decode_jpeg(encoded, device="cuda"), torch.device("cuda"), 1.5)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from test_loop import CONFIG
 
+from cityguessr.speed import ways
+from cityguessr.speed.records import FAST, PLAIN, RELEASED
 from cityguessr.taxonomy import Taxonomy
-from cityguessr.training import profiles, ways
-from cityguessr.training.gpu_results import FAST, PLAIN, RELEASED
+from cityguessr.training import profiles
 
 CPU = torch.device("cpu")
 TREE = Taxonomy.cityguessr68k()

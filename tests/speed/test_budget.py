@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from cityguessr.base.errors import InputError
-from cityguessr.training import budget, experiments, gpu_results
+from cityguessr.speed import budget, records
+from cityguessr.training import experiments
 
 README = Path(__file__).parents[2] / "README.md"
 RATE, TFLOPS = 500.0, 170.0
 
 
 def content(gpu: str | None = "NVIDIA Test", date: str = "2026-01-02", **changes: object) -> dict[str, object]:
-    """A file as `gpu_check` writes it, with made-up numbers."""
-    row = {"state": "done", "label": gpu_results.FAST, "batch": 12, "clips_per_second": RATE, "tflops": TFLOPS}
+    """A file as `check` writes it, with made-up numbers."""
+    row = {"state": "done", "label": records.FAST, "batch": 12, "clips_per_second": RATE, "tflops": TFLOPS}
     rows = [
         row,
         row | {"batch": 48, "clips_per_second": 2 * RATE},
@@ -65,7 +66,7 @@ def test_the_papers_training_is_what_its_section_5_says() -> None:
 
 
 def test_hours_are_measured_of_the_measured_model_and_computed_of_others(folder: Path) -> None:
-    results = gpu_results.latest(folder)
+    results = records.latest(folder)
     frame = budget.table(results).set_index("experiment")
     assert frame.loc["cityguessr", "hours"] == pytest.approx(546140 / RATE / 3600)
     assert sorted(frame.index[frame["measured"]]) == [
@@ -82,15 +83,15 @@ def test_hours_are_measured_of_the_measured_model_and_computed_of_others(folder:
 
 
 def test_the_newest_whole_file_of_a_gpu_counts(folder: Path) -> None:
-    assert [result.gpu for result in gpu_results.load(folder)] == ["NVIDIA Test", "NVIDIA Newer"]
-    newest = gpu_results.latest(folder)
+    assert [result.gpu for result in records.load(folder)] == ["NVIDIA Test", "NVIDIA Newer"]
+    newest = records.latest(folder)
     assert newest.machine == "NVIDIA Newer, torch 2.11.0, 2026-01-03"
     assert newest.batches["batch"].tolist() == [12, 48]
-    assert newest.way(gpu_results.PLAIN) is None  # it failed
-    assert gpu_results.latest(folder / "nothing") is None
+    assert newest.way(records.PLAIN) is None  # it failed
+    assert records.latest(folder / "nothing") is None
 
 
 def test_a_file_that_is_no_result_is_named(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("[1, 2]")
     with pytest.raises(InputError, match=r"other\.json: this is no file that `make gpu-check` wrote"):
-        gpu_results.load(tmp_path)
+        records.load(tmp_path)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from cityguessr.base.errors import InputError
-from cityguessr.training import gpu_check, gpu_sections, speed
-from cityguessr.training.gpu_bench import Bench, Section
+from cityguessr.speed import check, rates
+from cityguessr.speed.bench import Bench, Section
 
 ROOT = Path(__file__).resolve().parents[2]
 ABSENT = ("av", "decord", "cartopy", "papermill", "distributed", "seaborn")
@@ -28,8 +28,8 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Absent())
-sys.argv = ["gpu_check", "--smallest", "--out", sys.argv[1]]
-runpy.run_module("cityguessr.training.gpu_check", run_name="__main__")
+sys.argv = ["check", "--smallest", "--out", sys.argv[1]]
+runpy.run_module("cityguessr.speed.check", run_name="__main__")
 """
 
 
@@ -90,16 +90,16 @@ def test_a_file_is_there_and_whole_when_the_command_is_ended(tmp_path: Path) -> 
     assert process.returncode == 1
     assert "failed: stopped by SIGTERM" in output
     assert data["sections"]["correctness"]["state"] == "failed: stopped by SIGTERM"
-    assert data["sections"]["loader"]["state"] == gpu_check.NOT_YET
+    assert data["sections"]["loader"]["state"] == check.NOT_YET
     assert data["correctness"], "what was done before is kept"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, out: Path, minutes: str = "8", **sections: Section) -> dict[str, Any]:
-    monkeypatch.setattr(gpu_check, "SECTIONS", sections)
-    monkeypatch.setattr(gpu_check.torch.cuda, "is_available", lambda: False)
-    sections["correctness"] = gpu_sections.SECTIONS["correctness"]
+    monkeypatch.setattr(check, "SECTIONS", sections)
+    monkeypatch.setattr(check.torch.cuda, "is_available", lambda: False)
+    sections["correctness"] = sections.SECTIONS["correctness"]
     only = [name for name in sections if name != "correctness"]
-    gpu_check.main(["--smallest", "--out", str(out), "--minutes", minutes, "--only", ",".join(only)])
+    check.main(["--smallest", "--out", str(out), "--minutes", minutes, "--only", ",".join(only)])
     return written(out)
 
 
@@ -122,25 +122,23 @@ def test_sections_that_are_not_asked_for_stay_as_they_are(monkeypatch: pytest.Mo
     def measure(bench: Bench) -> None:
         bench.put("ceilings", {"what": bench.section, "value": time.monotonic(), "unit": "-"})
 
-    sections = {"first": fake(measure), "second": fake(measure)}
-    before = run(monkeypatch, tmp_path, **sections)
-    monkeypatch.setattr(gpu_check, "SECTIONS", sections)
-    gpu_check.main(["--smallest", "--out", str(tmp_path), "--only", "second"])
+    before = run(monkeypatch, tmp_path, first=fake(measure), second=fake(measure))
+    check.main(["--smallest", "--out", str(tmp_path), "--only", "second"])
     after = written(tmp_path)
     assert [row["what"] for row in after["ceilings"]] == ["first", "second"]
     assert after["ceilings"][0] == before["ceilings"][0]
     assert after["ceilings"][1]["value"] > before["ceilings"][1]["value"]
     assert after["sections"]["first"] == before["sections"]["first"]
 
-    monkeypatch.setattr(gpu_check, "machine", lambda: {"gpu": None, "date": before["machine"]["date"], "torch": "9"})
-    gpu_check.main(["--smallest", "--out", str(tmp_path), "--only", "second"])
+    monkeypatch.setattr(check, "machine", lambda: {"gpu": None, "date": before["machine"]["date"], "torch": "9"})
+    check.main(["--smallest", "--out", str(tmp_path), "--only", "second"])
     assert [row["what"] for row in written(tmp_path)["ceilings"]] == ["second"], "another torch: nothing is kept"
 
 
 def test_a_section_that_the_time_is_too_short_for_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    record = gpu_check.Record(tmp_path / "x.json", {}, ["ceilings"], False)
-    bench = Bench(speed.torch.device("cpu"), False, tmp_path, record.put, time.monotonic())
-    gpu_check._section("ceilings", fake(lambda bench: pytest.fail("it ran")), bench, record, time.monotonic() + 0.5)
+    record = check.Record(tmp_path / "x.json", {}, ["ceilings"], False)
+    bench = Bench(rates.torch.device("cpu"), False, tmp_path, record.put, time.monotonic())
+    check._section("ceilings", fake(lambda bench: pytest.fail("it ran")), bench, record, time.monotonic() + 0.5)
     assert written(tmp_path)["sections"]["ceilings"]["state"] == "not run, because 0 s were left and it takes 1 s"
 
 
@@ -148,7 +146,7 @@ def test_a_section_that_holds_the_command_up_is_left_when_the_time_is_over(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     codes: list[int] = []
-    monkeypatch.setattr(gpu_check.os, "_exit", codes.append)
+    monkeypatch.setattr(check.os, "_exit", codes.append)
     files: list[dict[str, Any]] = []
 
     def stuck(bench: Bench) -> None:
@@ -166,23 +164,23 @@ def test_the_verdict_is_of_the_comparisons() -> None:
     def data(state: str, *held: bool | None) -> dict[str, Any]:
         return {"sections": {"correctness": {"state": state}}, "correctness": [{"held": one} for one in held]}
 
-    assert gpu_check.held(data("done", True, None))
-    assert not gpu_check.held(data("done", True, False))
-    assert not gpu_check.held(data("failed: stopped by SIGTERM", True))
+    assert check.held(data("done", True, None))
+    assert not check.held(data("done", True, False))
+    assert not check.held(data("failed: stopped by SIGTERM", True))
 
 
 def test_a_processor_alone_is_refused_with_the_time_it_would_take(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(gpu_check.torch.cuda, "is_available", lambda: False)
-    assert gpu_check.main(["--out", str(tmp_path)]) == 2
+    monkeypatch.setattr(check.torch.cuda, "is_available", lambda: False)
+    assert check.main(["--out", str(tmp_path)]) == 2
     assert "hours on this processor" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_section_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no section 'colour'; it is one of correctness, ceilings"):
-        gpu_check._run(tmp_path, 1, ["colour"], True)
+        check._run(tmp_path, 1, ["colour"], True)
 
 
 def test_kernels_are_grouped_and_what_is_left_is_gaps() -> None:
@@ -192,9 +190,9 @@ def test_kernels_are_grouped_and_what_is_left_is_gaps() -> None:
         ("triton_per_fused__to_copy_add_native_layer_norm_view_10", 3000.0, 4000.0),
         ("void at::native::multi_tensor_apply_kernel<FusedAdam>", 4000.0, 4500.0),
     ]
-    rows = {row["group"]: row["ms_per_step"] for row in speed.kernel_groups(kernels, 2, 10.0)}
+    rows = {row["group"]: row["ms_per_step"] for row in rates.kernel_groups(kernels, 2, 10.0)}
     assert rows == {"attention": 0.5, "matrix products": 0.75, "layer norms": 0.5, "Adam": 0.25, "gaps": 3.25}
 
 
 def test_the_papers_schedule_at_the_target_rate_takes_ten_minutes() -> None:
-    assert speed.paper_schedule_minutes(910) == pytest.approx(54_614 * 10 / 910 / 60)
+    assert rates.paper_schedule_minutes(910) == pytest.approx(54_614 * 10 / 910 / 60)

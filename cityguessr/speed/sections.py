@@ -1,4 +1,4 @@
-"""The sections of `gpu_check`, each of which measures one thing and puts its rows into the JSON file as they come."""
+"""The sections of `check`, each of which measures one thing and puts its rows into the JSON file as they come."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from cityguessr.training import cost, gpu_data, speed
+from cityguessr.speed import clips, cost, rates
+from cityguessr.speed.bench import COMPILATION, PAPER, SMALL, TAXONOMY, TINY, Bench, Section, value
+from cityguessr.speed.correctness import NO_GPU, Case, checks, loss_curves
 from cityguessr.training.batches import Batch
 from cityguessr.training.execution import Switches
-from cityguessr.training.gpu_bench import COMPILATION, PAPER, SMALL, TAXONOMY, TINY, Bench, Section, value
-from cityguessr.training.gpu_correctness import NO_GPU, Case, checks, loss_curves
 from cityguessr.training.recipe import Recipe
 from cityguessr.training.step import TrainingStep
 
@@ -36,7 +36,7 @@ def _correctness(bench: Bench) -> str | None:
 def _ceilings(bench: Bench) -> None:
     size, memory = (256, 2**20) if bench.smallest else (8192, 2**30)
     seconds = 0.05 if bench.smallest else 0.7
-    peak, copy = speed.matrix_peak(bench.device, size, seconds), speed.copy_rate(bench.device, memory, seconds)
+    peak, copy = rates.matrix_peak(bench.device, size, seconds), rates.copy_rate(bench.device, memory, seconds)
     bench.put(
         "ceilings",
         value(f"product of two bfloat16 matrices of {size} rows, random numbers", peak, "TFLOP/s"),
@@ -51,19 +51,19 @@ def _ceilings(bench: Bench) -> None:
 def _references(bench: Bench) -> None:
     """The released-style loop and the plain path at batch 12."""
     device, batch, config, plain = bench.device, bench.batch, bench.config, Switches.plain()
-    host = speed.noise(config, TAXONOMY, batch, "cpu")
+    host = rates.noise(config, TAXONOMY, batch, "cpu")
     given = [tuple(part.to(device) for part in one) for one in host]
     steps = (lambda few: 2) if bench.smallest else (lambda few: few)
     words = "none, frames from the host"
     _made(
-        bench, lambda: speed.released_loop(config, TAXONOMY, device), host, steps(30), "as the released script", words
+        bench, lambda: rates.released_loop(config, TAXONOMY, device), host, steps(30), "as the released script", words
     )
     _made(bench, lambda: _training(bench, batch, plain), given, steps(40), "plain path", plain)
 
 
 def _throughput(bench: Bench) -> str | None:
     """The fast path at batch 12; its step is kept for what comes next."""
-    given = speed.noise(bench.config, TAXONOMY, bench.batch, bench.device)
+    given = rates.noise(bench.config, TAXONOMY, bench.batch, bench.device)
 
     def make() -> TrainingStep:
         bench.fast = _training(bench, bench.batch, _fast(bench))
@@ -82,7 +82,7 @@ def _switches(bench: Bench) -> str | None:
     if bench.fast is None:
         return "not run, because the fast path did not run"
     fast, steps = _fast(bench), (lambda few: 2) if bench.smallest else (lambda few: few)
-    given = speed.noise(bench.config, TAXONOMY, bench.batch, bench.device)
+    given = rates.noise(bench.config, TAXONOMY, bench.batch, bench.device)
     for name in ("cuda_graphs", "fused_adam"):
         if getattr(fast, name) and bench.has(10):
             switches = fast.replace(**{name: False})
@@ -101,11 +101,11 @@ def _profile(bench: Bench) -> str | None:
         return NO_GPU
     if bench.fast is None:
         return "not run, because the fast path did not run"
-    given = speed.noise(bench.config, TAXONOMY, bench.batch, bench.device)
+    given = rates.noise(bench.config, TAXONOMY, bench.batch, bench.device)
     without = _fast(bench).replace(cuda_graphs=False)
     for path, step in (("fast", bench.fast), ("fast, cuda_graphs off", _again(bench, without))):
-        train = speed.on_batches(step)
-        row = speed.steady(train, given, 50, label=path, switches="", device=bench.device)
+        train = rates.on_batches(step)
+        row = rates.steady(train, given, 50, label=path, switches="", device=bench.device)
         with profile(activities=[ProfilerActivity.CUDA]) as recorded:
             for number in range(5):
                 train(given[number % len(given)])
@@ -115,7 +115,7 @@ def _profile(bench: Bench) -> str | None:
             for event in recorded.events()
             if event.device_type == DeviceType.CUDA and not getattr(event, "is_user_annotation", False)
         ]
-        rows = speed.kernel_groups(kernels, 5, 5 * row.ms_per_step)
+        rows = rates.kernel_groups(kernels, 5, 5 * row.ms_per_step)
         bench.put("profile", *({"path": path, "batch": bench.batch} | part for part in rows))
         names: dict[str, float] = {}
         for name, begin, end in kernels:
@@ -124,7 +124,7 @@ def _profile(bench: Bench) -> str | None:
         bench.put(
             "kernels",
             *(
-                {"path": path, "kernel": name[:120], "group": speed.kernel_group(name), "ms_per_step": round(ms, 4)}
+                {"path": path, "kernel": name[:120], "group": rates.kernel_group(name), "ms_per_step": round(ms, 4)}
                 for name, ms in longest
             ),
         )
@@ -140,8 +140,8 @@ def _batch_sizes(bench: Bench) -> str | None:
     for number, batch in enumerate(wanted):
         if not bench.has(COMPILATION):
             return f"not whole, because the time was short: no batch of {', '.join(map(str, wanted[number:]))}"
-        speed.tidy(bench.device)
-        given = speed.noise(bench.config, TAXONOMY, batch, bench.device, count=2)
+        rates.tidy(bench.device)
+        given = rates.noise(bench.config, TAXONOMY, batch, bench.device, count=2)
         fast = _fast(bench)
         steps = 2 if bench.smallest else max(40, 3000 // batch)
         _made(bench, lambda batch=batch: _training(bench, batch, _fast(bench)), given, steps, "fast path", fast)
@@ -154,12 +154,12 @@ def _ablations(bench: Bench) -> str | None:
     if bench.on_gpu:
         plain = fast.replace(compiled=False, cuda_graphs=False)
         for label, options in (("", {}), ("recompute, ", {"recompute": True}), ("accumulate=4, ", {"accumulate": 4})):
-            given = speed.noise(bench.config, TAXONOMY, 48, bench.device, count=1)
+            given = rates.noise(bench.config, TAXONOMY, 48, bench.device, count=1)
             _made(
                 bench, lambda options=options: _training(bench, 48, plain, **options), given, 10,
                 f"{label}bf16, not compiled", plain,
             )  # fmt: skip
-    given = speed.noise(bench.config, TAXONOMY, bench.batch, bench.device)
+    given = rates.noise(bench.config, TAXONOMY, bench.batch, bench.device)
     skipped = []
     for name in ("fused_attention", "folded", "bf16"):
         if not getattr(fast, name):
@@ -179,11 +179,11 @@ SECTIONS = {
     "references": Section(_references, ("throughput",), 20, 40),
     "throughput": Section(_throughput, ("throughput",), 55, 80),
     "profile": Section(_profile, ("profile", "kernels"), 10, 20),
-    "loader": Section(gpu_data.loader, ("loader",), 20, 45),
+    "loader": Section(clips.loader, ("loader",), 20, 45),
     "switches": Section(_switches, ("throughput",), 15, 30),
     "batch_sizes": Section(_batch_sizes, ("throughput",), 50, 60),
-    "training": Section(gpu_data.real_training, ("training", "training_summary"), 35, 75),
-    "rendering": Section(gpu_data.rendering, ("rendering",), 10, 30),
+    "training": Section(clips.real_training, ("training", "training_summary"), 35, 75),
+    "rendering": Section(clips.rendering, ("rendering",), 10, 30),
     "ablations": Section(_ablations, ("throughput",), 15, 200),
 }
 """A name -> a section, in the order in which they run: what counts most comes first."""
@@ -194,13 +194,13 @@ def _fast(bench: Bench) -> Switches:
 
 
 def _training(bench: Bench, batch: int, switches: Switches, **options: object) -> TrainingStep:
-    speed.tidy(bench.device)
-    return speed.training(bench.config, TAXONOMY, batch, switches, bench.device, **options)
+    rates.tidy(bench.device)
+    return rates.training(bench.config, TAXONOMY, batch, switches, bench.device, **options)
 
 
 def _again(bench: Bench, switches: Switches) -> TrainingStep:
     """A step with other switches on the model of the fast one, whose compiled losses serve it too."""
-    speed.tidy(bench.device)
+    rates.tidy(bench.device)
     model, first = bench.fast.model, bench.fast
     step = TrainingStep(model, first.text, Recipe(batch_size=bench.batch), switches.replace(compiled=False))
     step.losses = first.losses
@@ -215,7 +215,7 @@ def _made(
     label: str,
     switches: Switches | str,
     alone: bool = True,
-) -> speed.Row | None:
+) -> rates.Row | None:
     """Make a step, measure it, and put its row into the file; None where that failed, which the row then says.
 
     Args:
@@ -224,8 +224,8 @@ def _made(
     options = {"label": label, "switches": switches, "device": bench.device, "yardstick": _yardstick(bench)}
     try:
         step = make()
-        step = speed.on_batches(step) if isinstance(step, TrainingStep) else step
-        row = speed.steady(step, given, steps, warm=1 if bench.smallest else 6, **options)
+        step = rates.on_batches(step) if isinstance(step, TrainingStep) else step
+        row = rates.steady(step, given, steps, warm=1 if bench.smallest else 6, **options)
         if not alone:
             row = dataclasses.replace(row, peak_memory_gb=None, reserved_memory_gb=None)
     except Exception as error:
@@ -238,11 +238,11 @@ def _made(
     return row
 
 
-def _yardstick(bench: Bench) -> speed.Yardstick:
+def _yardstick(bench: Bench) -> rates.Yardstick:
     """What rates are held against; without the operations of a clip where these cannot be counted."""
     if bench.yardstick.flops_per_clip is None:
         known = {"papers_model": not bench.smallest}
-        known["datasheet_peak"] = speed.datasheet_peak(torch.cuda.get_device_name()) if bench.on_gpu else None
+        known["datasheet_peak"] = rates.datasheet_peak(torch.cuda.get_device_name()) if bench.on_gpu else None
         try:
             known["flops_per_clip"] = cost.size_of(bench.config, TAXONOMY).flops
         except Exception as error:

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from cityguessr.config import ModelConfig
+from cityguessr.speed import memory, records
 from cityguessr.systems import build
 from cityguessr.taxonomy import Taxonomy
-from cityguessr.training import experiments, gpu_results, memory
+from cityguessr.training import experiments
 from cityguessr.training.execution import Switches
 from cityguessr.training.profiles import PAPER
 
@@ -18,19 +19,19 @@ ISNS = {"system": "isns", "backbone": "mae", "frame": "random", "scene_labels": 
 
 
 TRANSFORMERS = {"folded": False}  # the forward that transformers writes, in bfloat16
-KEPT = gpu_results.load(Path(__file__).parents[2] / "figures" / "gpu")
+KEPT = records.load(Path(__file__).parents[2] / "figures" / "gpu")
 
 
 @pytest.mark.parametrize("results", KEPT, ids=lambda results: results.name)
-def test_no_gpu_took_more_than_the_margin_allows(results: gpu_results.GpuResults) -> None:
+def test_no_gpu_took_more_than_the_margin_allows(results: records.GpuResults) -> None:
     frame = memory.beside_measured(results)
-    assert {gpu_results.FAST, gpu_results.PLAIN} <= set(frame["label"])
+    assert {records.FAST, records.PLAIN} <= set(frame["label"])
     assert frame["ratio"].between(0.85, memory.MARGIN).all(), frame
 
 
 @pytest.mark.parametrize(
     ("measured", "options"),
-    [(4.344, TRANSFORMERS), (16.389, memory.WAYS[gpu_results.PLAIN])],
+    [(4.344, TRANSFORMERS), (16.389, memory.WAYS[records.PLAIN])],
     ids=["bf16", "plain"],
 )
 def test_an_uncompiled_step_takes_what_is_computed_and_a_little_more(measured: float, options: dict[str, bool]) -> None:

@@ -1,4 +1,4 @@
-"""What `gpu_check` measured on GPUs, read from the files that are kept of it in `figures/gpu/`."""
+"""What `check` measured on GPUs, read from the files that are kept of it in `figures/gpu/`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GpuResults:
 
     Attributes:
         name: of the file.
-        content: as it was written; see `gpu_check`.
+        content: as it was written; see `check`.
     """
 
     name: str
@@ -46,7 +46,7 @@ class GpuResults:
 
     @cached_property
     def throughput(self) -> pd.DataFrame:
-        """One row per way to train that was measured, in the columns of `speed.Row`."""
+        """One row per way to train that was measured, in the columns of `rates.Row`."""
         rows = [row for row in self.content.get("throughput", []) if row.get("state", "done") == "done"]
         return pd.DataFrame(rows)
 
@@ -74,7 +74,7 @@ def load(folder: Path | None = None) -> list[GpuResults]:
     Args:
         folder: where they are; `figures/gpu` of the project when left out.
 
-    Raises InputError for a file that is no result of `gpu_check`.
+    Raises InputError for a file that is no result of `check`.
     """
     results = []
     for path in sorted((folder or paths.root() / "figures" / "gpu").glob("*.json")):

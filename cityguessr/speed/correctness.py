@@ -1,4 +1,4 @@
-"""Whether the fast path computes what the plain one does, on this machine: the first section of `gpu_check`.
+"""Whether the fast path computes what the plain one does, on this machine: the first section of `check`.
 
 Each check gives one row: what was compared, the largest deviation, the tolerance and whether it held. Deviations are
 relative, |a - b| / |b| in the Euclidean norm, where nothing else is said.
@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from cityguessr.checkpoint import load_released_checkpoint
 from cityguessr.config import ModelConfig
+from cityguessr.speed import rates, reference
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training import reference, speed
 from cityguessr.training.batches import Batch
 from cityguessr.training.execution import Switches
 from cityguessr.training.step import TrainingStep, answer, total_loss
@@ -60,11 +60,11 @@ class Case:
 
     def step(self, switches: Switches, seed: int = 0, **options: object) -> TrainingStep:
         """A step of the model with weights drawn from a seed."""
-        return speed.training(self.config, self.taxonomy, self.batch, switches, self.device, seed=seed, **options)
+        return rates.training(self.config, self.taxonomy, self.batch, switches, self.device, seed=seed, **options)
 
     def noise(self, device: torch.device | None = None, count: int = 1) -> list[Batch]:
         """Batches of noise."""
-        return speed.noise(self.config, self.taxonomy, self.batch, device or self.device, count)
+        return rates.noise(self.config, self.taxonomy, self.batch, device or self.device, count)
 
 
 def checks(case: Case) -> Iterator[dict[str, object]]:
@@ -76,7 +76,7 @@ def checks(case: Case) -> Iterator[dict[str, object]]:
             yield from rows
         except Exception as error:  # the next check is worth as much
             yield _failure(check.__name__.strip("_"), error)
-        speed.tidy(case.device)
+        rates.tidy(case.device)
 
 
 def loss_curves(case: Case, report: Callable[[str], None]) -> tuple[list[dict[str, float]], list[dict[str, object]]]:
@@ -100,7 +100,7 @@ def loss_curves(case: Case, report: Callable[[str], None]) -> tuple[list[dict[st
             failures.append(_failure(f"loss curves, {name}", error))
         else:
             report(f"{name}: loss {curves[name][0]:.3f} -> {curves[name][-1]:.3f} in {case.curve_steps} steps")
-        speed.tidy(case.device)
+        rates.tidy(case.device)
     table = [
         {"step": number + 1} | {name: _digits(curve[number]) for name, curve in curves.items()}
         for number in range(case.curve_steps)
@@ -134,7 +134,7 @@ def _bf16(case: Case) -> Iterator[dict[str, object]]:
     """The backbone in bfloat16 against float32: logits, and the gradient of each loss."""
     (batch,), outputs, gradients = case.noise(), [], []
     for bf16 in (False, True):
-        model, text = speed.new_model(case.config, case.taxonomy, case.device)
+        model, text = rates.new_model(case.config, case.taxonomy, case.device)
         model.use(**_forward(Switches.fast(case.device)))
         with torch.autocast(case.device.type, torch.bfloat16, enabled=bf16):
             output = answer(model, batch[0], batch[2])
@@ -151,14 +151,14 @@ def _float64(case: Case) -> Iterator[dict[str, object]]:
     """Float32 on the device, plain and fast, against float64 on the processor: losses and gradient."""
     (batch,) = case.noise(torch.device("cpu"))
     batch = tuple(part[:2] for part in batch)
-    model, text = speed.new_model(case.config, case.taxonomy, torch.device("cpu"))
+    model, text = rates.new_model(case.config, case.taxonomy, torch.device("cpu"))
     model.use(**_forward(Switches.plain()))
     model, text = model.double(), text.double()
     output = model.head(model.backbone(batch[0].double() / 255, model.colours))  # its forward ends in float32
     loss, _ = total_loss(output, batch[1], batch[2].double(), text, case.config)
     wanted = _gradient(loss, model)
     for name, switches in (("plain", Switches.plain()), ("fast, in fp32", Switches.fast(case.device))):
-        model, text = speed.new_model(case.config, case.taxonomy, torch.device("cpu"))
+        model, text = rates.new_model(case.config, case.taxonomy, torch.device("cpu"))
         model, text, moved = model.to(case.device), text.to(case.device), [part.to(case.device) for part in batch]
         model.use(**_forward(switches))
         given, _ = total_loss(answer(model, moved[0], moved[2]), moved[1], moved[2], text, case.config)

@@ -8,16 +8,17 @@ import pandas as pd
 
 from cityguessr import paper
 from cityguessr.config import ModelConfig
+from cityguessr.speed import cost, memory, records
+from cityguessr.speed.rates import BACKWARD
+from cityguessr.speed.records import FAST, GpuResults
 from cityguessr.taxonomy import Taxonomy
-from cityguessr.training import cost, experiments, gpu_results, memory, profiles
+from cityguessr.training import experiments, profiles
 from cityguessr.training.experiments import Experiment
-from cityguessr.training.gpu_results import FAST, GpuResults
-from cityguessr.training.speed import BACKWARD
 
 NOT_MEASURED = "not measured"
 
 _SPLIT = {"cityguessr68k": "cityguessr68k", "msls": "msls_filtered"}  # data set -> what `paper.dataset` calls its split
-_MEASURED_MODEL = ModelConfig(pretrained=None, text_encoder="minilm")  # `gpu_check` measures the speed of this one
+_MEASURED_MODEL = ModelConfig(pretrained=None, text_encoder="minilm")  # `check` measures the speed of this one
 
 
 def training_clips(dataset: str) -> int:
@@ -96,7 +97,7 @@ def markdown(results: GpuResults | None = None) -> str:
     Args:
         results: of a GPU; the newest of `figures/gpu` when left out.
     """
-    results = results or gpu_results.latest()
+    results = results or records.latest()
     heading = "GPU hours" if results is None else f"GPU hours, {results.gpu}"
     rows = [f"| system | tables | command | paper, city (%) | operations | {heading} | memory |"]
     rows.append("|---|---|---|--:|--:|--:|--:|")

@@ -1,6 +1,6 @@
 """`make gpu-check`: what a GPU makes of this project, in a few minutes, written to one JSON file whatever happens.
 
-Correctness comes first, then speed; `gpu_sections.SECTIONS` says what is done. The file is written after every row. A
+Correctness comes first, then speed; `sections.SECTIONS` says what is done. The file is written after every row. A
 section that fails says so in it, and the next one goes on; one for which the time is too short says that.
 """
 
@@ -31,9 +31,10 @@ import torch
 from cityguessr.base import threads
 from cityguessr.base.errors import InputError, one_of
 from cityguessr.base.files import write_bytes
-from cityguessr.training import cost, provenance, speed
-from cityguessr.training.gpu_bench import PAPER, TAXONOMY, TINY, Bench, Section
-from cityguessr.training.gpu_sections import SECTIONS
+from cityguessr.speed import cost, rates
+from cityguessr.speed.bench import PAPER, TAXONOMY, TINY, Bench, Section
+from cityguessr.speed.sections import SECTIONS
+from cityguessr.training import provenance
 
 NOT_YET = "not run, because the command was stopped before"
 NOT_ASKED = "not run, because it was not asked for"
@@ -96,7 +97,7 @@ class Record:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0 where everything that was compared agreed, 1 otherwise, 2 for bad arguments."""
-    parser = argparse.ArgumentParser(prog="python -m cityguessr.training.gpu_check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m cityguessr.speed.check", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("figures/gpu"), help="the folder of the JSON file")
     parser.add_argument("--minutes", type=float, default=8.0, help="how long it may take")
     parser.add_argument("--only", type=lambda text: text.split(","), help=f"of {', '.join(SECTIONS)}")
@@ -189,7 +190,7 @@ def _run(out: Path, minutes: float, chosen: list[str], smallest: bool) -> int:
     watchdog.daemon = True
     watchdog.start()
     try:
-        speed.new_model(PAPER.replace(**TINY), TAXONOMY, torch.device("cpu"))  # imports what the first model needs
+        rates.new_model(PAPER.replace(**TINY), TAXONOMY, torch.device("cpu"))  # imports what the first model needs
         gc.collect()
         gc.freeze()  # collections look at what sections make, not at all that was imported
         with threads.limited(1 if smallest else None):
@@ -229,7 +230,7 @@ def _section(name: str, section: Section, bench: Bench, record: Record, end: flo
         state = f"failed: {type(error).__name__}: {error}".splitlines()[0]
     record.state(name, state, time.monotonic() - begin)
     bench.say(state)
-    speed.tidy(bench.device)
+    rates.tidy(bench.device)
 
 
 def _give_up(record: Record, bench: Bench, minutes: float, folder: Path) -> None:
@@ -248,8 +249,8 @@ def _path(out: Path, about: dict[str, object], smallest: bool) -> Path:
 
 def _refusal() -> str:
     """Why a processor does not do, with the time that it would take at least."""
-    operations = speed.BACKWARD * cost.size_of(PAPER, TAXONOMY).flops
-    seconds = 12 * 1000 * operations / 1e12 / speed.matrix_peak(torch.device("cpu"), 512, 0.3, torch.float32)
+    operations = rates.BACKWARD * cost.size_of(PAPER, TAXONOMY).flops
+    seconds = 12 * 1000 * operations / 1e12 / rates.matrix_peak(torch.device("cpu"), 512, 0.3, torch.float32)
     return (
         "there is no GPU that torch can use; a thousand steps of the paper's model alone would take "
         f"{seconds / 3600:.1f} hours on this processor at the rate of its float32 matrix products. Run it where a GPU "
