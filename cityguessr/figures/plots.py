@@ -84,6 +84,30 @@ def training_curves(logs: Mapping[str, pd.DataFrame]) -> Figure:
     return fig
 
 
+def search_record(record: pd.DataFrame, score: str) -> Figure:
+    """The trials of a search for a recipe, the best at the top: a dot for each seed, a bar for the mean over them.
+
+    Args:
+        record: one row per training: trial (0 is the paper's recipe), seed, and the score.
+        score: the column that decides, in percent.
+    """
+    means = record.groupby("trial")[score].mean()
+    # trials that were tried with more seeds first: the best of many single results is a lucky one
+    seeds = record.groupby("trial")["seed"].nunique()
+    order = sorted(means.index, key=lambda trial: (-seeds[trial], -means[trial]))
+    fig, ax = plt.subplots(figsize=(7.2, 0.6 + 0.19 * len(order)), layout="constrained")
+    for place, trial in enumerate(order):
+        colour = SERIES[0] if trial else REFERENCE
+        ax.plot(means[trial], place, "|", color=colour, markersize=10, markeredgewidth=2)
+        found = record.loc[record["trial"] == trial, score]
+        ax.plot(found, [place] * len(found), "o", color=colour, markersize=4, alpha=0.7)
+    ax.set_yticks(range(len(order)), ["paper" if trial == 0 else f"trial {trial}" for trial in order])
+    ax.invert_yaxis()
+    ax.set(xlabel="accuracy on held-out clips of the training split, mean of the four levels (%)")
+    ax.set_title("Recipes that were tried: a dot per seed, a bar for their mean")
+    return fig
+
+
 def scene_bars(ax: Axes, names: Sequence[str], predicted: NDArray, target: NDArray) -> Axes:
     """The soft scene label of a clip beside the scenes that the model predicts, both shares of 1 over `names`."""
     positions = np.arange(len(names))
