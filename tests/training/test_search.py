@@ -150,3 +150,16 @@ def test_the_mean_over_seeds_ranks(tmp_path: Path) -> None:
 def test_too_little_to_compare_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 trials"):
         search("cityguessr", TINY, 1, tmp_path / "none.csv")
+
+
+def test_the_tuned_recipe_is_the_one_that_the_kept_record_found_best() -> None:
+    mini, path = profiles.get("mini"), Path(__file__).parents[2] / "figures" / "search" / "mini.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        shared = {name: next(csv.DictReader(file))[name] for name in ("search_seed",)}
+    record = Record(path, shared)
+    tried = {trial: record.score(trial) for trial in record.ranking()}
+    most = max(seeds for _, seeds in tried.values())
+    assert (len(tried), most) == (24, 3)
+    best = next(trial for trial in record.ranking() if tried[trial][1] == most)
+    assert drawn(best, mini.recipe) == mini.tuned
+    assert drawn(0, mini.recipe) == mini.recipe
