@@ -171,7 +171,7 @@ def _interval(
     means = torch.cat([100 * sums[drawn].sum(1) / clips[drawn].sum(1) for drawn in _draws(count, draws, seed)])
     tail = (1 - confidence / 100) / 2
     low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-    return mean, low, high
+    return mean, round(low, 9), round(high, 9)  # an end that is zero but for rounding must not exclude it
 
 
 def _draws(count: int, draws: int, seed: int) -> Iterator[Tensor]:

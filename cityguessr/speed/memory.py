@@ -1,8 +1,9 @@
 """What a training takes of a GPU's memory, and the settings with which it fits a small one.
 
 It is computed, on any machine: an uncompiled step is carried out on tensors of a shape and a type but no content, and
-what they would hold is added up as they come and go. A compiled step keeps less than that, and cuDNN, cuBLAS and CUDA
-graphs take more; page 60 shows both sides beside what GPUs measured. Of cards under 80 GB none has been measured.
+what they would hold is added up as they come and go. A compiled step keeps somewhat more or less than that, and cuDNN,
+cuBLAS and CUDA graphs take more; page 60 shows both sides beside what GPUs measured. Of cards under 80 GB none has been
+measured.
 """
 
 from __future__ import annotations

@@ -176,3 +176,11 @@ def test_the_papers_validation_set_takes_a_moment() -> None:
     start = time.perf_counter()
     metrics.paired_bootstrap(hits, hits[:1], torch.arange(13_655) // 3)
     print(f"2000 draws over 13,655 clips of 4,552 videos: {time.perf_counter() - start:.2f} s")
+
+
+def test_an_end_that_is_zero_but_for_rounding_does_not_exclude_zero() -> None:
+    """A tenth and two tenths are not quite three tenths: the dust must not decide a claim."""
+    a, b = torch.full((100,), 0.3, dtype=torch.float64), torch.full((100,), 0.1 + 0.2, dtype=torch.float64)
+    assert not torch.equal(a, b)
+    _, low, high = metrics.paired_bootstrap(a, b, list(range(100)))
+    assert low == high == 0
