@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cityguessr.base.errors import InputError
-from cityguessr.speed import check, rates
+from cityguessr.speed import check, rates, sections
 from cityguessr.speed.bench import Bench, Section
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,11 +94,11 @@ def test_a_file_is_there_and_whole_when_the_command_is_ended(tmp_path: Path) -> 
     assert data["correctness"], "what was done before is kept"
 
 
-def run(monkeypatch: pytest.MonkeyPatch, out: Path, minutes: str = "8", **sections: Section) -> dict[str, Any]:
-    monkeypatch.setattr(check, "SECTIONS", sections)
+def run(monkeypatch: pytest.MonkeyPatch, out: Path, minutes: str = "8", **made: Section) -> dict[str, Any]:
+    monkeypatch.setattr(check, "SECTIONS", made)
     monkeypatch.setattr(check.torch.cuda, "is_available", lambda: False)
-    sections["correctness"] = sections.SECTIONS["correctness"]
-    only = [name for name in sections if name != "correctness"]
+    made["correctness"] = sections.SECTIONS["correctness"]
+    only = [name for name in made if name != "correctness"]
     check.main(["--smallest", "--out", str(out), "--minutes", minutes, "--only", ",".join(only)])
     return written(out)
 

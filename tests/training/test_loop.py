@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cityguessr import hierarchy
+from cityguessr.base import threads
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
 from cityguessr.systems import build
@@ -134,7 +135,8 @@ def _train_to_the_end(folder: Path) -> None:
     """In a process of its own: train, saving after every step, and keep the weights."""
     tree = Taxonomy.cityguessr68k().subset(["London", "Liverpool", "Manchester", "Tokyo", "Osaka", "Lima"])
     options = {"checkpoint": folder / "state.pt", "execution": Execution("cpu", checkpoint_minutes=0)}
-    trained = run(tree, CONFIG.replace(epochs=12), **options)
+    with threads.limited(1):  # in every process alike
+        trained = run(tree, CONFIG.replace(epochs=12), **options)
     torch.save(trained.model.state_dict(), folder / "whole.pt")
 
 
@@ -153,7 +155,8 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_weights(taxonomy
         process.join()
         killed += 1
     _train_to_the_end(tmp_path)
-    whole = run(taxonomy, CONFIG.replace(epochs=12))
+    with threads.limited(1):
+        whole = run(taxonomy, CONFIG.replace(epochs=12))
     resumed = torch.load(tmp_path / "whole.pt", weights_only=True)
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.model.state_dict().items())
 
