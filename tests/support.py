@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 from cityguessr.config import ClipFormat
+from cityguessr.data.cityguessr68k import ReleaseSource
+from cityguessr.data.clips import ClipDataset
+from cityguessr.data.prepare import prepare
 
 CITIES = {"Abu_Dhabi": 0, "Paris": 1, "Lyon": 2}
 LABELS_LIST = """City,State,Country,Continent
@@ -87,6 +90,14 @@ def make_release(root: Path, clips: int = 4, frames: int = 20, scenes: bool = Tr
     for split, content in lines.items():
         (root / f"{split}_labels.txt").write_text("\n".join(content) + "\n")
     return root
+
+
+def noisy_clips(folder: Path) -> ClipDataset:
+    """Nine prepared clips of four frames, every frame another noise; the set stands in `folder/prepared`."""
+    root, random = make_release(folder / "world"), np.random.default_rng(0)
+    for file in sorted(root.rglob("*.jpg")):
+        Image.fromarray(random.integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(file)
+    return prepare(ReleaseSource(root), folder / "prepared", **SMALL).split("train")
 
 
 def full_after(calls: int, function: Callable = lambda *_: None) -> Callable:

@@ -3,17 +3,14 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from support import SMALL, make_release
+from support import noisy_clips
 
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
-from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import ClipDataset, PreparedClips
-from cityguessr.data.prepare import prepare
+from cityguessr.speed.loaders import AllFrames
 from cityguessr.training import loading
 from cityguessr.training.batches import Batches, ClipTensors, EpochOrder
 
@@ -22,15 +19,11 @@ BATCHES = [[4, 0, 7], [1, 2, 3], [8, 6, 5], [0, 0, 1], [2]]
 
 @pytest.fixture
 def train(tmp_path: Path) -> ClipDataset:
-    """Nine clips of four frames, every frame another noise."""
-    root, random = make_release(tmp_path / "world"), np.random.default_rng(0)
-    for file in sorted(root.rglob("*.jpg")):
-        Image.fromarray(random.integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(file)
-    return prepare(ReleaseSource(root), tmp_path / "prepared", **SMALL).split("train")
+    return noisy_clips(tmp_path)
 
 
 def batches_of(clips: ClipDataset, **options: int) -> loading.FrameBatches:
-    return loading.FrameBatches(loading.AllFrames(clips), clips.shape, lambda: ((b,) for b in BATCHES), 3, **options)
+    return loading.FrameBatches(AllFrames(clips), clips.shape, lambda: ((b,) for b in BATCHES), 3, **options)
 
 
 def test_every_batch_holds_its_clips_while_it_is_in_use(train: ClipDataset) -> None:
@@ -59,31 +52,6 @@ def test_a_damaged_frame_stops_a_loader_with_one_clear_message(train: ClipDatase
     message = str(caught.value)
     assert message.startswith(f"{shard}: a frame of the clip {clips.clip_ids[6]} is damaged, not a whole JPEG")
     assert "\n" not in message
-
-
-def test_both_loaders_are_timed_in_turns(train: ClipDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    speeds = iter([300.0, 100.0, 500.0, 90.0, 400.0, 80.0])
-    asked, lines = [], []
-
-    def measured(*arguments: object, usual: bool = False) -> float:
-        asked.append(usual)
-        return next(speeds)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loading, "clips_per_second", measured)
-        result = loading.compare(train, 2, report=lines.append)
-    assert asked == [False, True] * 3
-    assert result == {"clips_per_second": 400.0, "usual": 90.0, "ratio": 400 / 90}
-    assert lines[-1] == "2 workers, 4 frames of 16 px a clip: 400 clips/s, the usual loader 90, ratio 4.44"
-
-
-@pytest.mark.parametrize("usual", [False, True])
-def test_only_the_batches_after_the_start_are_timed(
-    train: ClipDataset, monkeypatch: pytest.MonkeyPatch, usual: bool
-) -> None:
-    clock = iter([10.0, 14.0])  # it is looked at twice
-    monkeypatch.setattr(loading.time, "perf_counter", lambda: next(clock))
-    assert loading.clips_per_second(train, 1, batch_size=3, batches=8, usual=usual) == 8 * 3 / 4
 
 
 def test_too_little_shared_memory_is_said_before_a_worker_dies_of_it(
