@@ -8,8 +8,9 @@ from typing import Any
 from PIL import Image
 
 from cityguessr.base.errors import InputError
+from cityguessr.data.frames import frame_files
 from cityguessr.data.sources import ClipRef
-from cityguessr.data.video import frame_files, video_info
+from cityguessr.data.video import video_info
 
 COUNT = 2000
 """How many clips are measured: all of the small world's, a sample of the real data set's."""

@@ -22,6 +22,9 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_atomically
 from cityguessr.config import ClipFormat
 from cityguessr.data import video
+from cityguessr.data.frames import frame_files, frame_number
+from cityguessr.data.pictures import decode_image, encode_image, read_bytes, resize
+from cityguessr.data.sampling import frame_indices
 from cityguessr.data.sources import ClipRef, Renderer
 
 JPEG_QUALITY = 95
@@ -210,10 +213,10 @@ def row_digest(row: dict[str, Any]) -> str:
 def _numbered_files(clip: ClipRef, job: ShardJob) -> tuple[list[int | None], list[Path]]:
     """The image files that a clip's frames are read from, and the number of each."""
     if clip.files is None:
-        files = video.frame_files(clip.path, job.format.frames, job.format.sampling)
-        return [video.frame_number(file) for file in files], files
+        files = frame_files(clip.path, job.format.frames, job.format.sampling)
+        return [frame_number(file) for file in files], files
     try:
-        numbers = video.frame_indices(len(clip.files), job.format.frames, job.format.sampling)
+        numbers = frame_indices(len(clip.files), job.format.frames, job.format.sampling)
     except InputError as error:
         raise InputError(f"{clip.clip_id}: {error}") from None
     return list(numbers), [Path(clip.path) / clip.files[n] for n in numbers]
@@ -221,16 +224,16 @@ def _numbered_files(clip: ClipRef, job: ShardJob) -> tuple[list[int | None], lis
 
 def _jpeg(image: Image.Image) -> bytes:
     # full colour: signs are small at training size
-    return video.encode_image(image, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return encode_image(image, "JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 
 def _shrink(file: Path, size: int) -> tuple[Image.Image, bytes]:
     """A frame at training size, decoded and encoded; a JPEG of that very size stays as it is, without a second loss."""
-    content = video.read_bytes(file)
-    image = video.decode_image(file, content)
+    content = read_bytes(file)
+    image = decode_image(file, content)
     if image.format == "JPEG" and image.mode == "RGB" and image.size == (size, size):
         return image, content
-    small = video.resize(image, size)
+    small = resize(image, size)
     return small, _jpeg(small)
 
 

@@ -1,4 +1,4 @@
-"""The one place that opens video, and the rule by which frames are picked from it.
+"""The one place that opens video.
 
 decord and PyAV, which read video files, are imported inside the functions: decord after torch, and neither where clips
 are folders of images. Every call opens its own reader, so that these functions are safe in the workers of a pool or of
@@ -6,23 +6,18 @@ a DataLoader.
 """
 
 import dataclasses
-import io
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from cityguessr.base.errors import InputError, one_of
-from cityguessr.config import SAMPLINGS, Sampling
-
-RELEASED_STRIDE = 5  # the authors' loader takes every 5th file ...
-RELEASED_KEPT = 100  # ... of the about 100 frames that the release keeps of a clip (paper, section 3)
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-_Item = TypeVar("_Item")
+from cityguessr.base.errors import InputError
+from cityguessr.config import Sampling
+from cityguessr.data.frames import frame_files
+from cityguessr.data.pictures import open_image, resize
+from cityguessr.data.sampling import RELEASED_KEPT, frame_indices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,39 +33,6 @@ class VideoInfo:
     fps: float
     width: int
     height: int
-
-
-def frame_indices(total: int, frames: int, sampling: Sampling = "uniform") -> list[int]:
-    """The indices of the `total` frames that make a clip of `frames`: from 0, in the order the model sees them.
-
-    `uniform`: the clip is cut into `frames` equal segments and the middle frame of each is taken (paper, section 5.2:
-    frames spread over the whole video). `released`: as the authors' loader does, the frames are files `1.jpg`, `2.jpg`
-    ... sorted by name, not by number, of which every fifth is taken until there are enough; of 100 files these are
-    1, 13, 18, 22, 27, ... Both take every frame once at most.
-
-    Raises InputError where there are too few frames, or the arguments make no sense.
-    """
-    return _pick(range(total), frames, sampling, name=lambda index: str(index + 1))
-
-
-def _pick(items: Sequence[_Item], frames: int, sampling: Sampling, name: Callable[[_Item], str]) -> list[_Item]:
-    """As `frame_indices`, of any items in the order of their numbers; `released` sorts them by `name` first."""
-    total = len(items)
-    if frames < 1:
-        raise InputError(f"a clip needs at least one frame, not {frames}; give frames=16 as in the paper's code")
-    if sampling == "uniform":
-        if total < frames:
-            raise InputError(f"{frames} frames are needed and there are {total}; ask for fewer, or leave the clip out")
-        return [items[(2 * i + 1) * total // (2 * frames)] for i in range(frames)]
-    if sampling == "released":
-        every_fifth = sorted(items, key=name)[::RELEASED_STRIDE]
-        if len(every_fifth) < frames:
-            raise InputError(
-                f"every {RELEASED_STRIDE}th of {total} frames gives fewer than {frames}; ask for fewer, or use "
-                'sampling="uniform"'
-            )
-        return every_fifth[:frames]
-    raise one_of("sampling", sampling, SAMPLINGS)
 
 
 def read_frames(
@@ -115,76 +77,6 @@ def video_info(path: str | os.PathLike[str]) -> VideoInfo:
     reader = _open(Path(path))
     height, width = _decode(Path(path), reader, 0).shape[:2]
     return VideoInfo(frames=len(reader), fps=float(reader.get_avg_fps()), width=width, height=height)
-
-
-def frame_files(
-    folder: str | os.PathLike[str], frames: int | None = None, sampling: Sampling = "uniform"
-) -> list[Path]:
-    """The image files of a folder that make a clip of `frames` frames, or all of them, in the order of their numbers.
-
-    Files are `<n>.jpg`, not zero-padded. Their numbers need neither start at 1 nor be without gaps.
-
-    Raises InputError, naming the folder, where it is missing or has too few.
-    """
-    folder = Path(folder)
-    try:
-        names = [name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "."]
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); a clip is a folder of <n>.jpg files") from None
-    names.sort(key=lambda name: (frame_number(name) or 0, name))
-    if frames is not None:
-        try:
-            names = _pick(names, frames, sampling, name=lambda name: name.rsplit(".", 1)[0])
-        except InputError as error:
-            raise InputError(f"{folder}: {error}") from None
-    return [folder / name for name in names]
-
-
-def frame_number(name: str | os.PathLike[str]) -> int | None:
-    """The n of a file `<n>.jpg`, or None where the name is not a number."""
-    stem = Path(name).stem
-    return int(stem) if stem.isdecimal() else None
-
-
-def open_image(path: str | os.PathLike[str]) -> Image.Image:
-    """The image in a file, decoded completely.
-
-    Raises InputError, naming the file, where it is missing, empty, truncated or no image.
-    """
-    return decode_image(path, read_bytes(path))
-
-
-def decode_image(path: str | os.PathLike[str], content: bytes) -> Image.Image:
-    """The image in the `content` of the file at `path`; as `open_image`, for a file already read."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            return image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise InputError(
-            f"{path}: not a whole image ({len(content):,} bytes); restore the file or leave the clip out"
-        ) from None
-
-
-def encode_image(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The image as the content of a file, `JPEG` or `PNG`, with Pillow's options of that kind."""
-    content = io.BytesIO()
-    image.save(content, kind, **options)
-    return content.getvalue()
-
-
-def resize(image: Image.Image, size: int) -> Image.Image:
-    """The whole image as a square of `size` pixels in RGB (Pillow's antialiased bilinear, as the authors do)."""
-    image = image if image.mode == "RGB" else image.convert("RGB")
-    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)
-
-
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The content of a frame's file. Raises InputError, naming it, where it cannot be read."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file or leave the clip out") from None
 
 
 def _open(path: Path) -> Any:

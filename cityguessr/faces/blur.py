@@ -21,7 +21,7 @@ from PIL import Image, JpegImagePlugin
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import PARTIAL, make_folder, read_json, write_bytes
 from cityguessr.base.progress import track
-from cityguessr.data import video
+from cityguessr.data.pictures import encode_image, read_bytes
 from cityguessr.faces.detectors import iou
 from cityguessr.faces.scan import Scan, files_digest, read_frame
 
@@ -268,8 +268,8 @@ def encode(original: Path, frame: NDArray[np.uint8], lossless: bool = False) -> 
 
     Nothing else of the file is kept: a camera may have put a small picture of the faces into it.
     """
-    like, options = Image.open(io.BytesIO(video.read_bytes(original))), {}
+    like, options = Image.open(io.BytesIO(read_bytes(original))), {}
     kind = "JPEG" if like.format == "JPEG" and not lossless else "PNG"
     if kind == "JPEG" and like.mode == "RGB":
         options = {"qtables": like.quantization, "subsampling": JpegImagePlugin.get_sampling(like)}
-    return video.encode_image(Image.fromarray(frame), kind, **options)
+    return encode_image(Image.fromarray(frame), kind, **options)

@@ -21,7 +21,8 @@ from PIL import ImageOps
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_bytes
 from cityguessr.base.progress import track
-from cityguessr.data import video
+from cityguessr.data.frames import IMAGE_SUFFIXES, frame_files
+from cityguessr.data.pictures import open_image
 from cityguessr.faces.detectors import BOX, Detector
 
 LOG, TABLE, FAILED = "scan.jsonl", "detections.csv", "rejected.csv"
@@ -98,7 +99,7 @@ def find_clips(source: str | os.PathLike[str], limit: int = 0) -> dict[str, Path
     clips = {}
     for folder, below, names in os.walk(source):
         below[:] = sorted(name for name in below if not name.startswith("."))
-        if any(name.lower().endswith(video.IMAGE_SUFFIXES) and name[0] != "." for name in names):
+        if any(name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "." for name in names):
             clips[Path(folder).relative_to(source).as_posix()] = Path(folder)
             if below or Path(folder) == source:
                 raise InputError(f"{folder}: frames beside folders, or without a clip's folder; give each clip its own")
@@ -156,18 +157,18 @@ def find_faces(
 
 def read_frame(path: Path) -> NDArray[np.uint8]:
     """A frame's file as uint8 (H, W, 3), RGB, upright. Raises InputError, naming it, where it is damaged."""
-    return np.asarray(ImageOps.exif_transpose(video.open_image(path)).convert("RGB"))
+    return np.asarray(ImageOps.exif_transpose(open_image(path)).convert("RGB"))
 
 
 def files_digest(folder: Path) -> str:
     """A hash of the names and sizes of a clip's frames."""
     # A link that leads nowhere is a frame that cannot be read, which the scan records.
-    files = [(file.name, file.stat().st_size if file.exists() else -1) for file in video.frame_files(folder)]
+    files = [(file.name, file.stat().st_size if file.exists() else -1) for file in frame_files(folder)]
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
 
 
 def _scan_clip(folder: Path, detector: Detector) -> ScannedClip:
-    files, boxes, failed = video.frame_files(folder), {}, {}
+    files, boxes, failed = frame_files(folder), {}, {}
     digest = files_digest(folder)
     for file in files:
         try:

@@ -25,8 +25,8 @@ from PIL import Image
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_bytes
-from cityguessr.data import video
 from cityguessr.data.clips import ClipDataset
+from cityguessr.data.pictures import decode_image, encode_image
 from cityguessr.figures import maps, pictures, saving
 from cityguessr.figures.accuracy_maps import FEW
 from cityguessr.figures.page import check_image
@@ -150,7 +150,7 @@ def thumbnails(
     thumbnails = {}
     for city, i in zip(cities, which, strict=True):
         jpegs = clips.jpegs(i)
-        frame = video.decode_image(clips.clip_ids[i], jpegs[len(jpegs) // 2])
+        frame = decode_image(clips.clip_ids[i], jpegs[len(jpegs) // 2])
         size = (round(1.5 * frame.height), frame.height)
         thumbnails[city] = np.asarray(frame.convert("RGB").resize(size, Image.Resampling.BICUBIC))
     return thumbnails
@@ -247,7 +247,7 @@ def _colours(shares: NDArray) -> list[str]:
 def _jpeg(picture: NDArray, quality: int, city: int) -> str:
     image = Image.fromarray(check_image(picture, f"the picture of city {city}"))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
-    return base64.b64encode(video.encode_image(image, "JPEG", quality=quality, optimize=True)).decode()
+    return base64.b64encode(encode_image(image, "JPEG", quality=quality, optimize=True)).decode()
 
 
 def _json(value: object) -> str:

@@ -16,8 +16,9 @@ from PIL import Image
 
 from cityguessr.base import threads
 from cityguessr.base.errors import InputError
-from cityguessr.data import video
 from cityguessr.data.clips import ClipDataset
+from cityguessr.data.frames import frame_files, frame_number
+from cityguessr.data.pictures import decode_image, open_image
 from cityguessr.data.sources import SPLITS
 from cityguessr.miniworld import MiniWorld
 from cityguessr.training import profiles
@@ -86,7 +87,7 @@ def _nearest(at: float, count: int) -> int:
 
 def _prepared(clips: ClipDataset, i: int, at: float, width: int) -> NDArray:
     frames = clips.jpegs(i)
-    return _shrunk(video.decode_image(clips.clip_ids[i], frames[_nearest(at, len(frames))]), width)
+    return _shrunk(decode_image(clips.clip_ids[i], frames[_nearest(at, len(frames))]), width)
 
 
 def _shrunk(image: Image.Image, width: int) -> NDArray:
@@ -140,7 +141,7 @@ def _read_files(root: Path, clips: ClipDataset, which: Sequence[int], at: float,
     shown, reasons = {}, []
     for i in which:
         try:
-            shown[i] = _shrunk(video.open_image(_frame_file(root, clips, i, at)), width)
+            shown[i] = _shrunk(open_image(_frame_file(root, clips, i, at)), width)
         except InputError as error:
             reasons.append(str(error))
     if reasons:
@@ -154,10 +155,10 @@ def _frame_file(root: Path, clips: ClipDataset, i: int, at: float) -> Path:
     # Split by source video, the clips of one split come from both folders.
     splits = sorted(SPLITS, key=lambda split: split != clips.name)
     folders = [root / split / clip_id.rsplit("_", 1)[0] / clip_id for split in splits]
-    files = video.frame_files(next((folder for folder in folders if folder.is_dir()), folders[0]))
+    files = frame_files(next((folder for folder in folders if folder.is_dir()), folders[0]))
     if not files:
         raise InputError(f"{folders[0]}: holds no frame; restore its <n>.jpg files")
-    numbers = [video.frame_number(file) for file in files]
+    numbers = [frame_number(file) for file in files]
     if None in numbers:
         return files[_nearest(at, len(files))]
     wanted = numbers[0] + at * (numbers[-1] - numbers[0])

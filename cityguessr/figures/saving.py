@@ -18,7 +18,7 @@ from PIL import Image
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_bytes
-from cityguessr.data.video import encode_image
+from cityguessr.data.pictures import encode_image
 from cityguessr.figures.style import MUTED
 from cityguessr.training import profiles
 

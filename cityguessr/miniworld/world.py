@@ -211,7 +211,7 @@ class MiniWorld:
             frames: numbers of the frames wanted; all of them by default.
             samples: rays per pixel along each side; the config's by default. 2 or 3 suit a figure.
             field: height and width of the picture whose field of view is shown, squeezed into this one's shape as
-                `data.video.resize` does it; by default this one's own.
+                `data.pictures.resize` does it; by default this one's own.
             apart: let no picture depend on which others are rendered with it, see `renderer.render`.
         """
         numbers = torch.arange(video.frames) if frames is None else torch.as_tensor(frames, dtype=torch.int64)

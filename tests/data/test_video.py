@@ -10,7 +10,9 @@ from PIL import Image
 from support import make_frames, make_video, one_line, picture
 
 from cityguessr.base.errors import InputError
-from cityguessr.data.video import frame_files, frame_indices, read_frames, video_info
+from cityguessr.data.frames import frame_files
+from cityguessr.data.sampling import frame_indices
+from cityguessr.data.video import read_frames, video_info
 
 
 def test_uniform_frames_are_the_middles_of_equal_segments() -> None:

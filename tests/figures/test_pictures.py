@@ -13,7 +13,7 @@ from cityguessr.config import ClipFormat
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.prepare import prepare
-from cityguessr.data.video import frame_indices
+from cityguessr.data.sampling import frame_indices
 from cityguessr.figures import pictures
 from cityguessr.miniworld import MapillaryConfig, MiniWorld, MiniWorldConfig, write_cityguessr68k
 from cityguessr.taxonomy import Taxonomy

@@ -25,7 +25,7 @@ from cityguessr.base import paths, pools, threads
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import PARTIAL, explain, make_folder, write_bytes
 from cityguessr.base.progress import track
-from cityguessr.data.video import encode_image
+from cityguessr.data.pictures import encode_image
 from cityguessr.miniworld.plan import VideoPlan
 
 CHUNK = 64  # frames rendered at a time: a video of the paper's scale never stands in memory whole

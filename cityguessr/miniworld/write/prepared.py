@@ -28,9 +28,9 @@ from cityguessr.base.progress import duration
 from cityguessr.config import ClipFormat
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.prepare import prepare
+from cityguessr.data.sampling import frame_indices
 from cityguessr.data.shards import ShardJob, rendered_rows
 from cityguessr.data.sources import SPLITS, ClipRef
-from cityguessr.data.video import frame_indices
 from cityguessr.miniworld.plan import Clip, VideoPlan
 from cityguessr.miniworld.world import MiniWorld
 from cityguessr.miniworld.write import categories
