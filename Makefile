@@ -5,8 +5,10 @@ PYTHON ?=
 PROFILE ?=
 SEEDS ?=
 PARAMS ?=
-# Notebooks share data/ and runs/, and the first ones make what the later ones read: one process, in order.
-PYTEST_FLAGS ?= -p no:xdist -x
+# Tests share nothing, and run side by side, file by file. Notebooks share data/ and runs/, and the first ones make what
+# the later ones read: one process, in order.
+TESTS_AT_ONCE ?= -n logical --maxprocesses 4 --dist loadfile
+PYTEST_FLAGS ?= -x
 LAB_FLAGS ?=
 GPU_FLAGS ?=
 # The checks run the notebooks with one seed; figures/ holds what three seeds gave.
@@ -39,7 +41,8 @@ test: env
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports --no-cache
 	@$(RUN) train
-	@CITYGUESSR_FIGURES=$(TEST_FIGURES) .venv/bin/python -m pytest $(PYTEST_FLAGS) --nbval-lax --nbval-current-env tests notebooks
+	.venv/bin/python -m pytest $(TESTS_AT_ONCE) $(PYTEST_FLAGS) tests
+	@CITYGUESSR_FIGURES=$(TEST_FIGURES) .venv/bin/python -m pytest -p no:xdist $(PYTEST_FLAGS) --nbval-lax --nbval-current-env notebooks
 
 lab: env
 	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto $(LAB_FLAGS) notebooks
