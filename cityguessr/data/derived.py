@@ -25,7 +25,7 @@ from safetensors.numpy import save
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_bytes
 from cityguessr.data import prepared, scene_tables
-from cityguessr.data.prepared import FORMAT, INDEX, INDEX_SCHEMA, META, REJECTED, SCENE_FOLDER, TAXONOMY, TEXT
+from cityguessr.data.prepared import FORMAT, INDEX, INDEX_SCHEMA, REJECTED, SCENE_FOLDER, TAXONOMY, TEXT
 from cityguessr.data.shards import Shard
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -129,7 +129,7 @@ def derive(
 
 def write(folder: Path, derived: Derived) -> None:
     """Write everything but the shards, and `meta.json` last; tables of scenes that still fit the frames stay."""
-    (folder / META).unlink(missing_ok=True)  # from here on the set is not whole
+    prepared.unmark(folder)
     for name, content in derived.files.items():
         write_bytes(folder / name, content)
     if TEXT not in derived.files:

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -19,21 +18,19 @@ import torch
 
 from cityguessr.base import pools
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import PARTIAL, make_folder, write_bytes
+from cityguessr.base.files import make_folder, write_bytes
 from cityguessr.base.progress import track
 from cityguessr.config import ClipFormat
-from cityguessr.data import derived, prepared, source_files
+from cityguessr.data import derived, plans, prepared, source_files
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.prepared import FORMAT, INDEX, META, REJECTED, SCENE_FOLDER, TAXONOMY, TEXT
+from cityguessr.data.prepared import FORMAT
 from cityguessr.data.shards import JPEG_QUALITY, Shard, ShardJob, read_shard, read_sources, write_shard
 from cityguessr.data.sources import ClipRef, Renderer
 from cityguessr.scenes import check_scene_classes
 from cityguessr.taxonomy import Taxonomy
 
-PLAN = "plan.json"
 SHARD_CLIPS = 256  # clips per shard: 188 MB at 15 frames of 224 pixels, 733 kB a clip
 
-_TIMES = ".times.json"  # of source files that have other times than when they were read, and the same content
 _MANY = 5000  # clips from which on looking for changes of the source shows its progress
 
 
@@ -111,15 +108,16 @@ def prepare(
     work = _Work.of(source, out, clip_format, text)
     make_folder(work.out)
     if overwrite:
-        _clear(work.out)
-    _agree_on_plan(work.out, work.plan)
+        plans.clear(work.out)
+    plans.agree(work.out, work.plan)
     with contextlib.suppress(InputError):
         shard_clips = prepared.read_meta(work.out)["shard_clips"]
     jobs = work.jobs(shard_clips, video_limit_s)
-    if whole := _as_it_is(work, jobs, _finished(work, jobs, compare=True)):
+    done = _finished(work, jobs, compare=True)
+    if whole := _as_it_is(work, jobs, done):
         return whole
-    shards = _run(work, jobs, f"preparing {work.out.name}, shards of {shard_clips} clips", workers, cluster)
-    _remove_leftovers(work.out, {Path(job.path).name for job in jobs})
+    shards = _run(work, jobs, done, f"preparing {work.out.name}, shards of {shard_clips} clips", workers, cluster)
+    plans.remove_leftovers(work.out, {Path(job.path).name for job in jobs})
     derived.write(work.out, work.derive(jobs, shards))
     return PreparedClips.load(work.out, clip_format.scene_classes)
 
@@ -138,7 +136,7 @@ def taken(
     """
     work = _Work.of(source, out, clip_format, text)
     try:
-        if json.loads((work.out / PLAN).read_bytes()) != work.plan:
+        if json.loads((work.out / plans.PLAN).read_bytes()) != work.plan:
             return None
         jobs = work.jobs(prepared.read_meta(work.out)["shard_clips"])
     except (OSError, ValueError):  # an InputError is a ValueError
@@ -180,7 +178,7 @@ class _Work:
             "quality": JPEG_QUALITY,
             **({} if renderer is None else renderer.settings),
         }
-        plan = {"format": FORMAT, **settings, "clips": len(clips), "hash": _hash_clips(clips)}
+        plan = {"format": FORMAT, **settings, "clips": len(clips), "hash": plans.hash_clips(clips)}
         return cls(source, Path(out).resolve(), clip_format, clips, text, settings, plan)
 
     @property
@@ -249,7 +247,7 @@ def _unchanged(work: _Work, jobs: list[ShardJob], whole: dict[str, Shard], compa
     """Those of some whole shards whose source files are still those that were read."""
     remembered = {}
     with contextlib.suppress(OSError, ValueError, TypeError):
-        remembered = dict(json.loads((work.out / _TIMES).read_bytes()))
+        remembered = dict(json.loads((work.out / plans.TIMES).read_bytes()))
 
     def look(job: ShardJob) -> tuple[list[str], str | None]:
         """The clips of a shard that changed, and a hash of the new times where only these did."""
@@ -278,7 +276,7 @@ def _unchanged(work: _Work, jobs: list[ShardJob], whole: dict[str, Shard], compa
             same[job.path] = whole[job.path]
             times |= {Path(job.path).name: new} if new else {}
     if compare and times != remembered:
-        write_bytes(work.out / _TIMES, json.dumps(times).encode())
+        write_bytes(work.out / plans.TIMES, json.dumps(times).encode())
     if compare and changed:
         print(
             f"{work.out.name}: {len(changed):,} clips changed in the source since they were read ({changed[0]}"
@@ -288,13 +286,14 @@ def _unchanged(work: _Work, jobs: list[ShardJob], whole: dict[str, Shard], compa
     return same
 
 
-def _run(work: _Work, jobs: list[ShardJob], description: str, workers: int, cluster: str | None) -> list[Shard]:
-    """Every job's shard, those already on the disk as they are."""
-    done = _finished(work, jobs, compare=True)
+def _run(
+    work: _Work, jobs: list[ShardJob], done: dict[str, Shard], description: str, workers: int, cluster: str | None
+) -> list[Shard]:
+    """Every job's shard, those that are done as they are."""
     todo = [job for job in jobs if job.path not in done]
     if not todo:
         return [done[job.path] for job in jobs]
-    (work.out / META).unlink(missing_ok=True)  # from here on the set is not whole
+    prepared.unmark(work.out)
     if done:
         print(f"{description}: {len(done):,} of {len(jobs):,} are there already", flush=True)
     renderer = todo[0].renderer
@@ -325,82 +324,6 @@ def _in_threads(tasks: list[tuple[str, Callable[[], Shard]]]) -> Iterator[tuple[
                 yield names[finished], finished.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _hash_clips(clips: list[ClipRef]) -> str:
-    """A hash of which clips are listed and where their frames are, below whatever folder the source has."""
-    digest = hashlib.sha256()
-    for clip in clips:
-        digest.update(json.dumps([clip.clip_id, Path(clip.path).name, clip.files]).encode())
-    return digest.hexdigest()[:32]
-
-
-def _agree_on_plan(out: Path, plan: dict[str, Any]) -> None:
-    """Write the plan beside the shards, or compare it with the plan of an earlier call."""
-    path = out / PLAN
-    if path.is_file() and _is_older(path):
-        others = {entry.name for entry in out.iterdir() if not entry.name.startswith(".")} - _written(out)
-        if others:
-            raise InputError(f"{out}: an older prepared set with other files ({min(others)}, ...); choose a new folder")
-        print(f"{out.name}: prepared by an earlier version of this project; made anew", flush=True)
-        _clear(out)
-    if not path.is_file():
-        others = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
-        if others:
-            raise InputError(f"{out}: holds other files ({min(others)}, ...); choose an empty or a new folder")
-        write_bytes(path, json.dumps(plan, indent=1).encode())
-    try:
-        earlier = json.loads(path.read_bytes())
-        differences = [
-            f"{key} {earlier.get(key)!r}, now {plan.get(key)!r}"
-            for key in {**earlier, **plan}
-            if earlier.get(key) != plan.get(key)
-        ]
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        differences = [f"{PLAN} is damaged"]
-    if differences:
-        raise InputError(
-            f"{out}: holds a preparation of another source or with other settings ({'; '.join(differences)}); choose "
-            "another folder, or throw the old one away with overwrite=True"
-        )
-
-
-def _is_older(plan: Path) -> bool:
-    """Whether a plan is of an earlier format."""
-    try:
-        return json.loads(plan.read_bytes()).get("format") in range(1, FORMAT)
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        return False
-
-
-def _written(out: Path) -> set[str]:
-    """The names of the files in a folder that are such as `prepare` writes, the mark of a whole set first."""
-    shards = (path.name for path in out.glob("clips-*.parquet"))
-    return {META, INDEX, REJECTED, TAXONOMY, TEXT, SCENE_FOLDER, PLAN, *shards}
-
-
-def _clear(out: Path) -> None:
-    """Delete what `prepare` wrote, the mark of a whole set first and the plan last, and nothing else."""
-    if not (out / PLAN).is_file():
-        return
-    (out / META).unlink(missing_ok=True)
-    for path in (out / SCENE_FOLDER).glob("*.parquet"):
-        path.unlink()
-    with contextlib.suppress(OSError):
-        (out / SCENE_FOLDER).rmdir()
-    for name in (*(_written(out) - {PLAN, SCENE_FOLDER}), _TIMES, PLAN):
-        (out / name).unlink(missing_ok=True)
-
-
-def _remove_leftovers(out: Path, names: set[str]) -> None:
-    """Delete shards other than `names`, of an interrupted call with smaller shards, and old temporary files."""
-    for path in out.glob("clips-*.parquet"):
-        if path.name not in names:
-            path.unlink()
-    for path in [*out.glob(f".*{PARTIAL}"), *(out / SCENE_FOLDER).glob(f".*{PARTIAL}")]:
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > 3600:  # left by a process that was killed
-                path.unlink()
 
 
 def _check_scene_classes(scene_classes: int, source: Source) -> None:

@@ -91,6 +91,14 @@ def shard_entry(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: missing, or not a whole shard; {_AGAIN}") from None
 
 
+def unmark(folder: Path) -> None:
+    """Take away `meta.json`: from here on the set is not whole. Raises InputError, naming it, where that fails."""
+    try:
+        (folder / META).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder / META}: cannot be deleted ({error.strerror}); delete it and run again") from None
+
+
 def write_meta(folder: Path, meta: dict[str, Any]) -> None:
     """Write `meta.json`, with a hash of itself."""
     content = {key: value for key, value in meta.items() if key != "digest"}

@@ -139,7 +139,7 @@ def test_shards_hold_the_columns_of_the_format(prepared: PreparedClips) -> None:
     assert index.column_names == ["clip_id", "video_id", "split", *LEVELS, "gps"]
     assert pq.read_table(prepared.folder / "scenes" / "source-16.parquet").column_names == ["clip_id", "scenes"]
     meta = json.loads((prepared.folder / "meta.json").read_text())
-    assert {"name", "source", "synthetic", "counts", "frames", "size", "sampling", "fingerprint"} <= set(meta)
+    assert {"name", "source", "synthetic", "counts", "frames", "size", "sampling", "content", "digest"} <= set(meta)
 
 
 def test_a_split_or_a_set_that_is_not_there_is_named(prepared: PreparedClips, tmp_path: Path) -> None:
