@@ -17,13 +17,15 @@ from cityguessr.config import ClipFormat
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.counts import count_mapillary
+from cityguessr.data.labelling import label_scenes
 from cityguessr.data.mapillary import MIN_FRAMES, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
-from cityguessr.data.prepare import prepare
+from cityguessr.data.prepare import prepare, taken
 from cityguessr.miniworld import (
     MapillaryConfig,
     MiniWorld,
     MiniWorldConfig,
+    taken_prepared,
     write_cityguessr68k,
     write_mapillary,
     write_prepared,
@@ -55,15 +57,15 @@ class DataSet:
     """
 
     holds: str
-    render: Callable[[str, Path, int, str], Path]
+    render: Callable[[str, Path, int | None, str], Path]
     read: Callable[[Path, ClipFormat], Prepared]
 
 
-def _render_cityguessr68k(world: str, folder: Path, workers: int, device: str) -> Path:
+def _render_cityguessr68k(world: str, folder: Path, workers: int | None, device: str) -> Path:
     return write_cityguessr68k(MiniWorld(WORLDS[world][0]), folder, workers=workers, device=device)
 
 
-def _render_msls(world: str, folder: Path, workers: int, device: str) -> Path:
+def _render_msls(world: str, folder: Path, workers: int | None, device: str) -> Path:
     write_mapillary(WORLDS[world][1], folder, workers=workers, device=device)
     return folder
 
@@ -91,7 +93,7 @@ def _read_msls(root: Path, clip_format: ClipFormat) -> Prepared:
     except MissingWeights as error:
         if clip_format.scene_classes != len(SCENES):
             raise
-        print(f"{source.name}: prepared without scenes, which the full model needs: {error}, and delete this set")
+        print(f"{source.name}: prepared without scenes, which the full model needs: {error}, and run again")
         return source, None
 
 
@@ -103,7 +105,10 @@ DATASETS = {
 
 
 def root(
-    profile: str | Profile, data_root: str | Path | None = None, workers: int = 2, dataset: str = "cityguessr68k"
+    profile: str | Profile,
+    data_root: str | Path | None = None,
+    workers: int | None = None,
+    dataset: str = "cityguessr68k",
 ) -> Path:
     """The folder that a profile reads a data set from.
 
@@ -114,7 +119,7 @@ def root(
     Args:
         data_root: the folder of a real data set; for a MiniWorld, where to render it in place of
             `data/miniworld/<profile>`.
-        workers: processes that render.
+        workers: processes that render, by default as many as there are cores.
         dataset: one of `DATASETS`.
 
     Raises InputError for a data set that is none, or that the profile does not have, and for a real one without
@@ -142,14 +147,14 @@ def prepared(
     profile: str | Profile,
     clip_format: ClipFormat,
     data_root: str | Path | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     cluster: str | None = None,
     dataset: str = "cityguessr68k",
 ) -> PreparedClips:
     """The prepared clips of a profile, in the format that a model takes (`ModelConfig.clip_format`).
 
     They stand in `data/prepared/<profile>-<sampling>-<frames>x<size>`, with `-msls` after a MiniWorld profile's name
-    for that data set, and `-365` at the end where frames are labelled with that many scenes. A set that is there is not
+    for that data set; scene labels of 16 and of 365 classes stand beside the same frames. A set that is there is not
     made again, but held against its source; without `data_root`, a set of real clips is taken as it is.
 
     The MiniWorld of the paper's size is rendered straight to prepared clips (`rendered`), which takes about a hundredth
@@ -158,7 +163,7 @@ def prepared(
 
     Args:
         data_root: the data set to read, for a profile of real data; where MiniWorld is rendered, for the others.
-        workers: processes on this machine.
+        workers: processes on this machine, by default as many as it has cores.
         cluster: the address of a Dask scheduler to prepare on instead, such as "tcp://10.0.0.1:8786".
         dataset: one of `DATASETS`; Table 6 is of "msls".
 
@@ -181,11 +186,15 @@ def prepared(
         name = f"{name}-files"
     folder = paths.data() / "prepared" / clip_format.folder(name)
     if profile.world is None and not data_root and (folder / "meta.json").is_file():
-        return _checked(PreparedClips.load(folder))
+        return _checked(PreparedClips.load(folder, clip_format.scene_classes))
     make_folder(folder.parent)
-    with FileLock(folder.with_name(folder.name + ".lock")):
-        source, labeller = kind.read(root(profile, data_root, workers, dataset), clip_format)
-        clips = prepare(source, folder, clip_format, workers=workers, cluster=cluster, scene_labeller=labeller)
+    source, labeller = kind.read(root(profile, data_root, workers, dataset), clip_format)
+    clips = taken(source, folder, clip_format)  # without a lock: the tasks of an array look side by side
+    if clips is None or (labeller and not clips.labelled):
+        with FileLock(folder.with_name(folder.name + ".lock")):
+            clips = prepare(source, folder, clip_format, workers=workers, cluster=cluster)
+            if labeller and not clips.labelled:
+                clips = label_scenes(clips, labeller)
     return _checked(clips)
 
 
@@ -194,7 +203,7 @@ def rendered(
     clip_format: ClipFormat,
     folder: str | Path,
     device: str | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     cluster: str | None = None,
 ) -> PreparedClips:
     """The clips of a MiniWorld of any size, rendered straight to prepared clips: no video is written, or read.
@@ -206,7 +215,7 @@ def rendered(
     Args:
         folder: where the set stands, or is to stand.
         device: "cpu", or a GPU such as "cuda"; by default a GPU where there is one.
-        workers: processes that render, on a processor.
+        workers: processes that render, on a processor; by default as many as there are cores.
         cluster: as for `prepared`.
 
     Raises InputError where the disk is too small, and where the folder holds anything else.
@@ -217,15 +226,16 @@ def rendered(
     _check_process()
     folder = Path(folder)
     make_folder(folder.parent)
-    with FileLock(folder.with_name(folder.name + ".lock")):
-        clips = write_prepared(
-            MiniWorld(world), folder, clip_format, device=device or _device(), workers=workers, cluster=cluster
-        )
+    made, device = MiniWorld(world), device or _device()
+    clips = taken_prepared(made, folder, clip_format, device=device)
+    if clips is None:
+        with FileLock(folder.with_name(folder.name + ".lock")):
+            clips = write_prepared(made, folder, clip_format, device=device, workers=workers, cluster=cluster)
     return _checked(clips)
 
 
 def sources(
-    profile: str, data_root: str | Path | None = None, msls_root: str | Path | None = None, workers: int = 2
+    profile: str, data_root: str | Path | None = None, msls_root: str | Path | None = None, workers: int | None = None
 ) -> tuple[ReleaseSource | None, MapillarySource | None]:
     """CityGuessr68k and Mapillary's sequences as they stand on disk, None for one that was not given.
 

@@ -193,7 +193,7 @@ def _check_labels(clips: PreparedClips, config: ModelConfig) -> None:
     if (config.scene_labels or config.system == "isns") and clips.split("train", config.split).frame_scenes(0) is None:
         raise CannotRun(
             f"the clips of {clips.name} have no scene labels: put resnet50_places365.pth.tar (see the README) into "
-            f"data/weights/, delete {clips.folder}, and run again"
+            "data/weights/, and run again"
         )
 
 

@@ -88,7 +88,7 @@ class Run:
 
     def clips(self) -> PreparedClips:
         """The prepared clips it was trained on. Raises InputError when they changed since, or are gone."""
-        clips = PreparedClips.load(paths.root() / self.provenance["data"]["folder"])
+        clips = PreparedClips.load(paths.root() / self.provenance["data"]["folder"], self.config.scene_classes)
         if clips.fingerprint != self.provenance["data"]["fingerprint"]:
             raise InputError(f"{clips.folder}: not the clips that {self.folder} was trained on; train it again")
         return clips
@@ -152,7 +152,7 @@ def plan(
     data_root: str | Path | None = None,
     allow_downloads: bool = False,
     execution: Execution = AUTO,
-    workers: int = 2,
+    workers: int | None = None,
     clips: PreparedClips | None = None,
 ) -> Plan:
     """What `ensure` would train, with its data prepared but nothing trained; for the arguments and errors see there."""
@@ -172,6 +172,7 @@ def plan(
         "code": _code(config),
         "weights": weights.version(config.pretrained),
         "data": clips.fingerprint,
+        **({"videos": clips.videos_digest} if config.split == "video" else {}),
         "text": None if text is None else hashlib.sha256(text.numpy().tobytes()).hexdigest(),
     }
     return Plan(
@@ -187,7 +188,7 @@ def ensure(
     data_root: str | Path | None = None,
     allow_downloads: bool = False,
     execution: Execution = AUTO,
-    workers: int = 2,
+    workers: int | None = None,
     clips: PreparedClips | None = None,
     report: Callable[[str], None] = print,
 ) -> Run:
@@ -200,7 +201,7 @@ def ensure(
     Args:
         data_root: the real data set, for a profile that reads one.
         execution: on which device, how fast, in how much memory; it does not change which run it is.
-        workers: processes that render and prepare clips where these are not there yet.
+        workers: processes that render and prepare clips where these are not there yet; by default one per core.
         clips: prepared clips of your own to train on, in place of the profile's; they must be as many frames, of that
             size, as the model takes.
         report: gets one line per epoch.
@@ -231,7 +232,7 @@ def carry_out(plan: Plan, report: Callable[[str], None] = print) -> Run:
     with FileLock(plan.folder.with_name(plan.folder.name + ".lock")):
         if not plan.done:
             meta = plan.clips / META
-            clips = _clips(plan.clips, meta.stat().st_mtime_ns if meta.is_file() else 0)
+            clips = _clips(plan.clips, plan.config.scene_classes, meta.stat().st_mtime_ns if meta.is_file() else 0)
             if (_code(plan.config), clips.fingerprint) != (plan.identity["code"], plan.identity["data"]):
                 raise InputError(f"{plan}: the code or {plan.clips} changed since this was planned; plan it again")
             epochs = plan.config.epochs
@@ -241,9 +242,9 @@ def carry_out(plan: Plan, report: Callable[[str], None] = print) -> Run:
 
 
 @functools.lru_cache(maxsize=1)
-def _clips(folder: Path, written: int) -> PreparedClips:
+def _clips(folder: Path, scenes: int, written: int) -> PreparedClips:
     """The set that this process trained on last, with its decoded frames: those of one set are kept at a time."""
-    return PreparedClips.load(folder)
+    return PreparedClips.load(folder, scenes)
 
 
 def _code(config: ModelConfig) -> str:

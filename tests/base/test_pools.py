@@ -120,22 +120,31 @@ def start(folder: Path, ending: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_processes_end_with_the_one_that_started_them(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "times"), [(signal.SIGINT, 1), (signal.SIGINT, 3), (signal.SIGTERM, 1), (signal.SIGKILL, 1)]
+)
+def test_processes_end_with_the_one_that_started_them(number: signal.Signals, times: int, tmp_path: Path) -> None:
     process = start(tmp_path, 'if __name__ == "__main__":\n    main()\n')
     worker = int(process.stdout.readline().split()[1])
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # Ctrl-C reaches all of them
-    else:
-        process.kill()
+    for _ in range(times):  # a second Ctrl-C of the impatient must not leave a process behind
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # Ctrl-C reaches all of them
+        else:
+            process.send_signal(number)
+        time.sleep(0.02)
     errors = process.communicate(timeout=30)[1]
-    assert errors.count("Traceback") == (number == signal.SIGINT)  # the parent's own
+    if times == 1:
+        assert errors.count("Traceback") == (number == signal.SIGINT)  # the parent's own
     for _ in range(100):
         if not Path(f"/proc/{worker}").exists():
             break
         time.sleep(0.1)
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
+
+
+def test_there_are_as_many_cores_as_this_process_may_use() -> None:
+    assert 1 <= pools.cores() <= (os.cpu_count() or 1)
 
 
 def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
