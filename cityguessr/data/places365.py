@@ -1,6 +1,8 @@
 """Scenes of frames by the classifier of Places365, for sources that list none."""
 
 import csv
+import functools
+import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -22,8 +24,8 @@ _WEIGHTS = "resnet50_places365.pth.tar"
 class Places365Labeller:
     """Gives the scenes of frames, by the ResNet-50 of Places365 and a table from its 365 categories to the 16 scenes.
 
-    Call it with frames, uint8 (T, H, W, 3), for probabilities float32 (T, scene_classes); `label_scenes`
-    (`data.labelling`) takes it as it is. A category that belongs to several scenes is shared equally among them.
+    `label_scenes` (`data.labelling`) takes it as it is. A category that belongs to several scenes is shared equally
+    among them.
 
     Args:
         weights: `resnet50_places365.pth.tar`, by default in `data/weights/`.
@@ -56,8 +58,17 @@ class Places365Labeller:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames uint8 (T, H, W, 3), RGB, of any size -> the probability of each class, float32 (T, scene_classes)."""
-        probabilities = self.categories(frames)  # (T, 365)
-        return probabilities if self.scene_classes == CATEGORIES else probabilities @ self.hierarchy
+        return self.scenes(self.categories(frames))
+
+    def scenes(self, categories: np.ndarray) -> np.ndarray:
+        """Probabilities of categories, float32 (T, 365) -> of the classes, float32 (T, scene_classes)."""
+        return categories if self.scene_classes == CATEGORIES else categories @ self.hierarchy
+
+    @functools.cached_property
+    def version(self) -> str:
+        """A hash of the weights, 16 hexadecimal digits: what decides the categories."""
+        with open(self.weights, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
     def categories(self, frames: np.ndarray) -> np.ndarray:
         """Frames uint8 (T, H, W, 3) -> the probability of each of Places365's categories, float32 (T, 365)."""

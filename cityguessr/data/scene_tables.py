@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -277,7 +277,3 @@ def _file_digest(path: Path, size: int, written: int) -> str:
     """The hash of a file of some size and time, read once in a process."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
-
-
-Labeller = Callable[[np.ndarray], np.ndarray]
-"""Frames uint8 (T, H, W, 3) -> the probability of each scene in each frame, float (T, 16), or (T, 365) by category."""

@@ -11,7 +11,6 @@ from support import IDS, LABELS_LIST, SMALL, label_line, make_release, one_line,
 from cityguessr.base.errors import InputError
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.labelling import label_scenes
 from cityguessr.data.prepare import prepare
 
 SOFT = [0.25, 0.75] + [0.0] * 14
@@ -139,22 +138,12 @@ def test_with_365_scenes_the_category_of_a_frame_is_its_scene(root: Path, tmp_pa
     assert coarse.with_scenes("source-365").fingerprint == prepared.fingerprint
 
 
-def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, tmp_path: Path) -> None:
-    class Labeller:
-        scene_classes = 365
-
-        def __call__(self, frames: np.ndarray) -> np.ndarray:
-            return np.full((len(frames), 365), 1 / 365, dtype=np.float32)
-
+def test_where_no_category_is_listed_there_are_no_scenes_of_365_classes(root: Path, tmp_path: Path) -> None:
     unseen = prepare(ReleaseSource(root, scene_classes=365), tmp_path / "plain", **small(scene_classes=365))
     plain = unseen.split("train")
     assert plain.frame_scenes(0) is None
     assert plain[0]["frame_scenes"].shape == (1, 365)
     assert plain[0]["frame_scenes"].isnan().all()
-    seen = label_scenes(unseen, Labeller())
-    assert seen.split("train").frame_scenes(0).numpy() == pytest.approx(np.full((4, 365), 1 / 365))
-    with pytest.raises(InputError, match="the labeller gives 365 scenes and the clip format wants 16"):
-        label_scenes(seen.with_scenes(16), Labeller())
     write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [("Paris_0000", 1, 3)])
     with pytest.raises(InputError, match=r"frame_scenes\.csv, line 1: no column category"):
         ReleaseSource(root, scene_classes=365)

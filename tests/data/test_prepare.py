@@ -116,21 +116,29 @@ def test_released_sampling_takes_the_released_frames(tmp_path: Path) -> None:
     assert values[:5].tolist() == pytest.approx([2 * n for n in (1, 13, 18, 22, 27)], abs=1.5)
 
 
-def test_a_scene_labeller_fills_in_where_the_source_has_none(tmp_path: Path) -> None:
+def test_scenes_that_a_classifier_gave_stay_when_the_set_is_prepared_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
     root = make_release(tmp_path / "world", scenes=False)
 
-    def labeller(frames: np.ndarray) -> np.ndarray:
-        assert frames.shape == (4, 16, 16, 3)
-        return np.eye(16)[(frames[:, 0, 0, 0] > 20).astype(int)]  # scene 0 where it is dark, scene 1 where it is not
+    class DarkOrBright:
+        name, version, scene_classes = "dark or bright", "0a", 16
+
+        def categories(self, frames: np.ndarray) -> np.ndarray:
+            return np.eye(16, dtype=np.float32)[(frames[:, 0, 0, 0] > 20).astype(int)]
+
+        def scenes(self, categories: np.ndarray) -> np.ndarray:
+            return categories
 
     plain = prepare(ReleaseSource(root), tmp_path / "plain", **SMALL)
     assert plain.split("train").frame_scenes(0) is None
     assert plain.split("train")[0]["frame_scenes"].isnan().all()
     assert not plain.labelled
-    labelled = label_scenes(plain, labeller)
+    labelled = label_scenes(plain, DarkOrBright())
     assert labelled.labelled
-    assert (labelled.scenes.name, labelled.fingerprint != plain.fingerprint) == ("function-16", True)
-    again = prepare(ReleaseSource(root), tmp_path / "plain", **SMALL)  # keeps the labels
+    assert (labelled.scenes.name, labelled.fingerprint != plain.fingerprint) == ("dark-or-bright-16", True)
+    again = prepare(ReleaseSource(root), tmp_path / "plain", **SMALL)
     assert again.fingerprint == labelled.fingerprint
     assert labelled.split("train")[0]["frame_scenes"].argmax(dim=1).tolist() == [0, 0, 1, 1]  # greys 6, 16, 26, 36
 
