@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import read_rows
+from cityguessr.base.tables import read_rows
 
 LEVELS = ("city", "state", "country", "continent")
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import read_rows
-from cityguessr.data.cityguessr68k import check_place
+from cityguessr.base.tables import place, read_rows
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -81,7 +80,7 @@ class FolderSource:
                 raise InputError(f"{where}: split {row['split']!r} is not train, val or empty; correct the line")
             gps = None
             if row.get("lat") or row.get("lon"):
-                gps = np.array([check_place(row.get("lat", ""), row.get("lon", ""), where)])
+                gps = np.array([place(row.get("lat", ""), row.get("lon", ""), where)])
             listed.append((clip_id, row, city, gps))
         if not listed:
             raise InputError(f"{self.labels_csv}: no rows below the header; write one line per video")

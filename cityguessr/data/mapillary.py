@@ -27,9 +27,10 @@ from pathlib import Path
 import numpy as np
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import read_json, read_rows
 from cityguessr.base.progress import track
-from cityguessr.data.cityguessr68k import check_place, read_scenes
+from cityguessr.base.tables import place as degrees
+from cityguessr.base.tables import read_json, read_rows
+from cityguessr.data.cityguessr68k import read_scenes
 from cityguessr.data.sources import ClipRef
 from cityguessr.scenes import check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -273,4 +274,4 @@ def _read_places(sequences: list[_Sequence], path: Path) -> None:
     sequence_of = {key: sequence for sequence in sequences for _, key in sequence.frames}
     for line, row in read_rows(path, ("key", "lon", "lat")):
         if sequence := sequence_of.get(row["key"]):
-            sequence.places[row["key"]] = check_place(row["lat"], row["lon"], f"{path}, line {line}")
+            sequence.places[row["key"]] = degrees(row["lat"], row["lon"], f"{path}, line {line}")

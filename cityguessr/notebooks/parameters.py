@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import read_json
+from cityguessr.base.tables import read_json
 
 NULL = ("null", "Null", "NULL", "~", "None")
 INJECTED = "# Parameters"  # how the cell that papermill injects begins

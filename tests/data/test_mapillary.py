@@ -289,7 +289,7 @@ def test_parts_of_a_city_that_are_missing_are_named(copy: Path) -> None:
         ("seq_info.csv", "-0,13", "-0,x", r"line \d+: the frame number 'x' is not a whole number"),
         ("seq_info.csv", "londonquery-0,13", ",13", r"line \d+: the field sequence_key is empty"),
         ("seq_info.csv", "0,004_", "0,../004_", r"line 2: '../004_londonquery\d' is no key of an image"),
-        ("raw.csv", ",10.0,", ",ten,", r"line 2: latitude '50.0' and longitude 'ten' are no degrees"),
+        ("raw.csv", ",10.0,", ",ten,", r"line 2: the longitude 'ten' is not a number from -180 to 180"),
         ("raw.csv", ",10.0,", ",", r"line 2: 6 fields, where the header has 7"),
         ("raw.csv", ",lon,", ",longitude,", r"line 1: no column lon"),
     ],
