@@ -15,7 +15,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, TextIO
 
 from cityguessr.base.errors import InputError
@@ -101,12 +101,13 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
                 return
             if len(line) > MAX_LINE:
                 raise InputError(f"{path}, line {number}: longer than {MAX_LINE:,} characters; this is no such table")
-            if found := _CONTROL.search(line):
+            text = line.rstrip("\n")
+            if not text.isprintable() and (found := _CONTROL.search(text)):
                 raise InputError(
                     f"{path}, line {number}: has the control character {found.group()!r}; this is no text, or text in "
                     "UTF-16 without a mark at its start: save it as UTF-8"
                 )
-            yield number, line.rstrip("\n")
+            yield number, text
 
 
 def read_rows(
@@ -134,23 +135,23 @@ def read_rows(
         delimiter = found.group(1)
         first, start = next(((n, line) for n, line in lines if not _is_empty(line)), (first + 1, ""))
     delimiter = delimiter or _delimiter(start, columns)
-    header = [_column(name) for _, fields in _split([(first, start)], delimiter, path) for name in fields]
+    header = [_column(name) for name in _fields(start, delimiter, path, first)]
     if missing := [name for name in columns if name not in header]:
         names = ", ".join(name for name in header if name)[:300] or "none"
         raise InputError(f"{path}, line {first}: no column {', '.join(missing)} (found: {names}); add it to the header")
     if twice := [name for name in header if name and header.count(name) > 1]:
         raise InputError(f"{path}, line {first}: the column {twice[0]} is there twice; keep one of them")
-    rows = 0
-    for number, row in _split(lines, delimiter, path):
-        fields = [_clean(field) for field in row]
+    width, rows = len(header), 0
+    for number, line in lines:
+        fields = [field.strip() for field in _fields(line, delimiter, path, number)]
+        if not line.isascii():
+            fields = [_clean(field) for field in fields]
         if not any(fields):
             continue
-        if len(fields) > len(header) and not any(fields[len(header) :]):
-            del fields[len(header) :]
-        if len(fields) != len(header):
-            raise InputError(
-                f"{path}, line {number}: {len(fields)} fields, where the header has {len(header)}; correct it"
-            )
+        if len(fields) > width and not any(fields[width:]):
+            del fields[width:]
+        if len(fields) != width:
+            raise InputError(f"{path}, line {number}: {len(fields)} fields, where the header has {width}; correct it")
         rows += 1
         if rows > most:
             raise InputError(f"{path}, line {number}: more than {most:,} rows; this is no such table")
@@ -167,37 +168,36 @@ def split_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
     first = next(lines, None)
     if first is None:
         return
-    for number, row in _split(itertools.chain([first], lines), _delimiter(first[1], ()), path, breaks=True):
-        fields = [_clean(field) for field in row]
-        if any(fields):
-            yield number, fields
-
-
-def _split(
-    lines: Iterable[tuple[int, str]], delimiter: str, path: str | os.PathLike[str], *, breaks: bool = False
-) -> Iterator[tuple[int, list[str]]]:
-    """Numbered lines -> numbered rows. Without `breaks` a field ends with its line, lest an open quote swallow more."""
-    at, whole = 0, True
+    at = 0
 
     def texts() -> Iterator[str]:
-        nonlocal at, whole
-        for at, text in lines:
-            whole = False
+        nonlocal at
+        for number, text in itertools.chain([first], lines):
+            at = number
             yield f"{text}\n"
-            if not whole and not breaks:  # the reader wants another line for the same row
-                raise InputError(f"{path}, line {at}: a quote is opened and not closed in its line; close it")
 
-    reader = csv.reader(texts(), delimiter=delimiter, skipinitialspace=True, strict=True)
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            what = "a quote is opened and not closed in its line" if "end of data" in str(error) else str(error)
-            raise InputError(f"{path}, line {at}: {what}; correct the line") from None
-        whole = True
-        yield at, row
+    try:
+        for row in csv.reader(texts(), delimiter=_delimiter(first[1], ()), skipinitialspace=True, strict=True):
+            fields = [_clean(field) for field in row]
+            if any(fields):
+                yield at, fields
+    except csv.Error as error:
+        raise _broken(path, at, error) from None
+
+
+def _fields(line: str, delimiter: str, path: str | os.PathLike[str], number: int) -> list[str]:
+    """The fields of a line. A field ends with its line: a quote that stays open would swallow what follows."""
+    if '"' not in line and len(line) <= csv.field_size_limit():
+        return line.split(delimiter)
+    try:
+        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True), [])
+    except csv.Error as error:
+        raise _broken(path, number, error) from None
+
+
+def _broken(path: str | os.PathLike[str], number: int, error: csv.Error) -> InputError:
+    what = "a quote is opened and not closed in its line" if "end of data" in str(error) else str(error)
+    return InputError(f"{path}, line {number}: {what}; correct the line")
 
 
 def _delimiter(header: str, columns: Sequence[str]) -> str:

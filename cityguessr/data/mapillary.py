@@ -312,20 +312,26 @@ def _read_places(sequences: list[_Sequence], path: Path) -> None:
     """Give the sequences latitude, longitude and what is a panorama by image, from `raw.csv` where there is one."""
     if not path.is_file():
         return
-    where = {key: (sequence, at) for sequence in sequences for at, key in enumerate(sequence.keys)}
-    for sequence in sequences:
-        sequence.gps = np.full((len(sequence.keys), 2), np.nan)
-        sequence.panoramas = np.zeros(len(sequence.keys), bool)
-    lines: dict[str, int] = {}
+    at = {key: position for position, key in enumerate(key for sequence in sequences for key in sequence.keys)}
+    lat, lon, panoramas = np.full(len(at), np.nan), np.full(len(at), np.nan), np.zeros(len(at), bool)
+    lines = [0] * len(at)
     for line, row in read_rows(path, ("key", "lon", "lat")):
-        if (found := where.get(key := row["key"])) is None:
+        if (position := at.get(row["key"])) is None:
             continue
-        sequence, at = found
-        if lines.setdefault(key, line) != line:
-            raise InputError(f"{path}, line {line}: image {key} stands in line {lines[key]} already; keep one of them")
+        if lines[position]:
+            raise InputError(
+                f"{path}, line {line}: image {row['key']} stands in line {lines[position]} already; keep one of them"
+            )
+        lines[position] = line
         if row["lat"].lower() not in _NONE and row["lon"].lower() not in _NONE:
-            sequence.gps[at] = degrees(row["lat"], row["lon"], f"{path}, line {line}")  # type: ignore[index]
+            lat[position], lon[position] = degrees(row["lat"], row["lon"], f"{path}, line {line}")
         if pano := _FLAGS.get(row.get("pano", "").lower()):
-            sequence.panoramas[at] = True  # type: ignore[index]
+            panoramas[position] = True
         elif pano is None:
             raise InputError(f"{path}, line {line}: pano is {row['pano'][:40]!r}; write True or False")
+    start = 0
+    for sequence in sequences:
+        stop = start + len(sequence.keys)
+        sequence.gps = np.stack([lat[start:stop], lon[start:stop]], axis=1)
+        sequence.panoramas = panoramas[start:stop]
+        start = stop
