@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import open_text, read_json, read_rows
+from cityguessr.base.tables import open_text, read_json, read_rows
+from cityguessr.base.tables import place as check_place
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.scenes import CATEGORIES, SCENES, check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -277,17 +278,6 @@ def read_scenes(path: Path, columns: tuple[str, ...], scene_classes: int) -> Ite
         if not row[column].isdecimal() or int(row[column]) >= scene_classes:
             raise InputError(f"{path}, line {line}: {column} {row[column]!r} is not one of 0..{scene_classes - 1}")
         yield line, row, int(row[column])
-
-
-def check_place(lat: str, lon: str, where: str) -> tuple[float, float]:
-    """Latitude and longitude in degrees from two fields. Raises InputError, with `where`, for no place on Earth."""
-    try:
-        place = float(lat), float(lon)
-    except ValueError:
-        place = (float("nan"), float("nan"))
-    if not (abs(place[0]) <= 90 and abs(place[1]) <= 180):
-        raise InputError(f"{where}: latitude {lat!r} and longitude {lon!r} are no degrees; correct the line")
-    return place
 
 
 def _number(field: str, path: Path, line: int) -> int:
