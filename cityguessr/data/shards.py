@@ -23,7 +23,7 @@ from cityguessr.base.files import write_atomically
 from cityguessr.config import ClipFormat
 from cityguessr.data import video
 from cityguessr.data.frames import frame_files, frame_number
-from cityguessr.data.pictures import decode_image, encode_image, read_bytes, resize
+from cityguessr.data.pictures import encode_image, shrink
 from cityguessr.data.sampling import frame_indices
 from cityguessr.data.sources import ClipRef, Renderer
 
@@ -229,12 +229,8 @@ def _jpeg(image: Image.Image) -> bytes:
 
 def _shrink(file: Path, size: int) -> tuple[Image.Image, bytes]:
     """A frame at training size, decoded and encoded; a JPEG of that very size stays as it is, without a second loss."""
-    content = read_bytes(file)
-    image = decode_image(file, content)
-    if image.format == "JPEG" and image.mode == "RGB" and image.size == (size, size):
-        return image, content
-    small = resize(image, size)
-    return small, _jpeg(small)
+    image, content = shrink(file, size)
+    return image, _jpeg(image) if content is None else content
 
 
 def _scenes(
