@@ -15,9 +15,9 @@ def zeros_amid_pixels(content: bytes) -> int:
 
     Zeros are a Huffman code as any other, and libjpeg only warns where the blocks no longer add up. What they mean is
     in the file's own tables: where the code of zeros alone stands for "no more coefficients", zeros are an even area
-    and allowed. Where it stands for a coefficient, 512 bits of them are a block, or many, with all coefficients the same,
-    which no camera and no encoder writes (ITU-T T.81, annexes F and G). Scans whose zeros may mean something are passed
-    over: those of progressive files that hold averages or refine what came before.
+    and allowed. Where it stands for a coefficient, 512 bits of them are a block, or many, with all coefficients the
+    same, which no camera and no encoder writes (ITU-T T.81, annexes F and G). Scans whose zeros may mean something are
+    passed over: those of progressive files that hold averages or refine what came before.
     """
     at = content.find(_RUN)
     if at < 0:

@@ -69,6 +69,23 @@ def shrink(path: str | os.PathLike[str], size: int) -> tuple[Image.Image, bytes 
     return resize(image, size), content if keep else None
 
 
+def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height in pixels of the picture in a file as `open_image` gives it, from its header alone.
+
+    Raises InputError, naming the file, where it cannot be read or has no header of a picture.
+    """
+    content = read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+            turn = None if image.format in _TURNED_BY_PILLOW else _orientation(image)
+    except Exception:
+        raise InputError(
+            f"{path}: not an image ({len(content):,} bytes); restore the file or leave the clip out"
+        ) from None
+    return (height, width) if turn in _ON_ITS_SIDE else (width, height)
+
+
 def encode_image(image: Image.Image, kind: str, **options: Any) -> bytes:
     """The image as the content of a file, `JPEG` or `PNG`, with Pillow's options of that kind."""
     content = io.BytesIO()
@@ -195,6 +212,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_ON_ITS_SIDE = tuple(_TURNS[note] for note in (5, 6, 7, 8))
+_TURNED_BY_PILLOW = ("TIFF", "AVIF")  # while it loads them
+
 
 def _orientation(image: Image.Image) -> Image.Transpose | None:
     """What sets an image upright; None where it stands so, or says nothing that can be read."""
@@ -212,7 +232,7 @@ def _decode_other(content: bytes) -> Image.Image:
                 twin.verify()  # the checksums of all its parts, which loading does not look at
         if getattr(image, "is_animated", False):
             raise _Refused(f"{image.n_frames} pictures in one file; a frame is one picture")
-        turn = None if image.format in ("TIFF", "AVIF") else _orientation(image)  # those are turned as they are loaded
+        turn = None if image.format in _TURNED_BY_PILLOW else _orientation(image)
         image.load()
         upright = _to_rgb(image)
         return upright if turn is None else upright.transpose(turn)

@@ -97,6 +97,7 @@ def test_a_picture_stands_as_its_exif_block_says(kind: str, orientation: int, tm
     for picture in (open_image(tmp_path / "1.jpg"), shrink(tmp_path / "1.jpg", 16)[0]):
         corners = [picture.getpixel(place) for place in ((2, 2), (picture.width - 3, 2), (2, picture.height - 3))]
         assert [int(np.argmax(corner)) for corner in corners] == [0, 1, 2]
+    assert pictures.upright_size(tmp_path / "1.jpg") == open_image(tmp_path / "1.jpg").size == (96, 64)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow's own, which the user sees too
