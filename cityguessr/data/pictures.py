@@ -86,6 +86,13 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (height, width) if turn in _ON_ITS_SIDE else (width, height)
 
 
+def orientation(content: bytes) -> int:
+    """How the picture in a file's content is stored: 1 upright, or the note of EXIF, 2 to 8, that it obeys."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        turn = None if image.format in _TURNED_BY_PILLOW else _orientation(image)
+    return next((note for note, known in _TURNS.items() if known is turn), 1)
+
+
 def encode_image(image: Image.Image, kind: str, **options: Any) -> bytes:
     """The image as the content of a file, `JPEG` or `PNG`, with Pillow's options of that kind."""
     content = io.BytesIO()
