@@ -7,7 +7,7 @@ _RUN = bytes(64)
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that is neither a stuffed byte nor a restart
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), (0xC2,)
 _TABLES, _SCAN, _END = 0xC4, 0xDA, 0xD9
-_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
+_WITHOUT_LENGTH = (0x00, 0x01, *range(0xD0, 0xD9))
 
 
 def zeros_amid_pixels(content: bytes) -> int:
@@ -28,34 +28,42 @@ def zeros_amid_pixels(content: bytes) -> int:
     return 0
 
 
+def pixels_begin(content: bytes) -> int:
+    """Where in a JPEG file its first compressed pixels begin: what is said about the picture stands before."""
+    return next((end for marker, _, end in _segments(content) if marker == _SCAN), len(content))
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """The segments of a JPEG file in turn: marker, body, and where what follows begins. Pixels are passed over."""
+    position = 2
+    while position + 4 <= len(content):
+        marker = content[position + 1]
+        if content[position] != 0xFF or marker == 0xFF:
+            position += 1
+        elif marker in _WITHOUT_LENGTH:
+            position += 2
+        elif marker == _END:
+            return
+        else:
+            end = position + 2 + max(2, int.from_bytes(content[position + 2 : position + 4], "big"))
+            yield marker, content[position + 4 : end], end
+            position = end
+            if marker == _SCAN:
+                after = _SCAN_END.search(content, position)
+                position = after.start() if after else len(content)
+
+
 def _scans(content: bytes) -> Iterator[tuple[int, int, bool]]:
     """The compressed pixels of each scan: first byte, last (exclusive), and whether long zeros in it are damage."""
-    position, kind, symbols = 2, 0, {}
-    while position + 4 <= len(content):
-        if content[position] != 0xFF:
-            position += 1
-            continue
-        marker = content[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if marker in _WITHOUT_LENGTH or marker == 0:
-            position += 2
-            continue
-        if marker == _END:
-            return
-        length = int.from_bytes(content[position + 2 : position + 4], "big")
-        body = content[position + 4 : position + 2 + length]
-        position += 2 + max(length, 2)
+    kind, symbols = 0, {}
+    for marker, body, end in _segments(content):
         if marker in (*_SEQUENTIAL, *_PROGRESSIVE):
             kind = marker
         elif marker == _TABLES:
             symbols |= _zero_symbols(body)
         elif marker == _SCAN and len(body) >= 4:
-            end = _SCAN_END.search(content, position)
-            last = end.start() if end else len(content)
-            yield position, last, _zeros_are_damage(body, kind, symbols)
-            position = last
+            after = _SCAN_END.search(content, end)
+            yield end, after.start() if after else len(content), _zeros_are_damage(body, kind, symbols)
 
 
 def _zeros_are_damage(header: bytes, kind: int, symbols: dict[int, int]) -> bool:

@@ -18,7 +18,7 @@ import simplejpeg
 from PIL import Image
 
 from cityguessr.base.errors import InputError
-from cityguessr.data.damage import zeros_amid_pixels
+from cityguessr.data.damage import pixels_begin, zeros_amid_pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 """What a picture may be, by its content: the suffix does not count. Formats that run programs, as EPS does, are out."""
@@ -49,7 +49,11 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
 
 def decode_image(path: str | os.PathLike[str], content: bytes) -> Image.Image:
     """The picture in the `content` of the file at `path`; as `open_image`, for a file already read."""
-    return _decode(path, content, 0)
+    return _as_image(_decode(path, content, 0))
+
+
+def _as_image(picture: Image.Image | np.ndarray) -> Image.Image:
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
 
 
 def shrink(path: str | os.PathLike[str], size: int) -> tuple[Image.Image, bytes | None]:
@@ -64,9 +68,34 @@ def shrink(path: str | os.PathLike[str], size: int) -> tuple[Image.Image, bytes 
     Raises InputError as `open_image`.
     """
     content = read_bytes(path)
-    image = _decode(path, content, size)
-    keep = image.size == (size, size) and _is_plain(content, size)
-    return resize(image, size), content if keep else None
+    picture = _decode(path, content, size)
+    keep = _size(picture) == (size, size) and _is_plain(content)
+    return _small(picture, size), content if keep else None
+
+
+def _small(picture: Image.Image | np.ndarray, size: int) -> Image.Image:
+    """A picture as `resize` makes it, but for a level of 256 here and there, in a fifth of the time.
+
+    It takes 1.1 ms of Pillow to bring 640 x 360 pixels to 224 x 224, as much as to decode many a JPEG, and 0.2 ms of
+    torch, which weights the pixels in the same way and rounds otherwise in 3 of 1,000.
+    """
+    import torch  # which processes that only look at lists do not wait for
+
+    pixels = np.array(picture) if isinstance(picture, Image.Image) else picture
+    if pixels.shape[:2] != (size, size):
+        planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        small = torch.nn.functional.interpolate(planes, (size, size), mode="bilinear", antialias=True)
+        pixels = np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
+    return Image.fromarray(pixels)
+
+
+def _size(picture: Image.Image | np.ndarray) -> tuple[int, int]:
+    return picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
+
+
+def reduced(path: str | os.PathLike[str], size: int) -> Image.Image:
+    """The picture as `shrink` decodes it, before it is resized: at least `ENOUGH` times `size` where it has so many."""
+    return _as_image(_decode(path, read_bytes(path), size))
 
 
 def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -140,8 +169,8 @@ def _named(mode: int) -> str:
     return next((name for test, name in kinds.items() if test(mode)), "a device")
 
 
-def _decode(path: str | os.PathLike[str], content: bytes, size: int) -> Image.Image:
-    """The picture upright and in RGB; a JPEG at a reduced scale where `size` is given."""
+def _decode(path: str | os.PathLike[str], content: bytes, size: int) -> Image.Image | np.ndarray:
+    """The picture upright and in RGB, as an image or uint8 (H, W, 3); a JPEG at a reduced scale if `size` is given."""
     try:
         if content[:2] == b"\xff\xd8":
             return _decode_jpeg(content, size)
@@ -165,7 +194,7 @@ class _Refused(Exception):
     """Why a picture is not taken."""
 
 
-def _decode_jpeg(content: bytes, size: int) -> Image.Image:
+def _decode_jpeg(content: bytes, size: int) -> Image.Image | np.ndarray:
     height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
     _check_pixels(width, height)
     if where := zeros_amid_pixels(content):
@@ -178,7 +207,8 @@ def _decode_jpeg(content: bytes, size: int) -> Image.Image:
     least = ENOUGH * size if size else max(width, height)
     # libjpeg-turbo's other scales, such as 5/8, are slower than no scale at all
     scale = next((scale for scale in (8, 4, 2) if min(width, height) >= scale * least), 1)
-    return _upright(content, Image.fromarray(_strictly(content, "RGB", width, height, scale)))
+    pixels = _strictly(content, "RGB", width, height, scale)
+    return _upright(content, Image.fromarray(pixels)) if _has_notes(content) else pixels
 
 
 def _strictly(content: bytes, colours: str, width: int, height: int, scale: int) -> np.ndarray:
@@ -200,13 +230,17 @@ def _strictly(content: bytes, colours: str, width: int, height: int, scale: int)
         raise _Refused(f"not a whole image ({len(content):,} bytes; {error})") from None
 
 
+def _has_notes(content: bytes) -> bool:
+    """Whether a JPEG has a block that may say how it stands: most have none, and this is quick."""
+    header = content[: pixels_begin(content)]
+    return b"Exif\0\0" in header or b"iff:Orientation" in header
+
+
 def _upright(content: bytes, image: Image.Image) -> Image.Image:
     """An image decoded from a JPEG, turned as the EXIF or XMP block in the `content` says."""
-    if b"Exif\0\0" not in content and b"iff:Orientation" not in content:  # most have neither, and this is quick
-        return image
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as header:
-        orientation = _orientation(header)
-    return image if orientation is None else image.transpose(orientation)
+        turn = _orientation(header)
+    return image if turn is None else image.transpose(turn)
 
 
 _TURNS = {
@@ -270,8 +304,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _is_plain(content: bytes, size: int) -> bool:
-    """Whether a picture's file is a JPEG of three colours and this size that no note turns."""
+def _is_plain(content: bytes) -> bool:
+    """Whether a picture's file is a JPEG of three colours that no note turns."""
     if content[:2] != b"\xff\xd8":
         return False
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
