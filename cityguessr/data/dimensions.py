@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from cityguessr.base.errors import InputError
 from cityguessr.data.frames import frame_files
+from cityguessr.data.pictures import upright_size
 from cityguessr.data.sources import ClipRef
 from cityguessr.data.video import video_info
 
@@ -19,7 +18,8 @@ COUNT = 2000
 def measure(clips: Sequence[ClipRef], count: int = COUNT, seed: int = 0) -> Any:
     """Frames and picture size of `count` clips drawn at random, or of all where there are no more, as a DataFrame.
 
-    Pictures are opened for their size alone and not decoded; a clip's first readable one stands for all of it.
+    Pictures are opened for their size alone, as they stand upright, and not decoded; a clip's first readable one stands
+    for all of it.
 
     Returns the columns clip_id, frames, width, height (pixels), in the order of the list; 0 in all three numbers for a
     clip whose files are missing.
@@ -49,8 +49,7 @@ def _dimensions(clip: ClipRef) -> tuple[int, int, int]:
         return 0, 0, 0
     for file in files:
         try:
-            with Image.open(file) as image:
-                return len(files), *image.size
-        except (OSError, Image.DecompressionBombError):
+            return len(files), *upright_size(file)
+        except InputError:
             continue
     return 0, 0, 0

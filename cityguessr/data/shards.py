@@ -27,7 +27,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_atomically
 from cityguessr.config import ClipFormat
 from cityguessr.data import source_files, video
-from cityguessr.data.pictures import decode_image, encode_image, read_bytes, resize
+from cityguessr.data.pictures import encode_image, shrink
 from cityguessr.data.sampling import RELEASED_KEPT, frame_indices
 from cityguessr.data.source_files import Record
 from cityguessr.data.sources import ClipRef, Renderer
@@ -260,8 +260,5 @@ def _jpeg(image: Image.Image) -> bytes:
 
 def _shrink(file: Path, size: int) -> bytes:
     """A frame at training size as JPEG; a JPEG of that very size stays as it is, without a second loss."""
-    content = read_bytes(file)
-    image = decode_image(file, content)
-    if image.format == "JPEG" and image.mode == "RGB" and image.size == (size, size):
-        return content
-    return _jpeg(resize(image, size))
+    image, content = shrink(file, size)
+    return _jpeg(image) if content is None else content

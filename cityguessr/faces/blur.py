@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.files import PARTIAL, make_folder, write_bytes
 from cityguessr.base.progress import track
 from cityguessr.base.tables import read_json
-from cityguessr.data.pictures import encode_image, read_bytes
+from cityguessr.data.frames import in_order
+from cityguessr.data.pictures import encode_image, orientation, read_bytes
 from cityguessr.faces.detectors import iou
+from cityguessr.faces.folders import alone, sweep
 from cityguessr.faces.scan import Scan, files_digest, read_frame
 
 KERNEL, SIGMA = 63, 21.0
@@ -86,9 +88,14 @@ class Blur:
 def corners(
     boxes: NDArray[np.floating], shape: tuple[int, ...], margin: float = 0.0
 ) -> list[tuple[int, int, int, int]]:
-    """Boxes as whole pixels of a frame (left, top, right, bottom; the last two exclusive), without those off it."""
-    pixels = []
-    for x, y, width, height in np.asarray(boxes, np.float64)[:, :4]:
+    """Boxes as whole pixels of a frame (left, top, right, bottom; the last two exclusive), without those off it.
+
+    Raises InputError for NaN and infinity.
+    """
+    pixels, numbers = [], np.asarray(boxes, np.float64)[:, :4]
+    if not np.isfinite(numbers).all():
+        raise InputError("a box is NaN or infinite; boxes are x, y, width and height in pixels")
+    for x, y, width, height in numbers:
         left, top = max(0, int(np.floor(x - margin * width))), max(0, int(np.floor(y - margin * height)))
         right = min(shape[1], int(np.ceil(x + width * (1 + margin))))
         bottom = min(shape[0], int(np.ceil(y + height * (1 + margin))))
@@ -130,11 +137,18 @@ def to_blur(scan: Scan, marks: pd.DataFrame | None = None) -> dict[tuple[str, st
     The paper inspected one frame per clip and does not say what that decided for the others. We leave a rejected box as
     it is, and in the frames after it the box that overlaps with it (IoU of 0.3 or more), as long as they follow frame
     by frame and have not grown by half: a far face that was rejected is blurred once it comes near. In doubt a box is
-    blurred.
+    blurred, and so it is in the other frames of a clip whose names do not say their order.
+
+    Raises InputError for marks of another scan.
     """
     boxes = scan.boxes()
     for row in () if marks is None else marks[~marks.keep.astype(bool)].itertuples():
-        frames = scan.clips[row.clip].frames
+        frames = scan.clips[row.clip].frames if row.clip in scan.clips else ()
+        if row.frame not in frames:
+            raise InputError(
+                f"a face is marked in {row.clip}/{row.frame}, which was not scanned; mark this scan's table"
+            )
+        frames = frames if _have_an_order(frames) else (row.frame,)
         last = rejected = np.array([[row.x, row.y, row.width, row.height]])
         for name in frames[frames.index(row.frame) :]:
             rows = boxes.get((row.clip, name), np.zeros((0, 5), np.float32))
@@ -147,6 +161,13 @@ def to_blur(scan: Scan, marks: pd.DataFrame | None = None) -> dict[tuple[str, st
             last = rows[at : at + 1, :4].astype(np.float64)
             boxes[row.clip, name] = np.delete(rows, at, axis=0)
     return {place: rows for place, rows in boxes.items() if len(rows)}
+
+
+def _have_an_order(names: Sequence[str]) -> bool:
+    try:
+        return in_order(names, "") == list(names)
+    except InputError:
+        return False
 
 
 def anonymise(
@@ -163,7 +184,8 @@ def anonymise(
     A clip's folder appears when all of it is written, and `anonymised.json` is complete when all clips are; run again,
     it goes on where it stopped. Frames without a face are copied bit for bit, and so are lists of labels (csv, txt,
     json) beside the clips' folders at the top. A frame with faces is encoded again, a JPEG with the tables it had,
-    which changes its other pixels a little; with `lossless` it becomes a PNG, where they stay exactly as they are. A
+    which changes its other pixels a little; with `lossless` it becomes a PNG, where they stay exactly as they are. It
+    is stored as its original is, on its side where that is, with the note of EXIF that sets it upright and no other. A
     frame that the scan could not read is left out: nobody knows who is on it.
 
     Args:
@@ -173,14 +195,42 @@ def anonymise(
         workers: threads.
 
     Returns the counts in `anonymised.json`. Raises InputError for a target that is the source, in it or around it, one
-    that holds something else, a clip that has changed since it was scanned, and where the disk cannot be written.
+    that holds something else or that another process is writing to, a clip that has changed since it was scanned, and
+    where the disk cannot be written.
     """
     blur, target = blur or Blur(), Path(target).resolve()
-    if target == scan.source or scan.source in target.parents or target in scan.source.parents:
-        raise InputError(f"{target}: the originals are in {scan.source}; give a folder apart from them")
+    for originals in _originals(scan):
+        if target == originals or originals in target.parents or target in originals.parents:
+            raise InputError(f"{target}: the originals are in {originals}; give a folder apart from them")
     boxes = to_blur(scan, marks)
     plan = {"blur": dataclasses.asdict(blur), "lossless": lossless, "scan": _plan(scan, boxes)}
-    _claim(target, plan)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: holds something else; give a folder that is new or empty")
+    with alone(make_folder(target)):
+        sweep(target)
+        _claim(target, plan)
+        for folder in {(target / clip).parent for clip in scan.clips}:
+            if folder.resolve().is_relative_to(target):
+                sweep(folder)
+        return _anonymise(scan, target, boxes, plan, blur, lossless, workers)
+
+
+def _originals(scan: Scan) -> set[Path]:
+    """The folder that was scanned, and those of its clips that are elsewhere, where links lead to."""
+    folders = {(scan.source / clip).resolve() for clip in scan.clips}
+    return {scan.source, *(folder for folder in folders if scan.source not in folder.parents)}
+
+
+def _anonymise(
+    scan: Scan,
+    target: Path,
+    boxes: Mapping[tuple[str, str], NDArray[np.float32]],
+    plan: dict[str, Any],
+    blur: Blur,
+    lossless: bool,
+    workers: int,
+) -> dict[str, int]:
+    """Write what is missing in a target that is this process's own."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
         try:
             work = pool.map(lambda clip: _write_clip(scan, clip, boxes, target, blur, lossless), scan.clips)
@@ -221,9 +271,8 @@ def _claim(target: Path, plan: dict[str, Any]) -> None:
                 f"{target}: was written with other marks or another blur; give another folder, or remove it"
             )
         return
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if any(target.iterdir()):
         raise InputError(f"{target}: holds something else; give a folder that is new or empty")
-    make_folder(target)
     write_bytes(target / MARKER, json.dumps({**plan, "complete": False}, indent=1).encode() + b"\n")
 
 
@@ -251,9 +300,11 @@ def _write_clip(
             if (clip, name) in boxes:
                 blurred = blur(read_frame(source / name), boxes[clip, name])
                 file = partial / (Path(name).with_suffix(".png").name if lossless else name)
+                if file.name != name and file.name in scan.clips[clip].frames:
+                    raise InputError(f"{source}: {name} becomes {file.name}, and there is one; rename one of them")
                 write_bytes(file, encode(source / name, blurred, lossless))
             else:
-                shutil.copyfile(source / name, partial / name)
+                (partial / name).write_bytes(read_bytes(source / name))
         os.replace(partial, folder)
     except OSError as error:
         raise InputError(
@@ -265,12 +316,37 @@ def _write_clip(
 
 
 def encode(original: Path, frame: NDArray[np.uint8], lossless: bool = False) -> bytes:
-    """A changed frame in the format of the original file: PNG, or JPEG with the original's tables and sampling.
+    """A changed frame, given upright, in the format of its file: PNG, or JPEG with the original's tables and sampling.
 
-    Nothing else of the file is kept: a camera may have put a small picture of the faces into it.
+    It is turned back to how the original is stored, with a note of how it stands, so that the frames of a clip agree
+    for readers that pass over such notes too. Nothing else of the file is kept: a camera may have put a small picture
+    of the faces into it.
     """
-    like, options = Image.open(io.BytesIO(read_bytes(original))), {}
-    kind = "JPEG" if like.format == "JPEG" and not lossless else "PNG"
-    if kind == "JPEG" and like.mode == "RGB":
-        options = {"qtables": like.quantization, "subsampling": JpegImagePlugin.get_sampling(like)}
-    return encode_image(Image.fromarray(frame), kind, **options)
+    content = read_bytes(original)
+    picture, options = Image.fromarray(frame), {}
+    note = orientation(content)
+    if note in _TURNED_BACK:
+        exif = Image.Exif()
+        exif[_ORIENTATION] = note
+        picture, options = picture.transpose(_TURNED_BACK[note]), {"exif": exif}
+    like = Image.open(io.BytesIO(content))
+    if like.format not in ("JPEG", "MPO") or lossless:
+        return encode_image(picture, "PNG", **options)
+    if like.mode not in ("RGB", "L") or max(map(max, like.quantization.values())) > 255:
+        return encode_image(picture, "JPEG", quality=95, subsampling=0, **options)
+    if like.mode == "RGB":
+        options["subsampling"] = JpegImagePlugin.get_sampling(like)
+    return encode_image(picture.convert(like.mode), "JPEG", qtables=like.quantization, **options)
+
+
+_ORIENTATION = 0x0112
+_TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""From upright to how a picture is stored, by the note of EXIF."""

@@ -135,8 +135,15 @@ def close_up(frame: NDArray[np.uint8] | Image.Image, box: Sequence[float], side:
     """A face with half as much again around it, uint8 (side, side, 3); black beyond the frame's edges."""
     image = frame if isinstance(frame, Image.Image) else Image.fromarray(frame)
     reach, column, row = 0.75 * max(box[2], box[3]), box[0] + box[2] / 2, box[1] + box[3] / 2
-    part = tuple(round(value) for value in (column - reach, row - reach, column + reach, row + reach))
-    return np.asarray(image.crop(part).resize((side, side), Image.Resampling.BICUBIC))
+    left, top, right, bottom = (round(value) for value in (column - reach, row - reach, column + reach, row + reach))
+    # Only what the frame has of it is cut out: a box may be far larger than the frame.
+    part = max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)
+    square, scale = Image.new("RGB", (side, side)), side / max(1, right - left)
+    x, y = (round((part[i] - origin) * scale) for i, origin in enumerate((left, top)))
+    size = round((part[2] - left) * scale) - x, round((part[3] - top) * scale) - y
+    if part[2] > part[0] and part[3] > part[1] and min(size) > 0:
+        square.paste(image.crop(part).resize(size, Image.Resampling.BICUBIC), (x, y))
+    return np.asarray(square)
 
 
 def _agrees(row: dict[str, str], face: pd.Series) -> bool:
@@ -151,8 +158,8 @@ def _agrees(row: dict[str, str], face: pd.Series) -> bool:
 def _draw_cell(scan: Scan, clip: str, faces: pd.DataFrame) -> Image.Image:
     """A clip's frame with its boxes, a caption above, and each face enlarged below."""
     frame = Image.fromarray(read_frame(scan.source / clip / faces.frame.iloc[0]))
-    scale = _CELL / frame.width
-    top, height = _TEXT + 14, round(frame.height * scale)
+    scale = min(_CELL / frame.width, 2 * _CELL / frame.height)  # a narrow frame does not fill the cell
+    top, height = _TEXT + 14, max(1, round(frame.height * scale))
     per_line = (_CELL + _BETWEEN) // (_CROP + _BETWEEN)
     lines = -(-len(faces) // per_line)
     cell = Image.new("RGB", (_CELL, top + height + lines * (_CROP + _TEXT + 12)), _PAPER)
@@ -161,7 +168,8 @@ def _draw_cell(scan: Scan, clip: str, faces: pd.DataFrame) -> Image.Image:
     while draw.textlength(caption, font) > _CELL and len(caption) > 12:
         caption = "…" + caption[2:]
     draw.text((0, 2), caption, _INK, font)
-    cell.paste(frame.resize((_CELL, height), Image.Resampling.LANCZOS), (0, top))
+    width = max(1, round(frame.width * scale))
+    cell.paste(frame.resize((width, height), Image.Resampling.LANCZOS), (0, top))
     for i, face in enumerate(faces.itertuples()):
         _draw_box(draw, font, face, scale, top)
         x, y = (i % per_line) * (_CROP + _BETWEEN), top + height + 6 + (i // per_line) * (_CROP + _TEXT + 12)

@@ -1,5 +1,6 @@
 """Faces are blurred as the supplement's section 5 says, nothing else changes, and the originals stay as they are."""
 
+import io
 from pathlib import Path
 
 import cv2
@@ -210,3 +211,57 @@ def test_a_small_picture_of_the_faces_inside_the_file_does_not_survive(tmp_path:
     blur.anonymise(scanned, tmp_path / "out")
     assert b"secret" in (folder / "1.jpg").read_bytes()
     assert b"secret" not in (tmp_path / "out/a_0/1.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_blurred_frames_and_copied_ones_stand_alike_for_every_reader(
+    orientation: int, lossless: bool, tmp_path: Path
+) -> None:
+    folder, exif = tmp_path / "source" / "a_0", Image.Exif()
+    folder.mkdir(parents=True)
+    exif[0x0112] = orientation
+    turned = blur._TURNED_BACK.get(orientation)
+    for n, people in enumerate([[(50, 50, 60)], []], start=1):
+        frame = Image.fromarray(street(*people))
+        (frame.transpose(turned) if turned is not None else frame).save(folder / f"{n}.jpg", exif=exif, quality=95)
+    scanned = scan.find_faces(tmp_path / "source", YuNet(), tmp_path / "scan")
+    blur.anonymise(scanned, tmp_path / "out", lossless=lossless)
+    for n, written in (("1.jpg", "1.png" if lossless else "1.jpg"), ("2.jpg", "2.jpg")):
+        before, after = Image.open(folder / n), Image.open(tmp_path / "out/a_0" / written)
+        assert (after.size, after.getexif().get(0x0112, 1)) == (before.size, orientation)
+        shown = scan.read_frame(tmp_path / "out/a_0" / written)
+        assert shown.shape == (360, 480, 3)
+        outside = blur.outside(scanned.boxes().get(("a_0", n), np.zeros((0, 5))), shown.shape)
+        assert np.abs(shown.astype(int) - scan.read_frame(folder / n))[outside].mean() < 1
+
+
+def test_a_grey_jpeg_stays_grey_and_as_fine_as_it_was(tmp_path: Path) -> None:
+    Image.fromarray(street((50, 50, 60))).convert("L").save(tmp_path / "1.jpg", quality=97)
+    written = Image.open(io.BytesIO(blur.encode(tmp_path / "1.jpg", scan.read_frame(tmp_path / "1.jpg"))))
+    assert written.mode == "L"
+    assert written.quantization == Image.open(tmp_path / "1.jpg").quantization
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_box_that_is_no_number_is_refused(value: float) -> None:
+    with pytest.raises(InputError, match="NaN or infinite"):
+        Blur()(NOISE, np.array([[value, 1, 20, 20]]))
+    with pytest.raises(InputError, match="no box"):
+        ScannedClip("", ("1.jpg",), {"1.jpg": np.array([[10, 10, 20, value, 0.9]])}, {})
+
+
+def test_a_png_never_takes_the_place_of_another_frame(tmp_path: Path) -> None:
+    (tmp_path / "source/a_0").mkdir(parents=True)
+    for name in ("1.jpg", "1.png"):
+        Image.fromarray(street((50, 50, 60))).save(tmp_path / "source/a_0" / name)
+    scanned = scan.find_faces(tmp_path / "source", YuNet(), tmp_path / "scan")
+    with pytest.raises(InputError, match=r"1\.jpg becomes 1\.png"):
+        blur.anonymise(scanned, tmp_path / "out", lossless=True)
+
+
+def test_marks_of_another_scan_are_refused(scanned: Scan, marks_file: Path) -> None:
+    marks = inspection.read_marks(marks_file, scanned).assign(keep=False)
+    for column, value in (("clip", "val/Rome/Rome_0000"), ("frame", "77.jpg")):
+        with pytest.raises(InputError, match="which was not scanned"):
+            blur.to_blur(scanned, marks.assign(**{column: value}))

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from cityguessr.base.errors import InputError
 from cityguessr.faces import inspection
-from cityguessr.faces.scan import Scan
+from cityguessr.faces.scan import Scan, ScannedClip
 
 
 def test_the_first_frame_with_faces_of_each_clip_is_inspected(scanned: Scan, marks_file: Path) -> None:
@@ -58,3 +59,13 @@ def test_a_lost_or_doubled_row_is_an_error(scanned: Scan, marks_file: Path) -> N
     marks_file.write_text("".join([*lines, lines[1]]))
     with pytest.raises(InputError, match="line 4: face 1 of train/Lyon/Lyon_0000 stands in line 2 already"):
         inspection.read_marks(marks_file, scanned)
+
+
+@pytest.mark.parametrize("size", [(2, 6000), (6000, 2)])
+def test_a_frame_far_from_square_makes_a_sheet_of_the_usual_size(size: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "a_0").mkdir()
+    Image.new("RGB", size).save(tmp_path / "a_0/1.jpg")
+    box = np.array([[0, 0, 9e5, 9e5, 0.9]], np.float32)  # a close-up of it would not fit into memory
+    scanned = Scan(tmp_path, {}, {"a_0": ScannedClip("", ("1.jpg",), {"1.jpg": box}, {})})
+    (sheet,) = inspection.draw_sheets(scanned, inspection.first_faces(scanned))
+    assert max(sheet.size) < 2000

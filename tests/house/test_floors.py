@@ -61,7 +61,7 @@ def test_importing_the_core_loads_nothing_heavy(statement: str, names: tuple[str
 
 ABSENT = (
     "av", "decord", "cartopy", "papermill", "nbclient", "nbformat", "jupyter_client", "distributed", "dask",
-    "open_clip", "seaborn",
+    "open_clip", "seaborn", "simplejpeg", "yaml",
 )  # fmt: skip
 """What a machine that renders and trains alone may lack: video, maps, notebooks, clusters."""
 
