@@ -8,7 +8,7 @@ import numpy as np
 
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import read_rows
-from cityguessr.data.cityguessr68k import check_place
+from cityguessr.data.frame_tables import check_place
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.taxonomy import LEVELS, Taxonomy
 

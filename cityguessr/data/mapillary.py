@@ -29,7 +29,7 @@ import numpy as np
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import read_json, read_rows
 from cityguessr.base.progress import track
-from cityguessr.data.cityguessr68k import check_place, read_scenes
+from cityguessr.data.frame_tables import check_place, read_scenes
 from cityguessr.data.sources import ClipRef
 from cityguessr.scenes import check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
