@@ -1,4 +1,4 @@
-"""Tables with one row per frame of a clip: `frame_scenes.csv` and `gps.csv` of a release, and what their fields mean."""
+"""Tables with one row per frame of a clip, `frame_scenes.csv` and `gps.csv` of a release; what their fields mean."""
 
 from array import array
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from cityguessr.data.label_files import shorten
 from cityguessr.scenes import CATEGORIES, SCENES
 
 MOST_FRAMES = 100_000
-"""Frame numbers are below this. Clips of the release have about 100 frames; 20 minutes of video at 30 a second, 36,000."""
+"""Frame numbers are below this: a clip of the release has about 100 frames, 20 minutes of video have 36,000."""
 
 Resolve = Callable[[str, str], str | None]
 """(a clip as a table names it, file and line for an error) -> the clip's id; None for a clip that is not listed."""

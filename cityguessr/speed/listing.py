@@ -1,6 +1,6 @@
 """How long a release of full size takes to list, and how much memory: measured on label files that are made for it.
 
-    python -m cityguessr.speed.listing                   # 68,269 lines of 533 fields, about 0.4 GB in a temporary folder
+    python -m cityguessr.speed.listing                  # 68,269 lines of 533 fields, 0.7 GB in a temporary folder
     python -m cityguessr.speed.listing --clips 5000
 
 Listing is what `ReleaseSource` does: reading and checking every line. It is measured in a process of its own, so that

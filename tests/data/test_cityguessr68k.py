@@ -193,9 +193,7 @@ def test_the_two_splits_may_number_their_clips_apart(root: Path) -> None:
 def test_a_released_mapping_numbers_its_classes_by_first_appearance(root: Path) -> None:
     rows = LABELS_LIST.splitlines()
     (root / "labels_list.csv").write_text("\n".join([rows[0], rows[3], rows[1], rows[2]]))
-    with pytest.raises(
-        InputError, match=r"Abu_Dhabi, city 1, and the line says city 0 \(Lyon\)"
-    ):  # ids of another list
+    with pytest.raises(InputError, match=r"Abu_Dhabi, city 1, and the line says city 0 \(Lyon\)"):
         ReleaseSource(root)
 
 
