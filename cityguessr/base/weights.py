@@ -49,7 +49,9 @@ class Weights:
 
 TABLE: dict[str, Weights] = {
     "MCG-NJU/videomae-small-finetuned-kinetics": Weights(90, "CityGuessr and every table"),
-    "ViT-B-32-openai.safetensors": Weights(600, "CityGuessr", title="CLIP ViT-B/32, its text encoder"),
+    "ViT-B-32-openai.safetensors": Weights(
+        600, "Tables 6 and S2; Table 3, city only", title="CLIP ViT-B/32, its text encoder"
+    ),
     "facebook/vit-mae-base": Weights(450, "images: Table 2, PlaNet, ISNs, GeoDecoder"),
     "facebook/timesformer-base-finetuned-k400": Weights(490, "TimeSformer in Table 5"),
     "google-bert/bert-base-uncased": Weights(440, "Table S2", _SAVE),

@@ -13,8 +13,8 @@ from cityguessr.data.sources import SPLITS
 
 LABELS_LIST = "labels_list.csv"
 ARCHIVES = {"ac": ("a", "c"), "dk": ("d", "k"), "lo": ("l", "o"), "pz": ("p", "z")}
-"""The end of an archive's name, as in `CityGuessr68k-ac.sq` -> the first letters of its cities, from and to."""
-META_ARCHIVE = "meta_files"
+"""The end of an archive's name, as in `CityGuessr68k-ac.sq` -> the first letters of its cities, from and to. The fifth
+archive, `CityGuessr68k-meta_files.sq`, has the label files."""
 
 Roots = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """The folder of a release, or several that make it up: a list of paths, or one text with commas between them."""

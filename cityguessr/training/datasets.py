@@ -10,16 +10,19 @@ import torch
 from filelock import FileLock
 
 from cityguessr import paper
-from cityguessr.base import paths, weights
+from cityguessr.base import paths, threads, weights
 from cityguessr.base.errors import InputError, MissingWeights, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.config import ClipFormat
 from cityguessr.data.cityguessr68k import ReleaseSource
-from cityguessr.data.clips import PreparedClips
+from cityguessr.data.clips import META, PreparedClips
 from cityguessr.data.counts import count_mapillary
 from cityguessr.data.mapillary import MIN_FRAMES, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
 from cityguessr.data.prepare import prepare
+from cityguessr.data.release_layout import Roots, split_roots
+from cityguessr.data.shortfalls import shortfalls
+from cityguessr.data.survey import survey
 from cityguessr.miniworld import (
     MapillaryConfig,
     MiniWorld,
@@ -56,7 +59,7 @@ class DataSet:
 
     holds: str
     render: Callable[[str, Path, int, str], Path]
-    read: Callable[[Path, ClipFormat], Prepared]
+    read: Callable[[Roots, ClipFormat], Prepared]
 
 
 def _render_cityguessr68k(world: str, folder: Path, workers: int, device: str) -> Path:
@@ -68,13 +71,15 @@ def _render_msls(world: str, folder: Path, workers: int, device: str) -> Path:
     return folder
 
 
-def _read_cityguessr68k(root: Path, clip_format: ClipFormat) -> Prepared:
+def _read_cityguessr68k(root: Roots, clip_format: ClipFormat) -> Prepared:
     classes = clip_format.scene_classes
     release = ReleaseSource(root, scene_classes=classes)
     return release, None if release.synthetic or classes == len(SCENES) else _labeller(classes)
 
 
-def _read_msls(root: Path, clip_format: ClipFormat) -> Prepared:
+def _read_msls(root: Roots, clip_format: ClipFormat) -> Prepared:
+    if not isinstance(root, Path):
+        raise InputError(f"Mapillary's sequences are in one folder, not in {len(tuple(root))}; unpack all of it there")
     if clip_format.sampling == "released":
         raise InputError(
             "sampling='released' takes every fifth of about 100 frames, and most sequences of Mapillary are shorter; "
@@ -103,18 +108,18 @@ DATASETS = {
 
 
 def root(
-    profile: str | Profile, data_root: str | Path | None = None, workers: int = 2, dataset: str = "cityguessr68k"
-) -> Path:
-    """The folder that a profile reads a data set from.
+    profile: str | Profile, data_root: Roots | None = None, workers: int | None = None, dataset: str = "cityguessr68k"
+) -> Path | tuple[Path, ...]:
+    """The folder that a profile reads a data set from, or the folders where `data_root` names several.
 
     For a MiniWorld it is rendered at the first call: `data/miniworld/<profile>/release` in the layout of CityGuessr68k
     (the long videos stand beside it in `videos/`), `data/miniworld/<profile>-msls` in Mapillary's. The paper's size is
     rendered on a GPU where there is one; the small world never is, so that its pictures depend on the processor alone.
 
     Args:
-        data_root: the folder of a real data set; for a MiniWorld, where to render it in place of
-            `data/miniworld/<profile>`.
-        workers: processes that render.
+        data_root: the folder of a real data set, or several that make it up (`release_layout.Roots`); for a MiniWorld,
+            where to render it in place of `data/miniworld/<profile>`.
+        workers: processes that render; by default as many as there are cores.
         dataset: one of `DATASETS`.
 
     Raises InputError for a data set that is none, or that the profile does not have, and for a real one without
@@ -128,21 +133,24 @@ def root(
                 f"the profile {profile.name!r} reads the real data set; give its folder as data_root (the one that "
                 f"holds {kind.holds})"
             )
-        return Path(data_root)
+        folders = split_roots(data_root)
+        return folders[0] if len(folders) == 1 else folders
+    if data_root and not isinstance(data_root, str | Path):
+        raise InputError(f"data_root={data_root!r}: the profile {profile.name!r} is rendered, to one folder")
     folder = Path(data_root) if data_root else paths.data() / "miniworld" / profile.name
     if dataset != "cityguessr68k":
         folder = folder.with_name(f"{folder.name}-{dataset}")
     device = "cpu" if profile.world == "mini" else _device()
     make_folder(folder.parent)
     with FileLock(folder.with_name(folder.name + ".lock")):
-        return kind.render(profile.world, folder, workers, device)
+        return kind.render(profile.world, folder, workers or threads.cores(), device)
 
 
 def prepared(
     profile: str | Profile,
     clip_format: ClipFormat,
-    data_root: str | Path | None = None,
-    workers: int = 2,
+    data_root: Roots | None = None,
+    workers: int | None = None,
     cluster: str | None = None,
     dataset: str = "cityguessr68k",
 ) -> PreparedClips:
@@ -156,9 +164,12 @@ def prepared(
     of the disk that its videos and frames would. With `data_root` these are written there first, as the small world's
     are, and prepared in a folder of their own, with `-files` after the profile's name.
 
+    Before a real set is prepared, `survey` prints what is there, how large the set will be and how long it takes, and
+    the disk is checked; afterwards counts are held against the paper's, and `<set>-folders.csv` lists what is short.
+
     Args:
         data_root: the data set to read, for a profile of real data; where MiniWorld is rendered, for the others.
-        workers: processes on this machine.
+        workers: processes on this machine; by default as many as there are cores.
         cluster: the address of a Dask scheduler to prepare on instead, such as "tcp://10.0.0.1:8786".
         dataset: one of `DATASETS`; Table 6 is of "msls".
 
@@ -171,7 +182,7 @@ def prepared(
         torch.Size([8, 3, 64, 64])
     """
     _check_process()
-    profile = profiles.get(profile)
+    profile, workers = profiles.get(profile), workers or threads.cores()
     kind = _check(profile, dataset)
     name = profile.name if len(profile.datasets) == 1 or dataset == "cityguessr68k" else f"{profile.name}-{dataset}"
     if profile.world == "paper" and dataset == "cityguessr68k":
@@ -185,7 +196,12 @@ def prepared(
     make_folder(folder.parent)
     with FileLock(folder.with_name(folder.name + ".lock")):
         source, labeller = kind.read(root(profile, data_root, workers, dataset), clip_format)
+        real = isinstance(source, ReleaseSource) and not source.synthetic and not (folder / META).is_file()
+        if real:
+            print(survey(source, clip_format, folder, workers).check(), flush=True)
         clips = prepare(source, folder, clip_format, workers=workers, cluster=cluster, scene_labeller=labeller)
+        if real:
+            print(shortfalls(source, folder.with_name(f"{folder.name}-folders.csv")), flush=True)
     return _checked(clips)
 
 
@@ -194,7 +210,7 @@ def rendered(
     clip_format: ClipFormat,
     folder: str | Path,
     device: str | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     cluster: str | None = None,
 ) -> PreparedClips:
     """The clips of a MiniWorld of any size, rendered straight to prepared clips: no video is written, or read.
@@ -206,7 +222,7 @@ def rendered(
     Args:
         folder: where the set stands, or is to stand.
         device: "cpu", or a GPU such as "cuda"; by default a GPU where there is one.
-        workers: processes that render, on a processor.
+        workers: processes that render, on a processor; by default as many as there are cores.
         cluster: as for `prepared`.
 
     Raises InputError where the disk is too small, and where the folder holds anything else.
@@ -215,7 +231,7 @@ def rendered(
         >>> clips = rendered(MiniWorldConfig.mini(), ClipFormat(8, 64), paths.data() / "prepared" / "mini-rendered")
     """
     _check_process()
-    folder = Path(folder)
+    folder, workers = Path(folder), workers or threads.cores()
     make_folder(folder.parent)
     with FileLock(folder.with_name(folder.name + ".lock")):
         clips = write_prepared(
@@ -225,12 +241,12 @@ def rendered(
 
 
 def sources(
-    profile: str, data_root: str | Path | None = None, msls_root: str | Path | None = None, workers: int = 2
+    profile: str, data_root: Roots | None = None, msls_root: str | Path | None = None, workers: int | None = None
 ) -> tuple[ReleaseSource | None, MapillarySource | None]:
     """CityGuessr68k and Mapillary's sequences as they stand on disk, None for one that was not given.
 
-    A synthetic profile has both, rendered where they are not there yet; for a real one `data_root` is the folder of
-    CityGuessr68k and `msls_root` that of MSLS.
+    A synthetic profile has both, rendered where they are not there yet; for a real one `data_root` is the folder, or
+    are the folders, of CityGuessr68k and `msls_root` is that of MSLS.
     """
     scale = profiles.get(profile)
     if not scale.synthetic:

@@ -152,7 +152,7 @@ def plan(
     data_root: str | Path | None = None,
     allow_downloads: bool = False,
     execution: Execution = AUTO,
-    workers: int = 2,
+    workers: int | None = None,
     clips: PreparedClips | None = None,
 ) -> Plan:
     """What `ensure` would train, with its data prepared but nothing trained; for the arguments and errors see there."""
@@ -187,7 +187,7 @@ def ensure(
     data_root: str | Path | None = None,
     allow_downloads: bool = False,
     execution: Execution = AUTO,
-    workers: int = 2,
+    workers: int | None = None,
     clips: PreparedClips | None = None,
     report: Callable[[str], None] = print,
 ) -> Run:
@@ -200,7 +200,7 @@ def ensure(
     Args:
         data_root: the real data set, for a profile that reads one.
         execution: on which device, how fast, in how much memory; it does not change which run it is.
-        workers: processes that render and prepare clips where these are not there yet.
+        workers: processes that render and prepare clips where these are not there yet; by default as many as cores.
         clips: prepared clips of your own to train on, in place of the profile's; they must be as many frames, of that
             size, as the model takes.
         report: gets one line per epoch.
