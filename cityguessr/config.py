@@ -20,7 +20,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 @dataclasses.dataclass(frozen=True)
 class ClipFormat:
-    """How clips are prepared; models that take clips of one format share one prepared set.
+    """How clips are prepared; models that take such frames share one prepared set, each with scenes of its own.
 
     Attributes:
         frames: how many are kept of a clip.
@@ -44,9 +44,8 @@ class ClipFormat:
             raise one_of("sampling", self.sampling, SAMPLINGS)
 
     def folder(self, dataset: str) -> str:
-        """The name of the folder of a data set prepared like this, such as `mini-uniform-8x64`."""
-        finer = "" if self.scene_classes == 16 else f"-{self.scene_classes}"
-        return f"{dataset}-{self.sampling}-{self.frames}x{self.size}{finer}"
+        """The name of the folder of a data set prepared like this, such as `mini-uniform-8x64`, whatever its scenes."""
+        return f"{dataset}-{self.sampling}-{self.frames}x{self.size}"
 
 
 @dataclasses.dataclass(frozen=True)

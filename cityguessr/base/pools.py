@@ -20,6 +20,14 @@ from cityguessr.base.errors import InputError
 
 T = TypeVar("T")
 
+_PATIENCE = 5.0  # seconds that a process has to end when it is asked to, before it is killed
+
+
+def cores() -> int:
+    """How many cores this process may use: what taskset, SLURM or a container leaves of the machine."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
 
 def in_processes(
     tasks: Iterable[tuple[str, Callable[[], T]]],
@@ -52,9 +60,9 @@ def in_processes(
         for variables in slots:
             pipe, other = context.Pipe()
             process = context.Process(target=_serve, args=(other,))
-            with _environment(variables):
+            with _undisturbed(), _environment(variables):  # a process that has started is known
                 process.start()
-            processes[pipe] = process
+                processes[pipe] = process
             other.close()
         waiting, idle, running = iter(tasks), list(processes), {}
         while True:
@@ -71,11 +79,31 @@ def in_processes(
                 idle.append(pipe)
                 yield name, result
     finally:
-        for process in processes.values():
-            process.terminate()
-        for pipe, process in processes.items():
-            process.join()
-            pipe.close()
+        with _undisturbed():
+            for process in processes.values():
+                process.terminate()
+            for pipe, process in processes.items():
+                process.join(_PATIENCE)
+                if process.is_alive():
+                    process.kill()
+                    process.join()
+                pipe.close()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Interrupts wait until the block is left: a second Ctrl-C must not keep processes from being ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _answer(pipe: Any, process: Any, name: str, kept: str) -> Any:

@@ -1,10 +1,11 @@
 """How many threads torch uses: small arrays are faster on one, and several times so on a busy machine."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import torch
+
+from cityguessr.base.pools import cores as cores  # which one asks for where threads are counted
 
 
 @contextlib.contextmanager
@@ -16,9 +17,3 @@ def limited(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def cores() -> int:
-    """How many cores this process may use: what taskset, SLURM or a container leaves of the machine."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1

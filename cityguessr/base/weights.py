@@ -60,7 +60,7 @@ TABLE: dict[str, Weights] = {
     "retinaface_r34.onnx": Weights(56, "blurring faces: `42_faces`", _UNIFACE, "RetinaFace, ResNet-34"),
     "resnet50_places365.pth.tar": Weights(
         97,
-        "scenes of frames: Tables 6 and S1",
+        "scenes of frames: Tables 6 and S1, ISNs, GeoDecoder",
         _CURL,
         "ResNet-50 of Places365",
         ", from places2.csail.mit.edu/models_places365/",

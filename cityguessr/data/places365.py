@@ -22,8 +22,8 @@ _WEIGHTS = "resnet50_places365.pth.tar"
 class Places365Labeller:
     """Gives the scenes of frames, by the ResNet-50 of Places365 and a table from its 365 categories to the 16 scenes.
 
-    Call it with frames, uint8 (T, H, W, 3), for probabilities float32 (T, scene_classes); `prepare(...,
-    scene_labeller=...)` takes it as it is. A category that belongs to several scenes is shared equally among them.
+    Call it with frames, uint8 (T, H, W, 3), for probabilities float32 (T, scene_classes); `label_scenes`
+    (`data.labelling`) takes it as it is. A category that belongs to several scenes is shared equally among them.
 
     Args:
         weights: `resnet50_places365.pth.tar`, by default in `data/weights/`.

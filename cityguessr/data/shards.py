@@ -1,5 +1,9 @@
 """One Parquet shard of prepared clips: how a clip becomes a row, and how a shard is written and looked into.
 
+A shard holds pictures only: `clip_id`, `frames` (the content of JPEG files) and `numbers` (of the frames in their
+source: n of `<n>.jpg`, the position in `ClipRef.files`, or the frame of a video). Its footer says what each row must
+hold, which clips were left out and why, and which files were read.
+
 This is what the worker processes of `prepare` run. It imports no torch, so that they start at once.
 """
 
@@ -8,7 +12,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,19 +26,27 @@ from PIL import Image
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_atomically
 from cityguessr.config import ClipFormat
-from cityguessr.data import video
-from cityguessr.data.frames import frame_files, frame_number
+from cityguessr.data import source_files, video
 from cityguessr.data.pictures import decode_image, encode_image, read_bytes, resize
-from cityguessr.data.sampling import frame_indices
+from cityguessr.data.sampling import RELEASED_KEPT, frame_indices
+from cityguessr.data.source_files import Record
 from cityguessr.data.sources import ClipRef, Renderer
 
 JPEG_QUALITY = 95
+SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("frames", pa.list_(pa.binary()), nullable=False),
+        pa.field("numbers", pa.list_(pa.int32()), nullable=False),
+    ]
+)
+"""The columns of a shard."""
 
-SceneLabeller = Callable[[np.ndarray], np.ndarray]
-"""Frames uint8 (T, H, W, 3) -> the probability of each scene in each frame, float (T, 16), or (T, 365) by category."""
+FOOTER_LIMIT = 1 << 26
+"""The largest footer in bytes that is read; one of 256 clips of 16 frames takes about 200 kB."""
 
 _GROUP_BYTES = 1 << 20  # a row group is what one random access reads: about a megabyte, and at least one clip
-_METADATA = b"cityguessr"
+_METADATA, _SOURCES = b"cityguessr", b"cityguessr.sources"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,19 +55,28 @@ class ShardJob:
 
     Attributes:
         path: of the shard.
-        plan: hash of the settings and of the source's clips.
+        plan: hash of the settings and of the source's list of clips.
         first: position of its first clip in the source's list.
         renderer: makes the frames of the clips, where they are not read from files.
+        video_limit_s: seconds that reading one video file may take; None: what `video.read_frames` allows.
     """
 
     path: str
     plan: str
     first: int
     clips: tuple[ClipRef, ...]
-    levels: tuple[str, ...]
     format: ClipFormat
-    scene_labeller: SceneLabeller | None = None
     renderer: Renderer | None = None
+    video_limit_s: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One prepared clip as the footer has it: its id, a hash of its content, and the numbers of its frames."""
+
+    clip_id: str
+    digest: str
+    numbers: tuple[int | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,84 +87,52 @@ class Shard:
         plan: as of the `ShardJob` that wrote it.
         first: position of its first listed clip in the source.
         listed: how many clips of the source it stands for, prepared or rejected.
-        rejected: (clip id, path, reason) of the clips left out.
-        digests: a content hash of every row, in order.
+        rejected: (position in the source, clip id, path, reason) of the clips left out.
+        rows: the clips it holds, in order.
     """
 
     plan: str
     first: int
     listed: int
-    rejected: tuple[tuple[str, str, str], ...]
-    digests: tuple[str, ...]
+    rejected: tuple[tuple[int, str, str, str], ...]
+    rows: tuple[Row, ...]
 
     @property
-    def rows(self) -> int:
-        """How many clips it holds."""
-        return len(self.digests)
-
-
-def schema(levels: tuple[str, ...]) -> pa.Schema:
-    """The columns of a shard; shapes and meaning are those of `PreparedClips`."""
-    ids = [pa.field(level, pa.int32(), nullable=False) for level in levels]
-    return pa.schema(
-        [
-            pa.field("clip_id", pa.string(), nullable=False),
-            pa.field("video_id", pa.string(), nullable=False),
-            pa.field("split", pa.string(), nullable=False),
-            *ids,
-            pa.field("frames", pa.list_(pa.binary()), nullable=False),
-            pa.field("frame_scenes", pa.list_(pa.list_(pa.float32()))),
-            pa.field("gps", pa.list_(pa.struct([("lat", pa.float64()), ("lon", pa.float64())]))),
-        ]
-    )
+    def positions(self) -> list[int]:
+        """The position in the source's list of every row."""
+        out = {row[0] for row in self.rejected}
+        return [at for at in range(self.first, self.first + self.listed) if at not in out]
 
 
 def clip_row(clip: ClipRef, job: ShardJob) -> dict[str, Any]:
-    """One clip as a row of `schema`, its frames read, resized and encoded.
+    """One clip as a row of `SCHEMA`, its frames read, resized and encoded.
 
     Raises InputError, naming file and reason, where that is impossible.
     """
+    wanted = job.format
     if clip.is_video:
-        wanted = job.format
-        frames = video.read_frames(clip.path, wanted.frames, wanted.size, wanted.sampling)
-        pictures = [Image.fromarray(frame) for frame in frames]
-        numbers, encoded = [], [_jpeg(picture) for picture in pictures]
-    else:
-        numbers, files = _numbered_files(clip, job)
-        pictures, encoded = map(list, zip(*(_shrink(file, job.format.size) for file in files), strict=True))
-    return _row(clip, job, numbers, pictures, encoded)
+        limit = {} if job.video_limit_s is None else {"limit_s": job.video_limit_s}
+        frames = video.read_frames(clip.path, wanted.frames, wanted.size, wanted.sampling, **limit)
+        numbers = _video_numbers(video.video_info(clip.path, **limit).frames, wanted)
+        return _row(clip, numbers, [_jpeg(Image.fromarray(frame)) for frame in frames])
+    numbers, files = source_files.numbered_files(clip, wanted)
+    return _row(clip, numbers, [_shrink(file, wanted.size) for file in files])
 
 
-def rendered_rows(job: ShardJob, renderer: Renderer) -> list[dict[str, Any]]:
-    """The clips of a job as rows of `schema`, their frames rendered; encoding leaves the interpreter free meanwhile."""
+def rendered_rows(clips: Sequence[ClipRef], clip_format: ClipFormat, renderer: Renderer) -> list[dict[str, Any]]:
+    """Clips as rows of `SCHEMA`, their frames rendered; encoding leaves the interpreter free meanwhile."""
 
     def encode(clip: ClipRef, numbers: Sequence[int | None], frames: np.ndarray) -> dict[str, Any]:
-        pictures = [Image.fromarray(frame) for frame in frames]
-        return _row(clip, job, numbers, pictures, [_jpeg(picture) for picture in pictures])
+        return _row(clip, numbers, [_jpeg(Image.fromarray(frame)) for frame in frames])
 
     with ThreadPoolExecutor(renderer.encoders) as pool:
-        drawn = zip(job.clips, renderer(job.clips, job.format), strict=True)
+        drawn = zip(clips, renderer(clips, clip_format), strict=True)
         rows = [pool.submit(encode, clip, numbers, frames) for clip, (numbers, frames) in drawn]
         return [row.result() for row in rows]
 
 
-def _row(
-    clip: ClipRef,
-    job: ShardJob,
-    numbers: Sequence[int | None],
-    pictures: Sequence[Image.Image],
-    encoded: list[bytes],
-) -> dict[str, Any]:
-    """A clip and its frames as a row of `schema`."""
-    return {
-        "clip_id": clip.clip_id,
-        "video_id": clip.video_id,
-        "split": clip.split,
-        **dict(zip(job.levels, clip.labels, strict=True)),
-        "frames": encoded,
-        "frame_scenes": _scenes(clip, numbers, pictures, job),
-        "gps": _gps(clip, numbers, len(encoded)),
-    }
+def _row(clip: ClipRef, numbers: Sequence[int | None], encoded: list[bytes]) -> dict[str, Any]:
+    return {"clip_id": clip.clip_id, "frames": encoded, "numbers": list(numbers)}
 
 
 def write_shard(job: ShardJob) -> Shard:
@@ -151,75 +141,116 @@ def write_shard(job: ShardJob) -> Shard:
     Returns the footer of the file. Raises InputError where the file cannot be written, and whatever stops a renderer;
     then there is no file.
     """
-    rows, rejected = _read_rows(job) if job.renderer is None else (rendered_rows(job, job.renderer), [])
-    shard = Shard(job.plan, job.first, len(job.clips), tuple(rejected), tuple(row_digest(row) for row in rows))
-    columns = schema(job.levels).with_metadata({_METADATA: json.dumps(dataclasses.asdict(shard))})
-    table = pa.Table.from_pylist(rows, columns)
+    if job.renderer is None:
+        # before a file is read: one that changes meanwhile is found to have changed
+        sources = [source_files.record(clip, job.format) for clip in job.clips]
+        rows, rejected = _read_rows(job)
+    else:
+        sources = [{} for _ in job.clips]
+        rows, rejected = rendered_rows(job.clips, job.format, job.renderer), []
+    known = tuple(
+        Row(row["clip_id"], content_digest(row["clip_id"], row["numbers"], row["frames"]), tuple(row["numbers"]))
+        for row in rows
+    )
+    shard = Shard(job.plan, job.first, len(job.clips), tuple(rejected), known)
+    footer = {
+        _METADATA: json.dumps(dataclasses.asdict(shard)).encode(),
+        _SOURCES: zlib.compress(json.dumps(sources).encode()),
+    }
+    table = pa.Table.from_pylist(rows, SCHEMA)
     clip_bytes = max((sum(map(len, row["frames"])) for row in rows), default=1)
     group = max(1, _GROUP_BYTES // clip_bytes)
-    # JPEG does not compress any further, and labels are small
-    write_atomically(job.path, lambda file: pq.write_table(table, file, row_group_size=group, compression="none"))
+    # JPEG does not compress any further, and equal frames are too rare to look for
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+
+    def write(file: Any) -> None:
+        with pq.ParquetWriter(file, SCHEMA, **options) as writer:
+            writer.write_table(table, row_group_size=group)
+            writer.add_key_value_metadata(footer)
+
+    write_atomically(job.path, write)
     return shard
 
 
-def _read_rows(job: ShardJob) -> tuple[list[dict[str, Any]], list[tuple[str, str, str]]]:
-    """The clips of a job as rows of `schema`; and those that cannot be read, as `Shard.rejected`."""
+def _read_rows(job: ShardJob) -> tuple[list[dict[str, Any]], list[tuple[int, str, str, str]]]:
+    """The clips of a job as rows of `SCHEMA`; and those that cannot be read, as `Shard.rejected`."""
     rows: list[dict[str, Any]] = []
-    rejected: list[tuple[str, str, str]] = []
-    for clip in job.clips:
+    rejected: list[tuple[int, str, str, str]] = []
+    for at, clip in enumerate(job.clips, start=job.first):
         try:
             rows.append(clip_row(clip, job))
         except InputError as error:
-            rejected.append((clip.clip_id, clip.path, str(error)))
+            rejected.append((at, clip.clip_id, clip.path, str(error)))
         except MemoryError:
             raise
         except Exception as error:  # a bad clip never stops the others, not even by a fault in a decoder
-            rejected.append((clip.clip_id, clip.path, f"{clip.path}: {type(error).__name__}: {error}; leave it out"))
+            reason = f"{clip.path}: {type(error).__name__}: {error}; leave it out"
+            rejected.append((at, clip.clip_id, clip.path, reason))
     return rows, rejected
+
+
+def open_shard(path: str | Path) -> pq.ParquetFile:
+    """A shard, opened to read rows where they are mapped: frames do not compress, there is nothing to fetch ahead."""
+    limits = {"thrift_string_size_limit": FOOTER_LIMIT, "thrift_container_size_limit": 1 << 22}
+    return pq.ParquetFile(path, memory_map=True, pre_buffer=False, **limits)
 
 
 def read_shard(path: str | Path) -> Shard:
     """The footer of a shard. Raises InputError for a file that `write_shard` did not write, or not all of it."""
     try:
-        metadata = pq.read_metadata(path)
-        content = json.loads((metadata.metadata or {})[_METADATA])
-        shard = Shard(
-            content["plan"],
-            content["first"],
-            content["listed"],
-            tuple((c, p, r) for c, p, r in content["rejected"]),
-            tuple(content["digests"]),
-        )
-    except (OSError, pa.ArrowException, KeyError, ValueError):
-        raise InputError(
-            f"{path}: missing, or not a whole shard; run the preparation again, it makes it anew"
-        ) from None
-    if metadata.num_rows != shard.rows:
-        raise InputError(
-            f"{path}: {metadata.num_rows} rows where {shard.rows} were written; delete it and prepare again"
-        )
+        with open_shard(path) as file:
+            shard = shard_of(file)
+            rows, schema = file.metadata.num_rows, file.schema_arrow
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        raise _not_whole(path) from None
+    if rows != len(shard.rows) or not schema.equals(SCHEMA):
+        raise InputError(f"{path}: {rows} rows where {len(shard.rows)} were written; delete it and prepare again")
     return shard
 
 
-def row_digest(row: dict[str, Any]) -> str:
+def shard_of(file: pq.ParquetFile) -> Shard:
+    """The footer of an open shard. Raises KeyError, ValueError or TypeError where it is none."""
+    content = json.loads((file.metadata.metadata or {})[_METADATA])
+    first, listed = content["first"], content["listed"]
+    if not all(isinstance(number, int) and number >= 0 for number in (first, listed)):
+        raise ValueError
+    rejected = tuple((int(at), str(c), str(p), str(r)) for at, c, p, r in content["rejected"])
+    rows = tuple(Row(str(row["clip_id"]), str(row["digest"]), tuple(row["numbers"])) for row in content["rows"])
+    if listed != len(rejected) + len(rows):
+        raise ValueError
+    return Shard(str(content["plan"]), first, listed, rejected, rows)
+
+
+def read_sources(path: str | Path) -> list[Record]:
+    """What was read for every listed clip of a shard. Raises InputError as `read_shard`."""
+    try:
+        with open_shard(path) as file:
+            packed = zlib.decompressobj()
+            content = json.loads(packed.decompress(file.metadata.metadata[_SOURCES], FOOTER_LIMIT))
+        return [dict(one) for one in content]
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, RecursionError, zlib.error):
+        raise _not_whole(path) from None
+
+
+def _not_whole(path: str | Path) -> InputError:
+    return InputError(f"{path}: missing, or not a whole shard; run the preparation again, it makes it anew")
+
+
+def content_digest(clip_id: str, numbers: Iterable[int | None], frames: Iterable[bytes | np.ndarray]) -> str:
     """A hash of everything that a row holds, whatever shard it stands in."""
-    digest = hashlib.sha256()
-    digest.update(json.dumps({name: value for name, value in row.items() if name != "frames"}).encode())
-    for frame in row["frames"]:
-        digest.update(len(frame).to_bytes(8, "little") + frame)
+    digest = hashlib.sha256(json.dumps([clip_id, list(numbers)]).encode())
+    for frame in frames:
+        digest.update(len(frame).to_bytes(8, "little"))
+        digest.update(frame)
     return digest.hexdigest()[:32]
 
 
-def _numbered_files(clip: ClipRef, job: ShardJob) -> tuple[list[int | None], list[Path]]:
-    """The image files that a clip's frames are read from, and the number of each."""
-    if clip.files is None:
-        files = frame_files(clip.path, job.format.frames, job.format.sampling)
-        return [frame_number(file) for file in files], files
-    try:
-        numbers = frame_indices(len(clip.files), job.format.frames, job.format.sampling)
-    except InputError as error:
-        raise InputError(f"{clip.clip_id}: {error}") from None
-    return list(numbers), [Path(clip.path) / clip.files[n] for n in numbers]
+def _video_numbers(total: int, wanted: ClipFormat) -> list[int]:
+    """Which frames of a video `video.read_frames` takes."""
+    if wanted.sampling == "released" and total > RELEASED_KEPT:
+        kept = frame_indices(total, RELEASED_KEPT, "uniform")
+        return [kept[i] for i in frame_indices(RELEASED_KEPT, wanted.frames, "released")]
+    return frame_indices(total, wanted.frames, wanted.sampling)
 
 
 def _jpeg(image: Image.Image) -> bytes:
@@ -227,47 +258,10 @@ def _jpeg(image: Image.Image) -> bytes:
     return encode_image(image, "JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 
-def _shrink(file: Path, size: int) -> tuple[Image.Image, bytes]:
-    """A frame at training size, decoded and encoded; a JPEG of that very size stays as it is, without a second loss."""
+def _shrink(file: Path, size: int) -> bytes:
+    """A frame at training size as JPEG; a JPEG of that very size stays as it is, without a second loss."""
     content = read_bytes(file)
     image = decode_image(file, content)
     if image.format == "JPEG" and image.mode == "RGB" and image.size == (size, size):
-        return image, content
-    small = resize(image, size)
-    return small, _jpeg(small)
-
-
-def _scenes(
-    clip: ClipRef, numbers: Sequence[int | None], pictures: Sequence[Image.Image], job: ShardJob
-) -> list[list[float]] | None:
-    """Scene probabilities: one row per frame where frames are labelled, one row where the clip is, or None."""
-    classes = job.format.scene_classes
-    if clip.frame_scenes is not None:
-        rows = []
-        for n in numbers:
-            scene = int(clip.frame_scenes[n]) if n is not None and n < len(clip.frame_scenes) else -1
-            if scene < 0:
-                raise InputError(f"{clip.path}: no scene is listed for frame {n}; add it to the table of scenes")
-            if scene >= classes:
-                raise InputError(f"{clip.path}: scene {scene} of frame {n} is not one of 0..{classes - 1}; correct it")
-            rows.append([float(k == scene) for k in range(classes)])
-        return rows
-    if clip.clip_scenes is not None:
-        return [[float(p) for p in clip.clip_scenes]]
-    if job.scene_labeller is None:
-        return None
-    probabilities = np.asarray(job.scene_labeller(np.stack([np.asarray(p) for p in pictures])), dtype=np.float32)
-    if probabilities.shape != (len(pictures), classes):
-        raise InputError(f"the scene labeller gave {probabilities.shape}, not ({len(pictures)}, {classes})")
-    return [[float(p) for p in row] for row in probabilities]
-
-
-def _gps(clip: ClipRef, numbers: Sequence[int | None], frames: int) -> list[dict[str, float]] | None:
-    """The place of every frame, or None where one has none."""
-    if clip.gps is None:
-        return None
-    if len(clip.gps) == 1:
-        points = np.repeat(clip.gps, frames, axis=0)
-    else:
-        points = np.stack([clip.gps[n] if n is not None and n < len(clip.gps) else (np.nan, np.nan) for n in numbers])
-    return None if np.isnan(points).any() else [{"lat": float(lat), "lon": float(lon)} for lat, lon in points]
+        return content
+    return _jpeg(resize(image, size))

@@ -12,7 +12,7 @@ from cityguessr.miniworld.plan import Clip, VideoPlan
 from cityguessr.miniworld.world import MiniWorld, MiniWorldConfig
 from cityguessr.miniworld.write.cityguessr68k import write_cityguessr68k
 from cityguessr.miniworld.write.mapillary import write_mapillary
-from cityguessr.miniworld.write.prepared import write_prepared
+from cityguessr.miniworld.write.prepared import taken_prepared, write_prepared
 from cityguessr.miniworld.write.sequences import MapillaryConfig, MapillaryWorld
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "MiniWorld",
     "MiniWorldConfig",
     "VideoPlan",
+    "taken_prepared",
     "write_cityguessr68k",
     "write_mapillary",
     "write_prepared",

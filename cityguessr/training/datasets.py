@@ -15,11 +15,13 @@ from cityguessr.base.errors import InputError, MissingWeights, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.config import ClipFormat
 from cityguessr.data.cityguessr68k import ReleaseSource
-from cityguessr.data.clips import META, PreparedClips
+from cityguessr.data.clips import PreparedClips
 from cityguessr.data.counts import count_mapillary
+from cityguessr.data.labelling import label_scenes
 from cityguessr.data.mapillary import MIN_FRAMES, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
-from cityguessr.data.prepare import prepare
+from cityguessr.data.prepare import prepare, taken
+from cityguessr.data.prepared import META
 from cityguessr.data.release_layout import Roots, split_roots
 from cityguessr.data.shortfalls import shortfalls
 from cityguessr.data.survey import survey
@@ -27,6 +29,7 @@ from cityguessr.miniworld import (
     MapillaryConfig,
     MiniWorld,
     MiniWorldConfig,
+    taken_prepared,
     write_cityguessr68k,
     write_mapillary,
     write_prepared,
@@ -34,6 +37,7 @@ from cityguessr.miniworld import (
 from cityguessr.scenes import SCENES
 from cityguessr.training import profiles
 from cityguessr.training.profiles import Profile
+from cityguessr.training.scene_labels import Scenes, by_frame
 
 REJECTED_SHARE = 0.05  # of the listed clips; more than these point at the source, not at single files
 
@@ -58,15 +62,15 @@ class DataSet:
     """
 
     holds: str
-    render: Callable[[str, Path, int, str], Path]
+    render: Callable[[str, Path, int | None, str], Path]
     read: Callable[[Roots, ClipFormat], Prepared]
 
 
-def _render_cityguessr68k(world: str, folder: Path, workers: int, device: str) -> Path:
+def _render_cityguessr68k(world: str, folder: Path, workers: int | None, device: str) -> Path:
     return write_cityguessr68k(MiniWorld(WORLDS[world][0]), folder, workers=workers, device=device)
 
 
-def _render_msls(world: str, folder: Path, workers: int, device: str) -> Path:
+def _render_msls(world: str, folder: Path, workers: int | None, device: str) -> Path:
     write_mapillary(WORLDS[world][1], folder, workers=workers, device=device)
     return folder
 
@@ -96,7 +100,7 @@ def _read_msls(root: Roots, clip_format: ClipFormat) -> Prepared:
     except MissingWeights as error:
         if clip_format.scene_classes != len(SCENES):
             raise
-        print(f"{source.name}: prepared without scenes, which the full model needs: {error}, and delete this set")
+        print(f"{source.name}: prepared without scenes, which the full model needs: {error}, and run again")
         return source, None
 
 
@@ -153,11 +157,12 @@ def prepared(
     workers: int | None = None,
     cluster: str | None = None,
     dataset: str = "cityguessr68k",
+    scenes: Scenes = "clip",
 ) -> PreparedClips:
     """The prepared clips of a profile, in the format that a model takes (`ModelConfig.clip_format`).
 
     They stand in `data/prepared/<profile>-<sampling>-<frames>x<size>`, with `-msls` after a MiniWorld profile's name
-    for that data set, and `-365` at the end where frames are labelled with that many scenes. A set that is there is not
+    for that data set; scene labels of 16 and of 365 classes stand beside the same frames. A set that is there is not
     made again, but held against its source; without `data_root`, a set of real clips is taken as it is.
 
     The MiniWorld of the paper's size is rendered straight to prepared clips (`rendered`), which takes about a hundredth
@@ -172,9 +177,11 @@ def prepared(
         workers: processes on this machine; by default as many as there are cores.
         cluster: the address of a Dask scheduler to prepare on instead, such as "tcp://10.0.0.1:8786".
         dataset: one of `DATASETS`; Table 6 is of "msls".
+        scenes: "frame" for a system that needs the scenes of single frames (`scene_labels.needed`): a classifier gives
+            them where the data set has those of clips as a whole.
 
     Raises InputError for a data set that the profile does not have, and MissingWeights where only a classifier that is
-    not on this machine could give the 365 scenes that the model learns.
+    not on this machine could give the scenes that the model learns.
 
     Example:
         >>> clips = prepared("mini", experiments.get("cityguessr").config("mini").clip_format)
@@ -191,18 +198,24 @@ def prepared(
             return rendered(WORLDS[profile.world][0], clip_format, folder, workers=workers, cluster=cluster)
         name = f"{name}-files"
     folder = paths.data() / "prepared" / clip_format.folder(name)
-    if profile.world is None and not data_root and (folder / "meta.json").is_file():
-        return _checked(PreparedClips.load(folder))
+    if profile.world is None and not data_root and (folder / META).is_file():
+        clips = _checked(PreparedClips.load(folder, clip_format.scene_classes))
+        return clips if scenes == "clip" else by_frame(clips, lambda: _labeller(clip_format.scene_classes))
     make_folder(folder.parent)
-    with FileLock(folder.with_name(folder.name + ".lock")):
-        source, labeller = kind.read(root(profile, data_root, workers, dataset), clip_format)
-        real = isinstance(source, ReleaseSource) and not source.synthetic and not (folder / META).is_file()
-        if real:
-            print(survey(source, clip_format, folder, workers).check(), flush=True)
-        clips = prepare(source, folder, clip_format, workers=workers, cluster=cluster, scene_labeller=labeller)
-        if real:
-            print(shortfalls(source, folder.with_name(f"{folder.name}-folders.csv")), flush=True)
-    return _checked(clips)
+    source, labeller = kind.read(root(profile, data_root, workers, dataset), clip_format)
+    clips = taken(source, folder, clip_format)  # without a lock: the tasks of an array look side by side
+    if clips is None or (labeller and not clips.labelled):
+        with FileLock(folder.with_name(folder.name + ".lock")):
+            real = isinstance(source, ReleaseSource) and not source.synthetic and not (folder / META).is_file()
+            if real:
+                print(survey(source, clip_format, folder, workers).check(), flush=True)
+            clips = prepare(source, folder, clip_format, workers=workers, cluster=cluster)
+            if real:
+                print(shortfalls(source, folder.with_name(f"{folder.name}-folders.csv")), flush=True)
+            if labeller and not clips.labelled:
+                clips = label_scenes(clips, labeller)
+    clips = _checked(clips)
+    return clips if scenes == "clip" else by_frame(clips, lambda: _labeller(clip_format.scene_classes))
 
 
 def rendered(
@@ -233,10 +246,11 @@ def rendered(
     _check_process()
     folder, workers = Path(folder), workers or threads.cores()
     make_folder(folder.parent)
-    with FileLock(folder.with_name(folder.name + ".lock")):
-        clips = write_prepared(
-            MiniWorld(world), folder, clip_format, device=device or _device(), workers=workers, cluster=cluster
-        )
+    made, device = MiniWorld(world), device or _device()
+    clips = taken_prepared(made, folder, clip_format, device=device)
+    if clips is None:
+        with FileLock(folder.with_name(folder.name + ".lock")):
+            clips = write_prepared(made, folder, clip_format, device=device, workers=workers, cluster=cluster)
     return _checked(clips)
 
 

@@ -12,6 +12,8 @@ from support import IDS, LABELS_LIST, SMALL, label_line, make_release, one_line,
 from cityguessr.base.errors import InputError
 from cityguessr.data import label_files
 from cityguessr.data.cityguessr68k import ReleaseSource
+from cityguessr.data.clips import PreparedClips
+from cityguessr.data.labelling import label_scenes
 from cityguessr.data.prepare import prepare
 
 SOFT = [0.25, 0.75] + [0.0] * 14
@@ -122,19 +124,21 @@ def test_with_365_scenes_the_category_of_a_frame_is_its_scene(root: Path, tmp_pa
     assert all(clip.clip_scenes is None for clip in source.clips())  # 16 shares say nothing of 365 categories
     prepared = prepare(source, tmp_path / "fine", **small(scene_classes=365))
     train = prepared.split("train")
-    assert (prepared.scene_classes, train.scene_classes, prepared.meta["scene_classes"]) == (365, 365, 365)
+    assert (prepared.scene_classes, train.scene_classes, prepared.scenes.name) == (365, 365, "source-365")
     assert train.frame_scenes(0).shape == (4, 365)
     assert train.frame_scenes(0).argmax(dim=1).tolist() == [348, 353, 358, 363]  # frames 3, 8, 13 and 18 of 20
     assert train.frame_scenes(0).sum(dim=1).tolist() == [1.0] * 4
     assert train[0]["frame_scenes"].equal(train.frame_scenes(0))
 
-    coarse = prepare(ReleaseSource(root), tmp_path / "coarse", **SMALL)
+    shards = {path: path.stat().st_mtime_ns for path in prepared.folder.glob("clips-*")}
+    coarse = prepare(ReleaseSource(root), tmp_path / "fine", **SMALL)  # the same frames, labelled otherwise
+    assert {path: path.stat().st_mtime_ns for path in prepared.folder.glob("clips-*")} == shards
     assert coarse.split("train").frame_scenes(0).argmax(dim=1).tolist() == [3, 8, 13, 2]
     assert (coarse.scene_classes, coarse.split("val").jpegs(0)) == (16, prepared.split("val").jpegs(0))
     assert coarse.fingerprint != prepared.fingerprint
-    for folder, scenes in (("fine", 16), ("coarse", 365)):
-        with pytest.raises(InputError, match=r"scene_classes (365|None), now (None|365).*another folder"):
-            prepare(ReleaseSource(root, scene_classes=scenes), tmp_path / folder, **small(scene_classes=scenes))
+    assert PreparedClips.load(coarse.folder).fingerprint == coarse.fingerprint
+    assert PreparedClips.load(coarse.folder, 365).fingerprint == prepared.fingerprint
+    assert coarse.with_scenes("source-365").fingerprint == prepared.fingerprint
 
 
 def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, tmp_path: Path) -> None:
@@ -144,18 +148,15 @@ def test_where_no_category_is_listed_a_labeller_of_365_may_see_them(root: Path, 
         def __call__(self, frames: np.ndarray) -> np.ndarray:
             return np.full((len(frames), 365), 1 / 365, dtype=np.float32)
 
-    plain = prepare(ReleaseSource(root, scene_classes=365), tmp_path / "plain", **small(scene_classes=365)).split(
-        "train"
-    )
+    unseen = prepare(ReleaseSource(root, scene_classes=365), tmp_path / "plain", **small(scene_classes=365))
+    plain = unseen.split("train")
     assert plain.frame_scenes(0) is None
     assert plain[0]["frame_scenes"].shape == (1, 365)
     assert plain[0]["frame_scenes"].isnan().all()
-    seen = prepare(
-        ReleaseSource(root, scene_classes=365), tmp_path / "seen", scene_labeller=Labeller(), **small(scene_classes=365)
-    )
+    seen = label_scenes(unseen, Labeller())
     assert seen.split("train").frame_scenes(0).numpy() == pytest.approx(np.full((4, 365), 1 / 365))
     with pytest.raises(InputError, match="the labeller gives 365 scenes and the clip format wants 16"):
-        prepare(ReleaseSource(root), tmp_path / "mixed", scene_labeller=Labeller(), **SMALL)
+        label_scenes(seen.with_scenes(16), Labeller())
     write_csv(root / "frame_scenes.csv", ("clip", "frame", "scene"), [("Paris_0000", 1, 3)])
     with pytest.raises(InputError, match=r"frame_scenes\.csv, line 1: no column category"):
         ReleaseSource(root, scene_classes=365)

@@ -493,7 +493,7 @@ def test_the_offline_profile_renders_and_prepares_its_own_mapillary(home: Path, 
     finer = prepare_profile(
         profiles.get("mini"), dataclasses.replace(FORMAT, scene_classes=365), dataset="msls", workers=1
     )
-    assert finer.folder.name == "mini-msls-uniform-8x16-365"
+    assert finer.folder == clips.folder
     assert finer.split("train")[0]["frame_scenes"].shape == (8, 365)
 
 

@@ -15,7 +15,8 @@ from cityguessr.base.errors import InputError
 from cityguessr.config import ClipFormat
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.prepare import prepare
+from cityguessr.data.labelling import label_scenes
+from cityguessr.data.prepare import prepare, taken
 
 
 @pytest.mark.parametrize("change", [{"workers": 2}, {"shard_clips": 1}, {"shard_clips": 100}])
@@ -48,10 +49,11 @@ def test_frames_already_at_the_training_size_are_not_encoded_twice(tmp_path: Pat
 
 
 def test_a_whole_set_is_not_prepared_twice(source: ReleaseSource, prepared: PreparedClips) -> None:
-    before = {path.name: path.stat().st_mtime_ns for path in prepared.folder.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in prepared.folder.rglob("*")}
     again = prepare(source, prepared.folder, shard_clips=100, **SMALL)
     assert again.fingerprint == prepared.fingerprint
-    assert {path.name: path.stat().st_mtime_ns for path in prepared.folder.iterdir()} == before
+    assert taken(source, prepared.folder, SMALL["clip_format"]).fingerprint == prepared.fingerprint
+    assert {path: path.stat().st_mtime_ns for path in prepared.folder.rglob("*")} == before
 
 
 def test_an_interrupted_preparation_goes_on_after_its_finished_shards(
@@ -77,7 +79,7 @@ def test_lost_shards_of_a_whole_set_are_noticed_and_made_again(
 ) -> None:
     out = prepare(source, tmp_path / "out", shard_clips=5, **SMALL).folder
     os.replace(out / "clips-00002.parquet", out / "clips-00001.parquet")
-    with pytest.raises(InputError, match=r"clips-00001\.parquet: 2 clips, meta\.json says 5"):
+    with pytest.raises(InputError, match=r"clips-00001\.parquet: not the shard that meta\.json names"):
         PreparedClips.load(out)
     assert prepare(source, out, shard_clips=5, **SMALL).fingerprint == prepared.fingerprint
     (out / "clips-00001.parquet").unlink()
@@ -124,7 +126,12 @@ def test_a_scene_labeller_fills_in_where_the_source_has_none(tmp_path: Path) -> 
     plain = prepare(ReleaseSource(root), tmp_path / "plain", **SMALL)
     assert plain.split("train").frame_scenes(0) is None
     assert plain.split("train")[0]["frame_scenes"].isnan().all()
-    labelled = prepare(ReleaseSource(root), tmp_path / "labelled", scene_labeller=labeller, **SMALL)
+    assert not plain.labelled
+    labelled = label_scenes(plain, labeller)
+    assert labelled.labelled
+    assert (labelled.scenes.name, labelled.fingerprint != plain.fingerprint) == ("function-16", True)
+    again = prepare(ReleaseSource(root), tmp_path / "plain", **SMALL)  # keeps the labels
+    assert again.fingerprint == labelled.fingerprint
     assert labelled.split("train")[0]["frame_scenes"].argmax(dim=1).tolist() == [0, 0, 1, 1]  # greys 6, 16, 26, 36
 
 

@@ -48,12 +48,18 @@ def release(world: MiniWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows(prepared: PreparedClips, frames: bool = False) -> list[dict]:
     """Every row of a set, in order."""
-    tables = [pq.read_table(prepared.folder / shard["file"]) for shard in prepared.meta["shards"]]
-    return [
-        {name: value for name, value in row.items() if frames or name != "frames"}
-        for table in tables
-        for row in table.to_pylist()
+    shards = [
+        row for one in prepared.meta["shards"] for row in pq.read_table(prepared.folder / one["file"]).to_pylist()
     ]
+    index, scenes = (pq.read_table(prepared.folder / name).to_pylist() for name in ("index.parquet", _table(prepared)))
+    return [
+        {name: value for name, value in (shard | known | labels).items() if frames or name != "frames"}
+        for shard, known, labels in zip(shards, index, scenes, strict=True)
+    ]
+
+
+def _table(prepared: PreparedClips) -> str:
+    return f"scenes/source-{prepared.scene_classes}.parquet"
 
 
 @pytest.mark.parametrize("clip_format", FORMATS, ids=str)
@@ -72,13 +78,14 @@ def test_all_but_the_pixels_is_as_over_videos_and_files(
         "size",
         "sampling",
         "quality",
-        "scenes",
-        "scene_classes",
         "synthetic",
         "clips",
         "counts",
     )
     assert {key: straight.meta[key] for key in same} == {key: over_files.meta[key] for key in same}
+    assert straight.scenes.digest == over_files.scenes.digest
+    assert straight.meta["content"]["labels"] == over_files.meta["content"]["labels"]
+    assert straight.videos_digest == over_files.videos_digest
     assert straight.meta["source"] == "MiniWorld, rendered directly"
     assert straight.meta["world"] == world.fingerprint
     assert straight.fingerprint != over_files.fingerprint

@@ -50,7 +50,7 @@ def test_a_damaged_frame_stops_a_loader_with_one_clear_message(train: ClipDatase
         taken.extend(indices for (indices,), _ in batches_of(clips, workers=1))
     assert taken == BATCHES[:2]
     message = str(caught.value)
-    assert message.startswith(f"{shard}: a frame of the clip {clips.clip_ids[6]} is damaged, not a whole JPEG")
+    assert message.startswith(f"{shard}: a frame of the clip {clips.clip_ids[6]} is damaged, or not the one written")
     assert "\n" not in message
 
 

@@ -26,7 +26,7 @@ from cityguessr.taxonomy import LEVELS
 
 
 def write_cityguessr68k(
-    world: MiniWorld, root: str | Path, workers: int = 2, device: str | torch.device = "cpu"
+    world: MiniWorld, root: str | Path, workers: int | None = None, device: str | torch.device = "cpu"
 ) -> Path:
     """Render, encode and compile a world in the layout of CityGuessr68k, in `workers` processes.
 

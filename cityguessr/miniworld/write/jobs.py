@@ -120,7 +120,7 @@ def work(
     root: Path,
     write_video: WriteVideo,
     label: str,
-    workers: int,
+    workers: int | None,
     device: str | torch.device,
     start: Start,
 ) -> None:
@@ -128,6 +128,7 @@ def work(
 
     Args:
         label: what a progress bar says.
+        workers: None for as many as there are cores.
     """
     todo = [video for video in world.videos if not (root / PROGRESS / video.video_id).is_file()]
     if not todo:
@@ -137,6 +138,7 @@ def work(
     for video in todo:
         by_city.setdefault(video.city, []).append(video.video_id)
     groups = list(by_city.values())
+    workers = min(workers or pools.cores(), len(groups))
     label = f"{label} written to {os.path.relpath(root, paths.root())}"
     if workers == 1:
         jobs = _in_turn(world, root, write_video, groups, str(device))
@@ -173,7 +175,7 @@ def _in_parallel(
         for group in groups
     ]
     kept = "finished videos are kept"
-    for _, finished in pools.in_processes(tasks, min(workers, len(groups)), kept, preload=write_video.__module__):
+    for _, finished in pools.in_processes(tasks, workers, kept, preload=write_video.__module__):
         yield from finished
 
 

@@ -23,7 +23,10 @@ _METRES_PER_DEGREE = 1000 * KM_PER_DEGREE
 
 
 def write_mapillary(
-    world: MapillaryWorld | MapillaryConfig, root: str | Path, workers: int = 2, device: str | torch.device = "cpu"
+    world: MapillaryWorld | MapillaryConfig,
+    root: str | Path,
+    workers: int | None = None,
+    device: str | torch.device = "cpu",
 ) -> Path:
     """Render a world, or the world of a configuration, as a Mapillary tree in `workers` processes.
 

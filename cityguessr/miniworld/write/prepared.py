@@ -27,9 +27,9 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.progress import duration
 from cityguessr.config import ClipFormat
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.prepare import prepare
+from cityguessr.data.prepare import prepare, taken
 from cityguessr.data.sampling import frame_indices
-from cityguessr.data.shards import ShardJob, rendered_rows
+from cityguessr.data.shards import rendered_rows
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.miniworld.plan import Clip, VideoPlan
 from cityguessr.miniworld.world import MiniWorld
@@ -40,7 +40,7 @@ from cityguessr.taxonomy import LEVELS
 VERSION = 1  # part of what a set is held against: raise it when the same world would give other frames
 SAMPLE_CITIES = 12
 SAMPLE_CLIPS, GPU_SAMPLE_CLIPS = 2, 16  # of each of these cities
-_ROW_BYTES = 1500  # of labels, scenes and places in a row, roughly
+_ROW_BYTES = 1500  # of labels, scenes and places of a clip, and of its line in a footer, roughly
 
 _rendering = threading.Lock()  # one clip after another on a device, however many threads encode
 _worlds: dict[str, MiniWorld] = {}  # by fingerprint: the world that this process renders
@@ -53,7 +53,7 @@ def write_prepared(
     *,
     device: str = "cpu",
     samples: int = 1,
-    workers: int = 2,
+    workers: int | None = None,
     cluster: str | None = None,
     **options: Any,
 ) -> PreparedClips:
@@ -63,7 +63,7 @@ def write_prepared(
     set on one kind of processor, however the work is divided; the pictures of a GPU may differ from them by a shade.
 
     Args:
-        device: "cpu", with `workers` processes, or a GPU such as "cuda", with one.
+        device: "cpu", with `workers` processes (by default one per core), or a GPU such as "cuda", with one.
         samples: rays per pixel along each side.
         cluster, options: as for `cityguessr.data.prepare.prepare`.
 
@@ -73,6 +73,14 @@ def write_prepared(
     _check_device(device)
     source = RenderedSource(world, clip_format, device, samples)
     return prepare(source, out, clip_format, workers=workers, cluster=cluster, **options)
+
+
+def taken_prepared(
+    world: MiniWorld, out: str | os.PathLike[str], clip_format: ClipFormat, *, device: str = "cpu", samples: int = 1
+) -> PreparedClips | None:
+    """The set in `out` where `write_prepared` would find nothing to do, else None; see `data.prepare.taken`."""
+    _check_device(device)
+    return taken(RenderedSource(world, clip_format, device, samples), out, clip_format)
 
 
 class RenderedSource:
@@ -219,7 +227,7 @@ class ClipRenderer:
         return sum(sizes) / len(sizes), statistics.median(clip_seconds), statistics.median(city_seconds)
 
     def _try(self, clips: tuple[ClipRef, ...], clip_format: ClipFormat) -> list[dict[str, Any]]:
-        return rendered_rows(ShardJob("", "", 0, clips, LEVELS, clip_format), self)
+        return rendered_rows(clips, clip_format, self)
 
     def _world(self) -> MiniWorld:
         if self.fingerprint not in _worlds:
