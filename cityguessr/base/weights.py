@@ -49,7 +49,9 @@ class Weights:
 
 TABLE: dict[str, Weights] = {
     "MCG-NJU/videomae-small-finetuned-kinetics": Weights(90, "CityGuessr and every table"),
-    "ViT-B-32-openai.safetensors": Weights(600, "CityGuessr", title="CLIP ViT-B/32, its text encoder"),
+    "ViT-B-32-openai.safetensors": Weights(
+        600, "Tables 6 and S2; Table 3, city only", title="CLIP ViT-B/32, its text encoder"
+    ),
     "facebook/vit-mae-base": Weights(450, "images: Table 2, PlaNet, ISNs, GeoDecoder"),
     "facebook/timesformer-base-finetuned-k400": Weights(490, "TimeSformer in Table 5"),
     "google-bert/bert-base-uncased": Weights(440, "Table S2", _SAVE),
@@ -58,7 +60,7 @@ TABLE: dict[str, Weights] = {
     "retinaface_r34.onnx": Weights(56, "blurring faces: `42_faces`", _UNIFACE, "RetinaFace, ResNet-34"),
     "resnet50_places365.pth.tar": Weights(
         97,
-        "scenes of frames: Tables 6 and S1",
+        "scenes of frames: Tables 6 and S1, ISNs, GeoDecoder",
         _CURL,
         "ResNet-50 of Places365",
         ", from places2.csail.mit.edu/models_places365/",

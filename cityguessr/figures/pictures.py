@@ -18,7 +18,9 @@ from cityguessr.base import threads
 from cityguessr.base.errors import InputError
 from cityguessr.data.clips import ClipDataset
 from cityguessr.data.frames import frame_files, frame_number
+from cityguessr.data.label_files import city_folder
 from cityguessr.data.pictures import decode_image, open_image
+from cityguessr.data.release_layout import Places, Roots, find_parts
 from cityguessr.data.sources import SPLITS
 from cityguessr.miniworld import MiniWorld
 from cityguessr.training import profiles
@@ -32,7 +34,7 @@ def of(
     clips: ClipDataset,
     which: Sequence[int],
     profile: str,
-    data_root: str | Path | None = None,
+    data_root: Roots | None = None,
     *,
     at: float = 0.5,
     width: int = 240,
@@ -49,7 +51,7 @@ def of(
         clips: the split that the numbers refer to.
         which: numbers of clips in it; one may come twice.
         profile: the name of the scale that the clips were prepared at.
-        data_root: the folder of the real release, the one with `train/` and `val/`.
+        data_root: the folder of the real release, the one with `train/` and `val/`, or the folders that make it up.
         at: where in the clip, from 0 (its first frame) to 1 (its last); the frame nearest to it is shown.
         width: in pixels, 16 at least.
 
@@ -65,7 +67,7 @@ def of(
     if world and clips.synthetic:
         drawn = _render(_world(profile), clips, sorted(set(which)), at, width)
     elif not world and data_root is not None and not clips.synthetic:
-        drawn = _read_files(_frames_folder(data_root), clips, sorted(set(which)), at, width)
+        drawn = _read_files(Places(find_parts(data_root)), clips, sorted(set(which)), at, width)
     return [drawn[i] if i in drawn else _prepared(clips, i, at, width) for i in which]
 
 
@@ -129,19 +131,11 @@ def _lies_on(track: torch.Tensor, whole: torch.Tensor) -> bool:
     return bool(((track[:, None] - whole[None]).abs().amax(2).amin(1) < _NEAR).all())
 
 
-def _frames_folder(data_root: str | Path) -> Path:
-    root = Path(data_root)
-    if not root.is_dir():
-        raise InputError(f"data_root={str(data_root)!r}: no such folder; give the one that holds train/ and val/")
-    inner = root / "release"
-    return inner if not any((root / split).is_dir() for split in SPLITS) and inner.is_dir() else root
-
-
-def _read_files(root: Path, clips: ClipDataset, which: Sequence[int], at: float, width: int) -> dict[int, NDArray]:
+def _read_files(places: Places, clips: ClipDataset, which: Sequence[int], at: float, width: int) -> dict[int, NDArray]:
     shown, reasons = {}, []
     for i in which:
         try:
-            shown[i] = _shrunk(open_image(_frame_file(root, clips, i, at)), width)
+            shown[i] = _shrunk(open_image(_frame_file(places, clips, i, at)), width)
         except InputError as error:
             reasons.append(str(error))
     if reasons:
@@ -149,12 +143,13 @@ def _read_files(root: Path, clips: ClipDataset, which: Sequence[int], at: float,
     return shown
 
 
-def _frame_file(root: Path, clips: ClipDataset, i: int, at: float) -> Path:
+def _frame_file(places: Places, clips: ClipDataset, i: int, at: float) -> Path:
     """The file `<split>/<City>/<clip>/<n>.jpg` whose n is nearest to that fraction between the first and the last."""
     clip_id = clips.clip_ids[i]
     # Split by source video, the clips of one split come from both folders.
     splits = sorted(SPLITS, key=lambda split: split != clips.name)
-    folders = [root / split / clip_id.rsplit("_", 1)[0] / clip_id for split in splits]
+    name = clip_id.rsplit("/", 1)[-1]
+    folders = [Path(places.of_clip(split, city_folder(name), name)) for split in splits]
     files = frame_files(next((folder for folder in folders if folder.is_dir()), folders[0]))
     if not files:
         raise InputError(f"{folders[0]}: holds no frame; restore its <n>.jpg files")

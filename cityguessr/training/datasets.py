@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock
 
 from cityguessr import paper
-from cityguessr.base import paths, weights
+from cityguessr.base import paths, threads, weights
 from cityguessr.base.errors import InputError, MissingWeights, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.config import ClipFormat
@@ -21,6 +21,10 @@ from cityguessr.data.labelling import label_scenes
 from cityguessr.data.mapillary import MIN_FRAMES, PATCH, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
 from cityguessr.data.prepare import prepare, taken
+from cityguessr.data.prepared import META
+from cityguessr.data.release_layout import Roots, split_roots
+from cityguessr.data.shortfalls import shortfalls
+from cityguessr.data.survey import survey
 from cityguessr.miniworld import (
     MapillaryConfig,
     MiniWorld,
@@ -33,6 +37,7 @@ from cityguessr.miniworld import (
 from cityguessr.scenes import SCENES
 from cityguessr.training import profiles
 from cityguessr.training.profiles import Profile
+from cityguessr.training.scene_labels import Scenes, by_frame
 
 REJECTED_SHARE = 0.05  # of the listed clips; more than these point at the source, not at single files
 
@@ -58,7 +63,7 @@ class DataSet:
 
     holds: str
     render: Callable[[str, Path, int | None, str], Path]
-    read: Callable[[Path, ClipFormat], Prepared]
+    read: Callable[[Roots, ClipFormat], Prepared]
 
 
 def _render_cityguessr68k(world: str, folder: Path, workers: int | None, device: str) -> Path:
@@ -70,13 +75,15 @@ def _render_msls(world: str, folder: Path, workers: int | None, device: str) -> 
     return folder
 
 
-def _read_cityguessr68k(root: Path, clip_format: ClipFormat) -> Prepared:
+def _read_cityguessr68k(root: Roots, clip_format: ClipFormat) -> Prepared:
     classes = clip_format.scene_classes
     release = ReleaseSource(root, scene_classes=classes)
     return release, None if release.synthetic or classes == len(SCENES) else _labeller(classes)
 
 
-def _read_msls(root: Path, clip_format: ClipFormat) -> Prepared:
+def _read_msls(root: Roots, clip_format: ClipFormat) -> Prepared:
+    if not isinstance(root, Path):
+        raise InputError(f"Mapillary's sequences are in one folder, not in {len(tuple(root))}; unpack all of it there")
     if clip_format.sampling == "released":
         raise InputError(
             "sampling='released' takes every fifth of about 100 frames, and most sequences of Mapillary are shorter; "
@@ -105,21 +112,18 @@ DATASETS = {
 
 
 def root(
-    profile: str | Profile,
-    data_root: str | Path | None = None,
-    workers: int | None = None,
-    dataset: str = "cityguessr68k",
-) -> Path:
-    """The folder that a profile reads a data set from.
+    profile: str | Profile, data_root: Roots | None = None, workers: int | None = None, dataset: str = "cityguessr68k"
+) -> Path | tuple[Path, ...]:
+    """The folder that a profile reads a data set from, or the folders where `data_root` names several.
 
     For a MiniWorld it is rendered at the first call: `data/miniworld/<profile>/release` in the layout of CityGuessr68k
     (the long videos stand beside it in `videos/`), `data/miniworld/<profile>-msls` in Mapillary's. The paper's size is
     rendered on a GPU where there is one; the small world never is, so that its pictures depend on the processor alone.
 
     Args:
-        data_root: the folder of a real data set; for a MiniWorld, where to render it in place of
-            `data/miniworld/<profile>`.
-        workers: processes that render, by default as many as there are cores.
+        data_root: the folder of a real data set, or several that make it up (`release_layout.Roots`); for a MiniWorld,
+            where to render it in place of `data/miniworld/<profile>`.
+        workers: processes that render; by default as many as there are cores.
         dataset: one of `DATASETS`.
 
     Raises InputError for a data set that is none, or that the profile does not have, and for a real one without
@@ -133,23 +137,27 @@ def root(
                 f"the profile {profile.name!r} reads the real data set; give its folder as data_root (the one that "
                 f"holds {kind.holds})"
             )
-        return Path(data_root)
+        folders = split_roots(data_root)
+        return folders[0] if len(folders) == 1 else folders
+    if data_root and not isinstance(data_root, str | Path):
+        raise InputError(f"data_root={data_root!r}: the profile {profile.name!r} is rendered, to one folder")
     folder = Path(data_root) if data_root else paths.data() / "miniworld" / profile.name
     if dataset != "cityguessr68k":
         folder = folder.with_name(f"{folder.name}-{dataset}")
     device = "cpu" if profile.world == "mini" else _device()
     make_folder(folder.parent)
     with FileLock(folder.with_name(folder.name + ".lock")):
-        return kind.render(profile.world, folder, workers, device)
+        return kind.render(profile.world, folder, workers or threads.cores(), device)
 
 
 def prepared(
     profile: str | Profile,
     clip_format: ClipFormat,
-    data_root: str | Path | None = None,
+    data_root: Roots | None = None,
     workers: int | None = None,
     cluster: str | None = None,
     dataset: str = "cityguessr68k",
+    scenes: Scenes = "clip",
 ) -> PreparedClips:
     """The prepared clips of a profile, in the format that a model takes (`ModelConfig.clip_format`).
 
@@ -161,14 +169,19 @@ def prepared(
     of the disk that its videos and frames would. With `data_root` these are written there first, as the small world's
     are, and prepared in a folder of their own, with `-files` after the profile's name.
 
+    Before a real set is prepared, `survey` prints what is there, how large the set will be and how long it takes, and
+    the disk is checked; afterwards counts are held against the paper's, and `<set>-folders.csv` lists what is short.
+
     Args:
         data_root: the data set to read, for a profile of real data; where MiniWorld is rendered, for the others.
-        workers: processes on this machine, by default as many as it has cores.
+        workers: processes on this machine; by default as many as there are cores.
         cluster: the address of a Dask scheduler to prepare on instead, such as "tcp://10.0.0.1:8786".
         dataset: one of `DATASETS`; Table 6 is of "msls".
+        scenes: "frame" for a system that needs the scenes of single frames (`scene_labels.needed`): a classifier gives
+            them where the data set has those of clips as a whole.
 
     Raises InputError for a data set that the profile does not have, and MissingWeights where only a classifier that is
-    not on this machine could give the 365 scenes that the model learns.
+    not on this machine could give the scenes that the model learns.
 
     Example:
         >>> clips = prepared("mini", experiments.get("cityguessr").config("mini").clip_format)
@@ -176,7 +189,7 @@ def prepared(
         torch.Size([8, 3, 64, 64])
     """
     _check_process()
-    profile = profiles.get(profile)
+    profile, workers = profiles.get(profile), workers or threads.cores()
     kind = _check(profile, dataset)
     name = profile.name if len(profile.datasets) == 1 or dataset == "cityguessr68k" else f"{profile.name}-{dataset}"
     if profile.world == "paper" and dataset == "cityguessr68k":
@@ -185,17 +198,24 @@ def prepared(
             return rendered(WORLDS[profile.world][0], clip_format, folder, workers=workers, cluster=cluster)
         name = f"{name}-files"
     folder = paths.data() / "prepared" / clip_format.folder(name)
-    if profile.world is None and not data_root and (folder / "meta.json").is_file():
-        return _checked(PreparedClips.load(folder, clip_format.scene_classes))
+    if profile.world is None and not data_root and (folder / META).is_file():
+        clips = _checked(PreparedClips.load(folder, clip_format.scene_classes))
+        return clips if scenes == "clip" else by_frame(clips, lambda: _labeller(clip_format.scene_classes))
     make_folder(folder.parent)
     source, labeller = kind.read(root(profile, data_root, workers, dataset), clip_format)
     clips = taken(source, folder, clip_format)  # without a lock: the tasks of an array look side by side
     if clips is None or (labeller and not clips.labelled):
         with FileLock(folder.with_name(folder.name + ".lock")):
+            real = isinstance(source, ReleaseSource) and not source.synthetic and not (folder / META).is_file()
+            if real:
+                print(survey(source, clip_format, folder, workers).check(), flush=True)
             clips = prepare(source, folder, clip_format, workers=workers, cluster=cluster)
+            if real:
+                print(shortfalls(source, folder.with_name(f"{folder.name}-folders.csv")), flush=True)
             if labeller and not clips.labelled:
                 clips = label_scenes(clips, labeller)
-    return _checked(clips, PATCH if dataset == "msls" and profile.world is None else "")
+    clips = _checked(clips, PATCH if dataset == "msls" and profile.world is None else "")
+    return clips if scenes == "clip" else by_frame(clips, lambda: _labeller(clip_format.scene_classes))
 
 
 def rendered(
@@ -224,7 +244,7 @@ def rendered(
         >>> clips = rendered(MiniWorldConfig.mini(), ClipFormat(8, 64), paths.data() / "prepared" / "mini-rendered")
     """
     _check_process()
-    folder = Path(folder)
+    folder, workers = Path(folder), workers or threads.cores()
     make_folder(folder.parent)
     made, device = MiniWorld(world), device or _device()
     clips = taken_prepared(made, folder, clip_format, device=device)
@@ -235,12 +255,12 @@ def rendered(
 
 
 def sources(
-    profile: str, data_root: str | Path | None = None, msls_root: str | Path | None = None, workers: int | None = None
+    profile: str, data_root: Roots | None = None, msls_root: str | Path | None = None, workers: int | None = None
 ) -> tuple[ReleaseSource | None, MapillarySource | None]:
     """CityGuessr68k and Mapillary's sequences as they stand on disk, None for one that was not given.
 
-    A synthetic profile has both, rendered where they are not there yet; for a real one `data_root` is the folder of
-    CityGuessr68k and `msls_root` that of MSLS.
+    A synthetic profile has both, rendered where they are not there yet; for a real one `data_root` is the folder, or
+    are the folders, of CityGuessr68k and `msls_root` is that of MSLS.
     """
     scale = profiles.get(profile)
     if not scale.synthetic:

@@ -24,11 +24,13 @@ from cityguessr.base.files import make_folder
 from cityguessr.base.progress import duration
 from cityguessr.config import ClipFormat, ModelConfig
 from cityguessr.data.clips import PreparedClips
-from cityguessr.training import datasets, executors, experiments, profiles, runs
+from cityguessr.data.release_layout import Roots
+from cityguessr.training import datasets, executors, experiments, profiles, runs, scene_labels
 from cityguessr.training.execution import AUTO, DEVICES, Execution
 from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment
 from cityguessr.training.profiles import Profile
 from cityguessr.training.runs import Plan, Run
+from cityguessr.training.scene_labels import Scenes
 from cityguessr.training.seeds import check_seed
 
 
@@ -52,7 +54,7 @@ def ensure_all(
     profile: str | Profile = "mini",
     seeds: Sequence[int] = (0,),
     *,
-    data_root: str | Path | None = None,
+    data_root: Roots | None = None,
     allow_downloads: bool = False,
     execution: Execution = AUTO,
     cluster: str | None = None,
@@ -156,24 +158,24 @@ def train(plan: Plan) -> Done | CannotRun:
 def _plans(
     todo: Sequence[tuple[Experiment, int]],
     profile: Profile,
-    data_root: str | Path | None,
+    data_root: Roots | None,
     allow_downloads: bool,
     execution: Execution = AUTO,
     cluster: str | None = None,
 ) -> tuple[dict[tuple[str, int], Plan], dict[str, CannotRun]]:
     """(experiment, seed) -> its plan, each set of clips opened once; and experiments that need other weights."""
-    clips: dict[tuple[str, ClipFormat], PreparedClips] = {}
+    clips: dict[tuple[str, ClipFormat, Scenes], PreparedClips] = {}
     first: dict[str, Plan] = {}
     plans, missing = {}, {}
     for experiment, seed in todo:
         name, config = experiment.name, experiment.config(profile)
         if name not in first and name not in missing:
-            key = experiment.dataset, config.clip_format
+            scenes = scene_labels.needed(config) or "clip"
+            key = experiment.dataset, config.clip_format, scenes
             try:
                 if key not in clips:
-                    clips[key] = datasets.prepared(
-                        profile, config.clip_format, data_root, cluster=cluster, dataset=experiment.dataset
-                    )
+                    places = {"cluster": cluster, "dataset": experiment.dataset, "scenes": scenes}
+                    clips[key] = datasets.prepared(profile, config.clip_format, data_root, **places)
                 _check_labels(clips[key], config)
                 options = {"allow_downloads": allow_downloads, "execution": execution, "clips": clips[key]}
                 first[name] = runs.plan(experiment, profile, seed, **options)
@@ -222,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="+", metavar="NAME", help="tables (table3), experiments (planet), or all")
     parser.add_argument("--profile", default="mini", help="scale and data")
     parser.add_argument("--seeds", default="0", help="0,1,2: one training of each experiment per seed")
-    parser.add_argument("--data-root", metavar="FOLDER", help="the real data set, for a profile that reads one")
+    parser.add_argument("--data-root", metavar="FOLDER", help="the real data set (commas between several folders)")
     parser.add_argument("--allow-downloads", action="store_true", help="fetch pretrained weights that are not here")
     parser.add_argument("--device", default="auto", choices=DEVICES)
     parser.add_argument("--plain", action="store_true", help="the plain loop in float32, without the fast path")

@@ -29,7 +29,7 @@ from cityguessr.data.clips import META, ClipDataset, PreparedClips
 from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.text.features import text_features
-from cityguessr.training import datasets, experiments, profiles
+from cityguessr.training import datasets, experiments, profiles, scene_labels
 from cityguessr.training.batches import ClipTensors
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.experiments import Experiment
@@ -89,8 +89,9 @@ class Run:
 
     def clips(self) -> PreparedClips:
         """The prepared clips it was trained on. Raises InputError when they changed since, or are gone."""
-        clips = PreparedClips.load(paths.root() / self.provenance["data"]["folder"], self.config.scene_classes)
-        if clips.fingerprint != self.provenance["data"]["fingerprint"]:
+        data = self.provenance["data"]
+        clips = _load(paths.root() / data["folder"], self.config.scene_classes, data["fingerprint"])
+        if clips.fingerprint != data["fingerprint"]:
             raise InputError(f"{clips.folder}: not the clips that {self.folder} was trained on; train it again")
         return clips
 
@@ -162,7 +163,9 @@ def plan(
     profile = profile.using(experiment.recipe)
     config = experiment.config(profile)
     if clips is None:
-        clips = datasets.prepared(profile, config.clip_format, data_root, workers, dataset=experiment.dataset)
+        scenes = scene_labels.needed(config) or "clip"
+        options = {"dataset": experiment.dataset, "scenes": scenes}
+        clips = datasets.prepared(profile, config.clip_format, data_root, workers, **options)
     text = _text(clips, config, allow_downloads)
     identity = {
         "experiment": experiment.name,
@@ -202,7 +205,7 @@ def ensure(
     Args:
         data_root: the real data set, for a profile that reads one.
         execution: on which device, how fast, in how much memory; it does not change which run it is.
-        workers: processes that render and prepare clips where these are not there yet; by default one per core.
+        workers: processes that render and prepare clips where these are not there yet; by default as many as cores.
         clips: prepared clips of your own to train on, in place of the profile's; they must be as many frames, of that
             size, as the model takes.
         report: gets one line per epoch.
@@ -233,7 +236,8 @@ def carry_out(plan: Plan, report: Callable[[str], None] = print) -> Run:
     with FileLock(plan.folder.with_name(plan.folder.name + ".lock")):
         if not plan.done:
             meta = plan.clips / META
-            clips = _clips(plan.clips, plan.config.scene_classes, meta.stat().st_mtime_ns if meta.is_file() else 0)
+            written = meta.stat().st_mtime_ns if meta.is_file() else 0
+            clips = _clips(plan.clips, plan.config.scene_classes, plan.identity["data"], written)
             if (_code(plan.config), clips.fingerprint) != (plan.identity["code"], plan.identity["data"]):
                 raise InputError(f"{plan}: the code or {plan.clips} changed since this was planned; plan it again")
             epochs = plan.config.epochs
@@ -243,9 +247,18 @@ def carry_out(plan: Plan, report: Callable[[str], None] = print) -> Run:
 
 
 @functools.lru_cache(maxsize=1)
-def _clips(folder: Path, scenes: int, written: int) -> PreparedClips:
+def _clips(folder: Path, scenes: int, fingerprint: str, written: int) -> PreparedClips:
     """The set that this process trained on last, with its decoded frames: those of one set are kept at a time."""
-    return PreparedClips.load(folder, scenes)
+    return _load(folder, scenes, fingerprint)
+
+
+def _load(folder: Path, scenes: int, fingerprint: str) -> PreparedClips:
+    """A prepared set, with that one of its tables of scenes in use that makes this fingerprint, if one does."""
+    clips = PreparedClips.load(folder, scenes)
+    if clips.fingerprint == fingerprint:
+        return clips
+    others = (clips.with_scenes(name) for name, table in clips.meta["scenes"].items() if table["classes"] == scenes)
+    return next((other for other in others if other.fingerprint == fingerprint), clips)
 
 
 def _code(config: ModelConfig) -> str:

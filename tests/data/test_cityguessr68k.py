@@ -1,6 +1,7 @@
 """The release layout of CityGuessr68k: what its label files mean, and what MiniWorld adds."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from support import IDS, LABELS_LIST, SMALL, label_line, make_release, one_line, small, write_csv
 
 from cityguessr.base.errors import InputError
+from cityguessr.data import label_files
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.prepare import prepare
@@ -181,7 +183,7 @@ def test_the_two_splits_may_number_their_clips_apart(root: Path) -> None:
 def test_a_released_mapping_numbers_its_classes_by_first_appearance(root: Path) -> None:
     rows = LABELS_LIST.splitlines()
     (root / "labels_list.csv").write_text("\n".join([rows[0], rows[3], rows[1], rows[2]]))
-    with pytest.raises(InputError, match=r"lies in|is not one of"):  # ids that belong to another list
+    with pytest.raises(InputError, match=r"Abu_Dhabi, city 1, and the line says city 0 \(Lyon\)"):
         ReleaseSource(root)
 
 
@@ -217,10 +219,13 @@ def test_ids_that_are_no_path_in_the_tree_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (label_line("Paris_0000", IDS["Paris"], SCENES), "Paris_0000 stands in line 4 already"),
+        (label_line("Paris_0000", IDS["Paris"], SCENES), "'Paris_0000' stands in line 4 already"),
         (label_line("", IDS["Paris"], SCENES), "the clip has no name"),
         (label_line("Paris_0009", IDS["Paris"]), "5 fields, and 21 in the lines above"),
-        (label_line("Paris_0009", IDS["Paris"], ["x", *SCENES[1:]]), "could not convert string to float: 'x'"),
+        (
+            label_line("Paris_0009", IDS["Paris"], ["x", *SCENES[1:]]),
+            "field 6 is 'x'; text and scene columns are numbers",
+        ),
         (label_line("Paris_0009", IDS["Paris"], ["nan", *SCENES[1:]]), "a text or scene column is not finite"),
         (label_line("Paris_0009", IDS["Paris"], [0.0] * 16), "scene shares are negative or all zero"),
     ],
@@ -245,3 +250,117 @@ def test_missing_parts_of_a_release_are_named(tmp_path: Path) -> None:
     (root / "val_labels.txt").unlink()
     with pytest.raises(InputError, match=r"no val_labels\*\.txt; both splits are needed"):
         ReleaseSource(root)
+
+
+LONG = "1" * 5000
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (f"Paris_0009,{LONG},1,1,1", r"the city id '1+'\.\.\. \(5,000 characters\) is not one of 0\.\.2"),
+        ("Paris_0009,٣,1,1,1", r"the city id '٣' is not one of"),
+        ("Paris_0009,0x1,1,1,1", r"the city id '0x1' is not one of"),
+        ("Paris_0009,+1,1,1,1", r"the city id '\+1' is not one of"),
+        ("Par\x00is_0009,1,1,1,1", r"'Par\\x00is_0009' is no name of a clip"),
+        ("Paris\x1b[2J_0009,1,1,1,1", "is no name of a clip"),
+        ("../..,1,1,1,1", "is no name of a clip"),
+        ("Paris_0009,2,2,1,1", r"'Paris_0009' is of Paris, city 1, and the line says city 2 \(Lyon\)"),
+        ("val/Paris/Lyon_0009,2,2,1,1", r"is of Paris, city 1, and the line says city 2 \(Lyon\)"),
+        ("Paris_0009" + "9" * 300 + ",1,1,1,1", "is no name of a clip"),
+        ("x" * (5 << 20), "more than 262,144 characters, where a line has 533 fields at most"),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_a_line_of_five_fields_that_makes_no_sense_is_named(tmp_path: Path, line: str, complaint: str) -> None:
+    root = make_release(tmp_path / "release", scenes=False, frames=1)
+    where = add_line(root, line)
+    with pytest.raises(InputError, match=f"{where}: .*{complaint}") as error:
+        ReleaseSource(root)
+    assert len(one_line(error)) < 1000
+
+
+@pytest.mark.parametrize("number", ["1_0", "0x10", "1e400", "1e39", "", "٣", "1,", "-inf", "1" * 400])
+def test_a_number_that_is_none_is_named(tmp_path: Path, number: str) -> None:
+    root = make_release(tmp_path / "release", frames=1)
+    where = add_line(root, label_line("Paris_0009", IDS["Paris"], [number, *SCENES[1:]]))
+    with pytest.raises(InputError, match=f"{where}: ") as error:
+        ReleaseSource(root)
+    assert len(one_line(error)) < 1000
+
+
+def test_however_its_lines_end_a_label_file_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blank lines, blanks around fields, commas and blanks at the end, line ends of any system, blocks of any size."""
+    root = make_release(tmp_path / "release", frames=1)
+    file = root / "train_labels.txt"
+    lines = file.read_text().splitlines()
+
+    def listed() -> list[tuple[object, ...]]:
+        return [(c.clip_id, c.labels, c.path, c.clip_scenes.tolist()) for c in ReleaseSource(root).clips()]
+
+    expected = listed()
+    forms = ["\r\n".join(lines), "\r".join(lines), "\n\n".join(lines), ",\n".join(lines), " \n".join(lines)]
+    forms += ["\n".join(lines).replace(",", " , "), "\ufeff" + "\n".join(lines) + "\n\n\n"]
+    for block in (1 << 22, 100):
+        monkeypatch.setattr(label_files, "_BLOCK", block)
+        for form in forms:
+            file.write_bytes(form.encode())
+            assert listed() == expected
+    file.write_text("\n".join([*lines[:5], "", lines[3], *lines[5:]]))
+    with pytest.raises(InputError, match=r"train_labels\.txt, line 7: 'Paris_0000' stands in line 4 already"):
+        ReleaseSource(root)
+
+
+def test_text_features_do_not_depend_on_how_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, random = make_release(tmp_path / "release", frames=1), np.random.default_rng(0)
+    numbers = random.normal(size=(6, 512))
+    for split, rows in (("train", range(5)), ("val", range(5, 6))):
+        lines = [label_line(f"Paris_{k:04d}", IDS["Paris"], SCENES, numbers[k].tolist()) for k in rows]
+        (root / f"{split}_labels.txt").write_text("\n".join(lines))
+    features = ReleaseSource(root).text_features
+    assert features[1] == pytest.approx(numbers.astype(np.float32).mean(axis=0), abs=1e-6)
+    for change in ({"_BLOCK": 7000}, {"_parse": lambda block, width: None}):  # a line at a time; without Arrow
+        for name, value in change.items():
+            monkeypatch.setattr(label_files, name, value)
+        assert ReleaseSource(root).text_features[1].tobytes() == features[1].tobytes()
+
+
+@pytest.mark.parametrize("name", ["train_labels.txt", "train_labels_more.txt"])
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    root = make_release(tmp_path / "release", frames=1)
+    (root / name).unlink(missing_ok=True)
+    os.mkfifo(root / name)
+    with pytest.raises(InputError, match=f"{name}: not a regular file; put a label file"):
+        ReleaseSource(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "values"),
+    [("frame_scenes.csv", ("clip", "frame", "scene"), (1,)), ("gps.csv", ("clip", "frame", "lat", "lon"), (1, 2))],
+)
+def test_frame_numbers_that_no_clip_has_take_no_memory(
+    tmp_path: Path, name: str, header: tuple[str, ...], values: tuple[int, ...]
+) -> None:
+    root = make_release(tmp_path / "release", frames=1)
+    for frame in (10**5, 10**9, 10**11, "9" * 5000):
+        write_csv(root / name, header, [("Paris_0000", 1, *values), ("Paris_0001", frame, *values)])
+        with pytest.raises(InputError, match=rf"{name}, line 3: .*frame numbers are below 100,000") as error:
+            ReleaseSource(root)
+        assert len(one_line(error)) < 1000
+    write_csv(root / name, header, [("Paris_0000", n, *values) for n in (1, 2, 1)])
+    with pytest.raises(InputError, match=rf"{name}, line 4: frame 1 of Paris_0000 stands in line 2 already"):
+        ReleaseSource(root)
+    (root / "val_labels.txt").write_text(label_line("Paris_0000", IDS["Paris"], SOFT))
+    with pytest.raises(InputError, match=rf"{name}, line 2: both splits have a clip Paris_0000"):
+        ReleaseSource(root)
+
+
+def test_a_clip_comes_from_one_video(root: Path) -> None:
+    header = ("clip", "video", "first_frame", "split")
+    for rows, complaint in (
+        ([("Paris_0000", "v0", 0, "train"), ("Paris_0000", "v1", 0, "train")], "line 3: Paris_0000 comes from v0"),
+        ([("Paris_0000", "", 0, "train")], "line 2: Paris_0000 has no video"),
+    ):
+        write_csv(root / "clips.csv", header, rows)
+        with pytest.raises(InputError, match=rf"clips\.csv, {complaint}"):
+            ReleaseSource(root)

@@ -43,7 +43,8 @@ def test_rows_stand_in_the_paper_s_order_before_our_own() -> None:
 def test_an_experiment_is_the_smallest_difference() -> None:
     assert changed("scenes_majority") == {"scene_labels": "majority", "text_labels": None}
     assert changed("scenes_soft") == {"text_labels": None}
-    assert changed("scenes_soft_tla_city") == {"text_labels": "city"}
+    assert changed("scenes_soft_tla_city") == {"text_labels": "city", "text_encoder": "clip"}
+    assert changed("scenes_soft_tla_city", MINI) == {"text_labels": "city"}
     assert changed("videomae") == {"scene_labels": None, "text_labels": None}
     assert changed("tla_random") == {"text_encoder": "random", "text_dim": 512}  # as wide as CLIP's
     assert changed("tla_random", MINI) == {"text_encoder": "random"}
@@ -72,8 +73,19 @@ def test_equal_experiments_are_one() -> None:
         assert one["planet"] == "mae_random"
         assert one["scenes_16"] == one["no_tla"] == "scenes_soft"
         assert one["cityguessr_msls"] == "cityguessr_msls"  # the same model on other data
-    assert experiments.canonical(experiments.get("tla_clip"), FULL).name == "cityguessr"
     assert experiments.canonical(experiments.get("tla_minilm"), MINI).name == "cityguessr"
+
+
+def test_on_the_real_data_the_text_is_the_release_s_own_and_clip_is_a_row_beside_it() -> None:
+    """CLIP is needed for two rows alone: Table S2's, and Table 3's with the cities' names alone."""
+    encoders = {name: e.config(FULL).text_encoder for name, e in experiments.EXPERIMENTS.items() if e.dataset != "msls"}
+    learned = {name for name in encoders if experiments.get(name).config(FULL).text_labels}
+    assert {name for name in learned if encoders[name] == "clip"} == {"tla_clip", "scenes_soft_tla_city"}
+    assert encoders["cityguessr"] == encoders["cityguessr_as_released"] == "release"
+    assert experiments.canonical("tla_clip", FULL).name == "tla_clip"
+    assert experiments.get("cityguessr_msls").config("msls").text_encoder == "clip"  # Mapillary has no label files
+    for profile in ("mini", "world68k"):
+        assert "release" not in {e.config(profile).text_encoder for e in experiments.EXPERIMENTS.values()}
 
 
 def test_the_paper_s_equal_rows_are_equal_here() -> None:
@@ -102,5 +114,5 @@ def test_an_unknown_experiment_is_refused_with_the_names_there_are() -> None:
 
 def test_a_profile_may_train_longer_on_fewer_sequences() -> None:
     """The small Mapillary tree has a sixth of the clips; at full size ten epochs hold for both data sets."""
-    assert experiments.get("cityguessr_msls").config(FULL) == experiments.get("cityguessr").config(FULL)
+    assert experiments.get("cityguessr_msls").config(FULL).epochs == experiments.get("cityguessr").config(FULL).epochs
     assert experiments.get("cityguessr_msls").config(MINI).epochs > experiments.get("cityguessr").config(MINI).epochs
