@@ -109,7 +109,11 @@ EXPERIMENTS = {
         # Where the released code departs from the paper, one point at a time and all together
         Experiment("two_layer_ffn_t", "FFN_t of two layers, as released", {"text_layers": 2}),
         Experiment("summed_text_loss", "text loss summed over the batch, as released", {"text_reduction": "sum"}),
-        Experiment("mixed_normalisation", "normalised in evaluation only, as released", {"normalise_train": "none"}),
+        Experiment(
+            "no_normalisation",
+            "pixels not normalised, as released",
+            {"normalise_train": "none", "normalise_eval": "none"},
+        ),
         Experiment(
             "cityguessr_as_released", "CityGuessr, as released (frames as the profile has them)", base="released"
         ),
