@@ -6,6 +6,7 @@ what is there, so that a damaged or made-up file neither fills the memory nor ha
 
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -44,7 +45,8 @@ def read(path: str | os.PathLike[str], remedy: str, mapped: bool = False) -> Any
             head = file.read(9)
         if head[:4] == b"PK\x03\x04":
             _check_archive(path, size)
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            with warnings.catch_warnings(action="ignore"):  # of sparse tensors, which are refused by name later
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         if head[8:] == b"{":
             return load_file(path)
         if size > _OLD_FORMAT:

@@ -34,6 +34,9 @@ from cityguessr.training.loop import train
 from cityguessr.training.profiles import Profile
 from cityguessr.training.provenance import circumstances, code_version
 
+SEEDS = 2**32
+"""Seeds run from 0 to one less."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -82,6 +85,7 @@ class Plan:
 
     def with_seed(self, seed: int) -> Plan:
         """The same training with another seed."""
+        _check_seed(seed)
         return dataclasses.replace(self, seed=seed, identity=self.identity | {"seed": seed})
 
 
@@ -97,6 +101,7 @@ def plan(
     clips: PreparedClips | None = None,
 ) -> Plan:
     """What `ensure` would train, with its data prepared but nothing trained; for the arguments and errors see there."""
+    _check_seed(seed)
     profile = profiles.get(profile)
     experiment = experiments.canonical(experiment, profile)
     profile = profile.using(experiment.recipe)
@@ -179,6 +184,13 @@ def carry_out(plan: Plan, report: Callable[[str], None] = print) -> Run:
             report(f"training {plan.experiment.name}, profile {plan.profile.name}, seed {plan.seed}: {epochs} epochs")
             _train(plan, clips, report)
     return Run(plan.folder)
+
+
+def _check_seed(seed: object) -> None:
+    """Raise InputError for a seed that torch's or numpy's random numbers could not be drawn from."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+        text = str(seed) if not isinstance(seed, int) or abs(seed) < 10**20 else "too large a number"
+        raise InputError(f"seed: {text}; give a whole number from 0 to {SEEDS - 1:,}")
 
 
 @functools.lru_cache(maxsize=1)
