@@ -85,12 +85,9 @@ def load_released_checkpoint(path: str | Path, taxonomy: Taxonomy | None = None)
         )
     shapes = {theirs[name]: shape for name, shape in needed.items()}
     checked = tensors.weights(path, {theirs[name]: tensor for name, tensor in state.items()}, _AGAIN, shapes)
-    for name, copy in copies.items():
-        if name in state and (copy.shape != state[name].shape or copy.dtype != state[name].dtype):
-            raise InputError(f"{path}: {theirs[name]} is there a second time, of another shape or type; {_AGAIN}")
-        if name in state and not tensors.weights(path, {theirs[name]: copy}, _AGAIN)[theirs[name]].equal(
-            checked[theirs[name]]
-        ):
+    for name in state.keys() & copies.keys():
+        copy = tensors.weights(path, {theirs[name]: copies[name]}, _AGAIN, shapes)
+        if not copy[theirs[name]].equal(checked[theirs[name]]):
             raise InputError(f"{path}: {theirs[name]} is there a second time, with other numbers; {_AGAIN}")
     model.load_state_dict({name: checked[theirs[name]] for name in state}, assign=True)
     return model.eval()

@@ -73,6 +73,8 @@ class Run:
     def provenance(self) -> dict[str, Any]:
         """Configuration, seed, commit, versions, hardware, wall time and data of the run."""
         path = self.folder / PROVENANCE
+        if not path.exists():  # it may be any folder: nobody should be told to delete it
+            raise InputError(f"{path}: no such file, so this is no finished run; run the experiment again")
         if digests.regular(path, self._remedy) > _LARGEST:
             raise InputError(f"{path}: not the record of a run; {self._remedy}")
         try:

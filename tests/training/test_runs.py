@@ -249,7 +249,10 @@ def test_a_file_of_a_run_that_was_lost_cut_or_edited_is_refused_by_name(root: Pa
             READ[name](runs.Run(run.folder))
         one_line(e)
     path.unlink()
-    with pytest.raises(InputError, match=rf"{name}: no such file; delete the folder"):
+    remedy = (
+        "no such file, so this is no finished run" if name == "provenance.json" else "no such file; delete the folder"
+    )
+    with pytest.raises(InputError, match=rf"{name}: {remedy}"):
         READ[name](runs.Run(run.folder))
 
 
