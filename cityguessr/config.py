@@ -65,7 +65,7 @@ class ModelConfig:
     scene_classes: Literal[16, 365] = 16  # or the 365 categories of Places365 that make up the 16 scenes (Table S1)
     frame: Literal["first", "mid", "last", "random"] | None = None  # Table 2: the one that an image system sees
     normalise_train: Literal["imagenet", "none"] = "imagenet"  # paper: silent, so as the backbone was pretrained; ...
-    normalise_eval: Literal["imagenet", "none"] = "imagenet"  # ... released code: "none", then "imagenet" in evaluation
+    normalise_eval: Literal["imagenet", "none"] = "imagenet"  # ... released code: "none" in both, pixels in [0, 1]
 
     # --- The network -------------------------------------------------------------------------------------------------
     # Table 5 (5.4): "cityguessr" is Fig. 5, and with its losses off every baseline of one encoder and four heads
@@ -164,7 +164,7 @@ class ModelConfig:
             frames=16,
             sampling="released",
             normalise_train="none",
-            normalise_eval="imagenet",
+            normalise_eval="none",
             text_layers=2,
             text_reduction="sum",
             epochs=12,

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError, MissingWeights
+from cityguessr.base.tensors import first_not_finite
 
 _SAVE = (  # whatever form the hub keeps them in, this writes config.json, model.safetensors and the tokenizer
     'python -c "from transformers import AutoModel, AutoTokenizer; '
@@ -197,7 +198,7 @@ def load(model_class: Any, source: str, name: str, spare: str | None = None, **o
         spare: part of the names of weights that may be missing.
         options: of `from_pretrained`.
 
-    Raises InputError where a weight is missing or has another shape.
+    Raises InputError where a weight is missing, has another shape, or is not finite.
     """
     model, report = model_class.from_pretrained(
         source, output_loading_info=True, ignore_mismatched_sizes=True, **options
@@ -208,5 +209,10 @@ def load(model_class: Any, source: str, name: str, spare: str | None = None, **o
         raise InputError(
             f"{source}: {len(lost)} encoder weights are not in the checkpoint or have another shape, the first being "
             f"{lost[0]}; bring it again with `{command(name)}`, and use the transformers version that env/ pins"
+        )
+    if bad := first_not_finite(model.state_dict()):
+        raise InputError(
+            f"{source}: {bad} holds numbers that are not finite (NaN or infinity); bring the weights again with "
+            f"`{command(name)}`"
         )
     return model

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import itertools
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from cityguessr.base import tensors
+from cityguessr.base.digests import regular
 from cityguessr.base.errors import InputError
 from cityguessr.base.tables import split_rows
 from cityguessr.base.weights import missing, place
@@ -19,6 +20,7 @@ from cityguessr.config import IMAGENET
 from cityguessr.scenes import CATEGORIES, SCENES, categories, check_scene_classes, own_hierarchy
 
 _WEIGHTS = "resnet50_places365.pth.tar"
+_AGAIN = "download it again"
 
 
 class Places365Labeller:
@@ -91,19 +93,28 @@ class Places365Labeller:
 
 
 def _load_resnet(path: Path) -> nn.Module:
-    if not path.is_file():
+    """The network with the weights of the file, all of them there and finite."""
+    if not os.path.lexists(path):
         raise missing(_WEIGHTS, "scenes of frames", path=path)
     from torchvision.models import resnet50
 
+    size = regular(path, _AGAIN)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        state = {key.removeprefix("module."): value for key, value in checkpoint["state_dict"].items()}
+        saved = tensors.read(path, _AGAIN)
+        state = saved.get("state_dict") if isinstance(saved, dict) else None
+        if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+            raise InputError(f"{path}: holds no state_dict of tensors; {_AGAIN}")
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+        counters = {key for key in state if key.endswith("num_batches_tracked")}  # of training; old files have none
         network = resnet50(weights=None, num_classes=CATEGORIES)
-        network.load_state_dict(state)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, ValueError):
-        raise InputError(
-            f"{path}: not the ResNet-50 of Places365 ({path.stat().st_size:,} bytes); download it again"
-        ) from None
+        needed = {key: value.shape for key, value in network.state_dict().items() if value.is_floating_point()}
+        if lost := set(needed) ^ (set(state) - counters):
+            raise InputError(f"{path}: {min(lost)} is missing or unknown; {_AGAIN}")
+        given = {key: value for key, value in state.items() if key not in counters}
+        network.load_state_dict(tensors.weights(path, given, _AGAIN, needed), strict=False)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ").removesuffix(f"; {_AGAIN}")
+        raise InputError(f"{path}: not the ResNet-50 of Places365 ({size:,} bytes; {reason}); {_AGAIN}") from None
     return network
 
 

@@ -221,13 +221,15 @@ def _check_agreement(
     """Refuse to put runs side by side that were not made by one code, with one protocol, on the same clips."""
     first: dict[object, tuple[str, object]] = {}
     for row, seeds in runs.items():
-        dataset, recipe = experiments.get(names[row]).dataset, experiments.get(names[row]).recipe
+        system = experiments.get(names[row])
+        dataset, recipe = system.dataset, system.recipe
+        how = "" if system.base == "described" else f", as {system.base}"  # other frames: other clips may lack some
         for run in seeds:
             clips = run.predictions.clip_ids, run.predictions.labels["city"].tolist()
             facts = {
                 f"code ({run.config.selection})": run.provenance["code"],
                 "training settings" + ("" if recipe == "paper" else f" ({recipe})"): run.provenance["training"],
-                f"validation clips of {dataset}, split by {run.config.split}": clips,
+                f"validation clips of {dataset}, split by {run.config.split}{how}": clips,
             }
             for what, value in facts.items():
                 there, known = first.setdefault(what, (str(run.folder), value))

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # written out again: a reference shares no constants
 HEADS, LAYERS, WIDTH = 6, 12, 384  # ViT-S
 
 
@@ -57,9 +56,7 @@ def position_table(tokens: int, width: int) -> Tensor:
 def recompute(state: dict[str, Tensor], frames: Tensor, layers: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """The network from its tensors alone, in float64 and without a module: frames (B, 16, 3, 224, 224) in [0, 1]."""
     w = {key: value.to(frames.device, torch.float64) for key, value in state.items()}
-    mean, std = (torch.tensor(row).to(w["mha.in_proj_bias"])[:, None, None] for row in IMAGENET)
-    x = (frames.double() - mean) / std
-    batch = len(x)
+    x, batch = frames.double(), len(frames)  # the released code takes pixels as they are
 
     def norm(x: Tensor, name: str) -> Tensor:
         x = x - x.mean(-1, keepdim=True)

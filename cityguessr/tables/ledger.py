@@ -204,7 +204,7 @@ def _in_clips(
 EFFECTS = {
     "FFN_t": "two_layer_ffn_t",
     "text loss": "summed_text_loss",
-    "normalisation": "mixed_normalisation",
+    "normalisation": "no_normalisation",
 }
 """A point of `paper.disagreements` -> the experiment that follows the released code in it, and the paper elsewhere."""
 

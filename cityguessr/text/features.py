@@ -28,6 +28,7 @@ from torch import Tensor
 
 from cityguessr.base import weights
 from cityguessr.base.errors import InputError, MissingWeights, one_of
+from cityguessr.base.tensors import finite
 from cityguessr.config import TEXT_WIDTHS
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.text import language_models
@@ -65,6 +66,11 @@ def text_features(
         raise InputError(f"text encoder {encoder!r}: {str(error).split(') ')[-1]}") from None
     row = {name: i for i, name in enumerate(unique)}
     stacked = torch.stack([features[[row[name] for name in level]] for level in names])  # (levels, cities, width)
+    if not finite(stacked):
+        raise InputError(
+            f"text encoder {encoder!r}: it gives features that are not finite (NaN or infinity); its weights are "
+            "damaged, bring them again"
+        )
     return stacked.mean(0).float()
 
 

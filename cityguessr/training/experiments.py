@@ -113,20 +113,27 @@ EXPERIMENTS = {
         # Where the released code departs from the paper, one point at a time and all together
         Experiment("two_layer_ffn_t", "FFN_t of two layers, as released", {"text_layers": 2}),
         Experiment("summed_text_loss", "text loss summed over the batch, as released", {"text_reduction": "sum"}),
-        Experiment("mixed_normalisation", "normalised in evaluation only, as released", {"normalise_train": "none"}),
+        Experiment(
+            "no_normalisation",
+            "pixels not normalised, as released",
+            {"normalise_train": "none", "normalise_eval": "none"},
+        ),
         Experiment(
             "cityguessr_as_released", "CityGuessr, as released (frames as the profile has them)", base="released"
         ),
     )
 }
 
+_OWN = ("cityguessr_as_released", "videomae_by_video", "cityguessr_by_video")  # rows of Tables 3 and 5 besides
+
 TABLES: dict[str, dict[str, str]] = {
     "table2": {row: row for row in ("mae_first", "mae_mid", "mae_last", "mae_random", "videomae")},
     "table3": {row: row for row in ("videomae", "scenes_majority", "scenes_soft", "scenes_soft_tla_city", "cityguessr")}
-    | {row: row for row in ("videomae_by_video", "cityguessr_by_video")},
-    "table4": dict.fromkeys(("none", "independent", "codependent"), "cityguessr"),
+    | {row: row for row in _OWN},
+    "table4": dict.fromkeys(("none", "independent", "codependent"), "cityguessr")
+    | {"released": "cityguessr_as_released"},
     "table5": {row: row for row in ("planet", "isns", "geodecoder", "timesformer", "videomae", "cityguessr")}
-    | {row: row for row in ("videomae_by_video", "cityguessr_by_video")},
+    | {row: row for row in _OWN},
     "table6": {"videomae": "videomae_msls", "cityguessr": "cityguessr_msls"},
     "table_s1": {row: row for row in ("scenes_16", "scenes_365")},
     "table_s2": {row: row for row in ("no_tla", "tla_opt", "tla_bert", "tla_gpt2", "tla_clip")}
@@ -139,7 +146,9 @@ TABLES: dict[str, dict[str, str]] = {
 }
 """Table -> its rows, by the id of the paper's numbers -> the experiment that gives them; own rows come last."""
 
-READINGS: dict[str, dict[str, str]] = {"table4": {mode: mode for mode in ("none", "independent", "codependent")}}
+READINGS: dict[str, dict[str, str]] = {
+    "table4": {mode: mode for mode in ("none", "independent", "codependent")} | {"released": "traced"}
+}
 """Table -> row -> the mode of `hierarchy.MODES` in which its answers are read, where rows differ in just that."""
 
 
@@ -164,7 +173,12 @@ def canonical(experiment: str | Experiment, profile: str | Profile) -> Experimen
 
 
 def contrast(table: str, profile: Profile) -> pd.DataFrame:
-    """In what the rows of a table differ, as text: a row per system, a column per differing field of `ModelConfig`."""
-    configs = {row: dataclasses.asdict(get(name).config(profile)) for row, name in TABLES[table].items()}
+    """In what the rows of a table differ, as text: a row per system, a column per differing field of `ModelConfig`.
+
+    Rows that follow the released code are left out: in what it differs is a table of its own, in the ledger.
+    """
+    systems = {row: get(name) for row, name in TABLES[table].items()}
+    described = {row: system for row, system in systems.items() if system.base == "described"}
+    configs = {row: dataclasses.asdict(system.config(profile)) for row, system in described.items()}
     frame = pd.DataFrame(configs, dtype=object).T.map(str)
     return frame.loc[:, frame.nunique() > 1]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,11 @@ import torch
 from torch import Tensor
 
 from cityguessr import hierarchy
+from cityguessr.base.digests import regular
 from cityguessr.base.errors import InputError
 from cityguessr.taxonomy import LEVELS, Taxonomy
+
+_LARGEST = 1024**3  # bytes of all arrays; 13,642 clips of 420 classes have 25 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,19 +44,39 @@ class Predictions:
     places: Tensor
 
     @classmethod
-    def load(cls, path: Path, taxonomy: Taxonomy, mode: str) -> Predictions:
-        """Read the `predictions.npz` of a run."""
-        with np.load(path, allow_pickle=False) as file:
-            return cls(
-                taxonomy,
-                mode,
-                logits={level: torch.from_numpy(file[f"logits_{level}"]) for level in LEVELS},
-                labels={level: torch.from_numpy(file[f"labels_{level}"]) for level in LEVELS},
-                scene=torch.from_numpy(file["scene"]) if "scene" in file else None,
-                clip_ids=tuple(file["clip_ids"].tolist()),
-                video_ids=tuple(file["video_ids"].tolist()),
-                places=torch.from_numpy(file["places"]),
-            )
+    def load(
+        cls,
+        path: Path,
+        taxonomy: Taxonomy,
+        mode: str,
+        content: bytes | None = None,
+        remedy: str = "run the experiment again",
+    ) -> Predictions:
+        """Read the `predictions.npz` of a run.
+
+        Args:
+            content: of the file, where it was read already.
+            remedy: what to do about a file that cannot be used, as the end of a sentence.
+
+        Raises InputError, naming the file, where it is damaged, lacks an array, or where arrays do not belong together:
+            other numbers of clips, labels and logits of another tree, numbers that are not finite.
+        """
+        if content is None:
+            regular(path, remedy)
+            content = path.read_bytes()
+        arrays = _arrays(path, content, remedy)
+        if wrong := _wrong(arrays, taxonomy):
+            raise InputError(f"{path}: {wrong}; {remedy}")
+        return cls(
+            taxonomy,
+            mode,
+            logits={level: torch.from_numpy(arrays[f"logits_{level}"]) for level in LEVELS},
+            labels={level: torch.from_numpy(arrays[f"labels_{level}"]) for level in LEVELS},
+            scene=torch.from_numpy(arrays["scene"]) if "scene" in arrays else None,
+            clip_ids=tuple(arrays["clip_ids"].tolist()),
+            video_ids=tuple(arrays["video_ids"].tolist()),
+            places=torch.from_numpy(arrays["places"]),
+        )
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -82,3 +108,50 @@ class Predictions:
             video_ids=tuple(self.video_ids[i] for i in numbers),
             places=self.places[clips],
         )
+
+
+def _arrays(path: Path, content: bytes, remedy: str) -> dict[str, np.ndarray]:
+    """The arrays of the file; no pickle is read, and no archive that would fill the memory."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > _LARGEST:
+            raise ValueError(f"{size:,} bytes unpacked")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: no archive of arrays ({reason}); {remedy}") from None
+
+
+def _wrong(arrays: dict[str, np.ndarray], taxonomy: Taxonomy) -> str | None:
+    """Why arrays are no predictions over this tree."""
+    names = [
+        "clip_ids",
+        "video_ids",
+        "places",
+        *(f"{part}_{level}" for part in ("logits", "labels") for level in LEVELS),
+    ]
+    if absent := [name for name in names if name not in arrays]:
+        return f"no array {', '.join(absent)}"
+    clips = len(arrays["clip_ids"]) if arrays["clip_ids"].ndim else 0
+    wanted: dict[str, tuple[str, tuple[int, ...]]] = {"clip_ids": ("U", (clips,)), "video_ids": ("U", (clips,))}
+    wanted["places"] = ("float64", (clips, 2))
+    for level, size in taxonomy.sizes.items():
+        wanted |= {f"logits_{level}": ("float32", (clips, size)), f"labels_{level}": ("int64", (clips,))}
+    if "scene" in arrays:
+        wanted["scene"] = ("float32", (clips, *arrays["scene"].shape[1:2]))
+    for name, (kind, shape) in wanted.items():
+        array = arrays[name]
+        if array.shape != shape or kind not in (array.dtype.kind, array.dtype.name):
+            return f"{name} is {array.dtype} {array.shape}, where {clips} clips of this tree have {kind} {shape}"
+        if kind == "float32" and not np.isfinite(array).all():
+            return f"{name} holds numbers that are not finite"
+    for level, size in taxonomy.sizes.items():
+        labels = arrays[f"labels_{level}"]
+        if clips and not 0 <= labels.min() <= labels.max() < size:
+            return f"labels_{level} run from {labels.min()} to {labels.max()}, the tree has 0 to {size - 1}"
+    degrees = np.nan_to_num(np.abs(arrays["places"]), nan=0.0, posinf=np.inf)
+    if (degrees > (90, 180)).any():
+        return "places lie beyond 90 degrees of latitude or 180 of longitude"
+    return None

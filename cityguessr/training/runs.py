@@ -10,15 +10,13 @@ import math
 import os
 import time
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from filelock import FileLock
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from cityguessr.base import paths, threads, weights
@@ -26,74 +24,16 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import META, ClipDataset, PreparedClips
-from cityguessr.systems import build
-from cityguessr.taxonomy import LEVELS, Taxonomy
+from cityguessr.taxonomy import LEVELS
 from cityguessr.text.features import text_features
-from cityguessr.training import datasets, experiments, profiles, scene_labels
-from cityguessr.training.batches import ClipTensors
+from cityguessr.training import datasets, experiments, scene_labels
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.experiments import Experiment
+from cityguessr.training.finished import PROVENANCE, Run, clips_of, seal, write_json
 from cityguessr.training.loop import train
-from cityguessr.training.predictions import Predictions
 from cityguessr.training.profiles import Profile
 from cityguessr.training.provenance import circumstances, code_version
 from cityguessr.training.seeds import check_seed
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One training, finished: `runs/<profile>/<experiment>/seed<k>-<hash>/`."""
-
-    folder: Path
-
-    @cached_property
-    def provenance(self) -> dict[str, Any]:
-        """Configuration, seed, commit, versions, hardware, wall time and data of the run."""
-        return json.loads((self.folder / "provenance.json").read_text(encoding="utf-8"))
-
-    @cached_property
-    def config(self) -> ModelConfig:
-        """The model's configuration."""
-        saved = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["model"]
-        return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
-
-    @cached_property
-    def taxonomy(self) -> Taxonomy:
-        """The label tree that it was trained on."""
-        return Taxonomy.from_csv(self.folder / "taxonomy.csv")
-
-    @cached_property
-    def log(self) -> pd.DataFrame:
-        """One row per epoch: losses on the training split, accuracies (%) on the validation split."""
-        return pd.read_csv(self.folder / "log.csv")
-
-    @cached_property
-    def predictions(self) -> Predictions:
-        """The validation logits, labels and clip ids, with the label tree and how answers are read."""
-        return Predictions.load(self.folder / "predictions.npz", self.taxonomy, self.config.evaluation)
-
-    def frame_scenes(self) -> Tensor:
-        """The scenes of the frame that an image system sees of each validation clip: (N, scene classes).
-
-        For a system that sees the whole video it is the clip's scene label.
-        """
-        clips = self.clips().split("val", self.config.split)
-        inputs = ClipTensors(clips, self.config, in_memory=False, seed=self.provenance["seed"])
-        return inputs.scenes[range(len(inputs)), inputs.positions]
-
-    def model(self) -> torch.nn.Module:
-        """The trained model, in evaluation mode on the CPU."""
-        model = build(self.config.replace(pretrained=None), self.taxonomy)
-        model.load_state_dict(load_file(self.folder / "model.safetensors"))
-        return model.eval()
-
-    def clips(self) -> PreparedClips:
-        """The prepared clips it was trained on. Raises InputError when they changed since, or are gone."""
-        data = self.provenance["data"]
-        clips = _load(paths.root() / data["folder"], self.config.scene_classes, data["fingerprint"])
-        if clips.fingerprint != data["fingerprint"]:
-            raise InputError(f"{clips.folder}: not the clips that {self.folder} was trained on; train it again")
-        return clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +79,7 @@ class Plan:
     @property
     def done(self) -> bool:
         """Whether the run is there, whole."""
-        return (self.folder / "provenance.json").is_file()
+        return (self.folder / PROVENANCE).is_file()
 
     def with_seed(self, seed: int) -> Plan:
         """The same training with another seed."""
@@ -158,7 +98,7 @@ def plan(
     clips: PreparedClips | None = None,
 ) -> Plan:
     """What `ensure` would train, with its data prepared but nothing trained; for the arguments and errors see there."""
-    profile = profiles.get(profile)
+    _check_seed(seed)
     experiment = experiments.canonical(experiment, profile)
     profile = profile.using(experiment.recipe)
     config = experiment.config(profile)
@@ -249,16 +189,7 @@ def carry_out(plan: Plan, report: Callable[[str], None] = print) -> Run:
 @functools.lru_cache(maxsize=1)
 def _clips(folder: Path, scenes: int, fingerprint: str, written: int) -> PreparedClips:
     """The set that this process trained on last, with its decoded frames: those of one set are kept at a time."""
-    return _load(folder, scenes, fingerprint)
-
-
-def _load(folder: Path, scenes: int, fingerprint: str) -> PreparedClips:
-    """A prepared set, with that one of its tables of scenes in use that makes this fingerprint, if one does."""
-    clips = PreparedClips.load(folder, scenes)
-    if clips.fingerprint == fingerprint:
-        return clips
-    others = (clips.with_scenes(name) for name, table in clips.meta["scenes"].items() if table["classes"] == scenes)
-    return next((other for other in others if other.fingerprint == fingerprint), clips)
+    return clips_of(folder, scenes, fingerprint)
 
 
 def _code(config: ModelConfig) -> str:
@@ -284,7 +215,7 @@ def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> T
 def _train(plan: Plan, clips: PreparedClips, report: Callable[[str], None]) -> None:
     """Train, and write the run's folder; `provenance.json` comes last, and says that the run is whole."""
     folder, config = plan.folder, plan.config
-    _write_json(folder / "config.json", plan.identity)
+    write_json(folder / "config.json", plan.identity)
     write_bytes(folder / "taxonomy.csv", clips.taxonomy.csv().encode())
     val = clips.split("val", config.split)
     with threads.limited(plan.profile.threads):
@@ -325,7 +256,7 @@ def _train(plan: Plan, clips: PreparedClips, report: Callable[[str], None]) -> N
             "clips": clips.meta["clips"],
         },
     }
-    _write_json(folder / "provenance.json", record | circumstances())
+    seal(folder, record | circumstances())
     (folder / "state.pt").unlink(missing_ok=True)  # a finished run is not resumed
     report(f"trained in {seconds:.0f} s: {os.path.relpath(folder, plan.root)}")
 
@@ -335,8 +266,3 @@ def _places(clips: ClipDataset) -> np.ndarray:
     tracks = [clips.gps(i) for i in range(len(clips))]
     middles = [(math.nan, math.nan) if track is None else track[len(track) // 2].tolist() for track in tracks]
     return np.array(middles, dtype=np.float64).reshape(len(clips), 2)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    write_bytes(path, text.encode())

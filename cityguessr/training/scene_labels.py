@@ -6,8 +6,7 @@ from typing import Literal
 from cityguessr.base.errors import MissingWeights
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.labelling import label_scenes
-from cityguessr.data.scene_tables import Labeller
+from cityguessr.data.labelling import Classifier, label_scenes
 from cityguessr.data.sources import SPLITS
 from cityguessr.scenes import SCENES
 
@@ -38,7 +37,7 @@ def are_by_frame(clips: PreparedClips) -> bool:
     return False
 
 
-def by_frame(clips: PreparedClips, labeller: Callable[[], Labeller]) -> PreparedClips:
+def by_frame(clips: PreparedClips, labeller: Callable[[], Classifier]) -> PreparedClips:
     """The same clips with the scenes of every frame in use: those they have, or those that a classifier sees.
 
     A table that a classifier gave earlier is taken as it is, also where its weights are gone.

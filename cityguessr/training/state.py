@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from cityguessr.base import tensors
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_bytes
 from cityguessr.training.step import TrainingStep
@@ -79,21 +82,133 @@ def save(path: Path, step: TrainingStep, progress: Progress) -> None:
     write_bytes(path, buffer.getbuffer())
 
 
+_AFRESH = "delete it to start afresh"
+_ADAM = {"step", "exp_avg", "exp_avg_sq"}
+
+
 def load(path: Path, step: TrainingStep) -> Progress:
     """Take up the state in a file of `save`.
 
-    Raises InputError for a file that is none, or of a training of another configuration.
+    Raises InputError for a file that is none, of a training of another configuration, or whose parts cannot be used.
+    Nothing of the step has changed then.
     """
     try:
-        content = torch.load(path, map_location=step.device, weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not a checkpoint of this training ({reason}); delete it to start afresh") from None
-    if content.get("training") != _identity(step) or "progress" not in content:
-        raise InputError(f"{path}: written by a training of another configuration; delete it to start afresh")
+        content = tensors.read(path, _AFRESH)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ").removesuffix(f"; {_AFRESH}")
+        raise InputError(f"{path}: not a checkpoint of this training ({reason}); {_AFRESH}") from None
+    if not isinstance(content, dict) or content.get("training") != _identity(step) or "progress" not in content:
+        raise InputError(f"{path}: written by a training of another configuration; {_AFRESH}")
+    if wrong := (
+        _wrong_progress(content["progress"], step)
+        or _wrong_weights(path, content.get("model"), step)
+        or _wrong_optimizer(content.get("optimizer"), step)
+    ):
+        raise InputError(f"{path}: damaged or edited, for {wrong}; {_AFRESH}")
+    progress = Progress(**content["progress"])
+    if progress.best is not None and (wrong := _wrong_weights(path, progress.best["model"], step)):
+        raise InputError(f"{path}: damaged or edited, for of the best epoch {wrong}; {_AFRESH}")
     step.model.load_state_dict(content["model"])
     step.load(content["optimizer"])
-    return Progress(**content["progress"])
+    return progress
+
+
+def _wrong_progress(given: object, step: TrainingStep) -> str | None:
+    """Why something says nothing usable of how far a training is."""
+    names = {field.name for field in dataclasses.fields(Progress)}
+    if not isinstance(given, dict) or set(given) != names:
+        return f"its progress is not made up of {', '.join(sorted(names))}"
+    done, epochs = Progress(**given), step.config.epochs
+    if not _whole(done.epoch) or not 0 <= done.epoch <= epochs:
+        return f"its epoch is {done.epoch!r}, of {epochs}"
+    if not _whole(done.step) or done.step < 0 or (done.step and done.epoch == epochs):
+        return f"its step is {done.step!r} after {done.epoch} of {epochs} epochs"
+    if not _number(done.seconds) or done.seconds < 0:
+        return f"the seconds spent are {done.seconds!r}"
+    if not isinstance(done.log, list) or len(done.log) != done.epoch or not all(map(_log_line, done.log)):
+        return f"its log does not have one line of numbers for each of {done.epoch} epochs"
+    if [line["epoch"] for line in done.log] != list(range(1, done.epoch + 1)):
+        return "the lines of its log are not those of its epochs"
+    if (done.totals is not None) != bool(done.step) or not (
+        done.totals is None or _like(done.totals, step.totals.shape, torch.float64)
+    ):
+        return f"the sums of the losses are not those of {done.step} steps"
+    states = done.random
+    if states is not None and not (
+        isinstance(states, list)
+        and 1 <= len(states) <= 2
+        and all(isinstance(one, Tensor) and one.dtype == torch.uint8 and one.ndim == 1 for one in states)
+        and states[0].shape == torch.get_rng_state().shape
+    ):
+        return "the states of its random numbers are none"
+    wanted = step.config.selection == "best_on_validation" and done.epoch > 0
+    if (done.best is not None) != wanted:
+        return "the best epoch is there where none counts, or missing where it does"
+    if wanted and not (
+        isinstance(done.best, dict)
+        and set(done.best) == {"epoch", "val_city", "model"}
+        and _whole(done.best["epoch"])
+        and 1 <= done.best["epoch"] <= done.epoch
+        and _number(done.best["val_city"])
+    ):
+        return "what it says of the best epoch cannot be read"
+    return None
+
+
+def _wrong_weights(path: Path, given: object, step: TrainingStep) -> str | None:
+    """Why something is not the weights of the model."""
+    shapes = {name: weight.shape for name, weight in step.model.state_dict().items()}
+    if not isinstance(given, dict) or set(given) != set(shapes):
+        return "it has the weights of another model"
+    try:
+        tensors.weights(path, given, _AFRESH, shapes)
+    except InputError as error:
+        return str(error).removeprefix(f"{path}: ").removesuffix(f"; {_AFRESH}")
+    return None
+
+
+def _wrong_optimizer(given: object, step: TrainingStep) -> str | None:
+    """Why something is not the state of the optimizer and of the average."""
+    if not isinstance(given, dict) or not isinstance(given.get("optimizer"), dict):
+        return "it has no state of the optimizer"
+    weights = [weight for group in step.optimizer.param_groups for weight in group["params"]]
+    for number, moments in given["optimizer"].items():
+        if not _whole(number) or not 0 <= number < len(weights):
+            return f"the optimizer has a weight {number!r}, of {len(weights)}"
+        shape = weights[number].shape
+        if not isinstance(moments, dict) or set(moments) != _ADAM:
+            return f"the optimizer does not have {', '.join(sorted(_ADAM))} of weight {number}"
+        if not all(_like(moments[name], size) for name, size in zip(sorted(_ADAM), (shape, shape, ()), strict=True)):
+            return f"the optimizer's moments of weight {number} have another shape, or are not finite"
+        if moments["step"] < 0 or (moments["exp_avg_sq"] < 0).any():
+            return f"the optimizer's moments of weight {number} are negative"
+    average = given.get("average", [])
+    if not isinstance(average, list) or len(average) != len(step.average):
+        return "the average of the weights is not that of this model"
+    if not all(_like(one, own.shape) for one, own in zip(average, step.average, strict=True)):
+        return "the average of the weights has another shape, or is not finite"
+    if step.average and not (isinstance(given.get("averaged_steps"), Tensor) and given["averaged_steps"].shape == ()):
+        return "it does not say how many steps were averaged"
+    return None
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _log_line(line: object) -> bool:
+    return isinstance(line, dict) and "epoch" in line and all(map(_number, line.values()))
+
+
+def _like(value: object, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> bool:
+    """Whether something is a dense tensor of that shape and type, all numbers finite."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
+        return False
+    return value.shape == tuple(shape) and value.dtype == dtype and tensors.finite(value)
 
 
 @dataclasses.dataclass(frozen=True)

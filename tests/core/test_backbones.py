@@ -98,6 +98,17 @@ def test_a_damaged_checkpoint_is_named(published: tuple[Path, dict[str, torch.Te
         small(VideoMAE, pretrained=str(published[0]))
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(
+    published: tuple[Path, dict[str, torch.Tensor]], number: float
+) -> None:
+    folder, state = published
+    next(value for key, value in state.items() if key.endswith("layer.1.output.dense.bias"))[3] = number
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"layer\.1\.output\.dense\.bias holds numbers that are not finite"):
+        small(VideoMAE, pretrained=str(folder))
+
+
 def test_another_checkpoint_under_the_same_name_is_another_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

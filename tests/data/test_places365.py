@@ -1,6 +1,7 @@
 """The classifier of Places365: from 365 categories to 16 scenes, with weights and a sheet that must be right."""
 
 import csv
+import os
 import pickle
 from pathlib import Path
 
@@ -87,6 +88,18 @@ def test_missing_or_wrong_weights_are_named_with_what_to_do(tmp_path: Path, monk
     with pytest.raises(InputError, match="not the ResNet-50 of Places365") as e:
         Places365Labeller(tmp_path / "weights.pth.tar")
     assert "\n" not in str(e.value)
+
+
+def test_weights_that_are_not_finite_or_cannot_be_read_are_named(weights: Path, tmp_path: Path) -> None:
+    path, saved = tmp_path / "weights.pth.tar", torch.load(weights, weights_only=True)
+    saved["state_dict"]["module.layer1.0.bn1.running_var"][0] = torch.nan
+    torch.save(saved, path)
+    with pytest.raises(InputError, match=r"not the ResNet-50 of Places365 .*bn1.running_var holds numbers that are"):
+        Places365Labeller(path)
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InputError, match="not a file; download it again"):
+            Places365Labeller(place)
 
 
 def test_another_sheet_is_refused(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def test_a_table_has_a_value_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = collect(monkeypatch, "table3", answers)
     assert found.measured()["scenes_soft"]["top1", "city"] == [50, 60]
     assert found.labels == {
+        "cityguessr_as_released": "CityGuessr, as released (frames as the profile has them)",
         "videomae_by_video": "VideoMAE, split by source video",
         "cityguessr_by_video": "CityGuessr, split by source video",
     }
@@ -48,7 +49,12 @@ def test_differences_are_taken_clip_by_clip(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_each_row_of_table_4_has_its_own_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     found = collect(monkeypatch, "table4", {"cityguessr": (trained(30),)})
-    assert found.modes == {"none": "none", "independent": "independent", "codependent": "codependent"}
+    assert found.modes == {
+        "none": "none",
+        "independent": "independent",
+        "codependent": "codependent",
+        "released": "traced",  # a model of the released code, whose answers are read as it reads them
+    }
 
 
 def test_in_a_codependent_table_a_released_system_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:

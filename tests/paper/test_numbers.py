@@ -81,6 +81,6 @@ def test_every_disagreement_has_a_switch_of_the_model_or_a_reason() -> None:
             assert names <= fields, f"{what}: {names - fields} is no field of ModelConfig"
             covered |= names
     described, released = model.ModelConfig.as_described(), model.ModelConfig.as_released()
-    for name in covered - {"normalise_eval"}:
+    for name in covered:
         assert getattr(described, name) != getattr(released, name), f"the presets agree on {name}"
     assert {"frames", "sampling", "epochs", "text_layers", "text_reduction", "evaluation"} <= covered

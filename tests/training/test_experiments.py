@@ -99,7 +99,7 @@ def test_the_paper_s_equal_rows_are_equal_here() -> None:
 
 def test_contrast_names_what_differs() -> None:
     frame = experiments.contrast("table3", MINI)
-    assert list(frame.index) == list(experiments.TABLES["table3"])
+    assert list(frame.index) == [row for row in experiments.TABLES["table3"] if row != "cityguessr_as_released"]
     assert frame.loc["scenes_majority"].to_dict() == {
         "scene_labels": "majority",
         "text_labels": "None",

@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from support import one_line
 from torch import Tensor
 
 from cityguessr import hierarchy
@@ -305,3 +306,52 @@ def test_a_foreign_checkpoint_is_refused(taxonomy: Taxonomy, tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"state\.pt: not a checkpoint of this training"):
         run(taxonomy, checkpoint=path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda s: s.clear(), "written by a training of another configuration"),
+        (lambda s: s.pop("model"), "the weights of another model"),
+        (lambda s: s["model"].pop("classifiers.city.bias"), "the weights of another model"),
+        (lambda s: s["model"]["classifiers.city.bias"].fill_(torch.nan), "classifiers.city.bias holds numbers"),
+        (lambda s: s["model"].update({"classifiers.city.bias": torch.zeros(7)}), "classifiers.city.bias has the shape"),
+        (lambda s: s["progress"].pop("log"), "its progress is not made up of best, epoch, log"),
+        (lambda s: s["progress"].update(epoch=-1), "its epoch is -1, of 3"),
+        (lambda s: s["progress"].update(epoch="1"), "its epoch is '1', of 3"),
+        (lambda s: s["progress"].update(epoch=4), "its epoch is 4, of 3"),
+        (lambda s: s["progress"].update(epoch=True), "its epoch is True, of 3"),
+        (lambda s: s["progress"].update(step=-2), "its step is -2 after 1 of 3"),
+        (lambda s: s["progress"].update(step=2), "the sums of the losses are not those of 2 steps"),
+        (lambda s: s["progress"].update(log=[]), "its log does not have one line of numbers for each of 1 epochs"),
+        (lambda s: s["progress"].update(log=[{"epoch": 7}]), "not those of its epochs"),
+        (lambda s: s["progress"].update(seconds=float("nan")), "the seconds spent are nan"),
+        (lambda s: s["progress"].update(random=[torch.zeros(3)]), "the states of its random numbers are none"),
+        (lambda s: s["progress"].update(best={"epoch": 1}), "the best epoch is there where none counts"),
+        (lambda s: s.update(optimizer={}), "it has no state of the optimizer"),
+        (lambda s: s["optimizer"]["optimizer"].update({999: {}}), "the optimizer has a weight 999"),
+        (
+            lambda s: s["optimizer"]["optimizer"][0].pop("exp_avg"),
+            "not have exp_avg, exp_avg_sq, step of weight 0",
+        ),
+        (lambda s: s["optimizer"]["optimizer"][0].update(exp_avg=torch.zeros(1)), "moments of weight 0 have another"),
+        (lambda s: s["optimizer"]["optimizer"][0]["exp_avg_sq"].fill_(-1), "moments of weight 0 are negative"),
+        (lambda s: s["optimizer"].update(average=[torch.zeros(1)]), "average of the weights is not that of this model"),
+    ],
+)
+def test_a_state_that_was_edited_is_refused_before_anything_is_taken_from_it(
+    taxonomy: Taxonomy, state_after_an_epoch: Path, tmp_path: Path, edit: Callable, message: str
+) -> None:
+    state = torch.load(state_after_an_epoch, weights_only=True)
+    edit(state)
+    torch.save(state, tmp_path / "state.pt")
+    with pytest.raises(InputError, match=rf"state\.pt: .*{message}.*; delete it to start afresh") as error:
+        run(taxonomy, checkpoint=tmp_path / "state.pt")
+    one_line(error)
+
+
+@pytest.fixture(scope="module")
+def state_after_an_epoch(taxonomy: Taxonomy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("state") / "state.pt"
+    run(taxonomy, checkpoint=path, stop_after=1)
+    return path

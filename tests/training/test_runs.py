@@ -2,18 +2,22 @@
 
 import ast
 import dataclasses
-import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from support import make_release
+from safetensors.torch import load_file, save_file
+from support import make_release, one_line
 
 from cityguessr.base.errors import InputError
 from cityguessr.taxonomy import LEVELS
-from cityguessr.training import profiles, provenance, runs
+from cityguessr.training import finished, profiles, provenance, runs
 from cityguessr.training.execution import Execution
+from cityguessr.training.predictions import Predictions
 from cityguessr.training.recipe import Recipe
 
 SIZES = {"pretrained": None, "frames": 4, "size": 32, "width": 24, "depth": 1, "heads": 2, "epochs": 2}
@@ -205,18 +209,112 @@ def test_what_the_core_computes_with_is_core_itself() -> None:
                     assert inside or module.startswith(harmless), f"{name} computes with {module}"
 
 
-def test_changed_clips_are_noticed(root: Path) -> None:
+def copied(root: Path, folder: Path) -> runs.Run:
+    """A copy of a finished run, to be spoilt."""
+    return runs.Run(Path(shutil.copytree(ensure(root).folder, folder / "copy")))
+
+
+def test_changed_clips_are_noticed(root: Path, tmp_path: Path) -> None:
+    run = copied(root, tmp_path)
+    changed = run.provenance | {"data": run.provenance["data"] | {"fingerprint": "another"}}
+    finished.seal(run.folder, changed)
+    with pytest.raises(InputError, match=r"not the clips that .* was trained on"):
+        runs.Run(run.folder).clips()
+
+
+READ = {
+    "provenance.json": lambda run: run.provenance,
+    "config.json": lambda run: run.config,
+    "taxonomy.csv": lambda run: run.taxonomy,
+    "log.csv": lambda run: run.log,
+    "model.safetensors": lambda run: run.model(),
+    "predictions.npz": lambda run: run.predictions,
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_file_of_a_run_that_was_lost_cut_or_edited_is_refused_by_name(root: Path, tmp_path: Path, name: str) -> None:
+    run = copied(root, tmp_path)
+    path, content = run.folder / name, (run.folder / name).read_bytes()
+    READ[name](run)
+    edited = (
+        content.replace(b"0", b"1", 1) if name.endswith(("json", "csv")) else content[:-1] + bytes([content[-1] ^ 1])
+    )
+    for bad in (None, b"", content[: len(content) // 2], content + b"x", edited, b"[1, 2]", b"{}"):
+        path.unlink()
+        if bad is not None:
+            path.write_bytes(bad)
+        else:
+            os.mkfifo(path)
+        with pytest.raises(InputError, match=rf"{name}: .*; delete the folder .*copy and run the exp") as e:
+            READ[name](runs.Run(run.folder))
+        one_line(e)
+    path.unlink()
+    remedy = (
+        "no such file, so this is no finished run" if name == "provenance.json" else "no such file; delete the folder"
+    )
+    with pytest.raises(InputError, match=rf"{name}: {remedy}"):
+        READ[name](runs.Run(run.folder))
+
+
+def test_files_of_another_run_are_refused(root: Path, tmp_path: Path) -> None:
+    run, other = copied(root, tmp_path), ensure(root, seed=1)
+    for name in ("model.safetensors", "predictions.npz"):
+        shutil.copy(other.folder / name, run.folder / name)
+        with pytest.raises(InputError, match=rf"{name}: (changed since it was written|[\d,]+ bytes, where)"):
+            READ[name](runs.Run(run.folder))
+
+
+def test_weights_that_do_not_fit_or_are_not_finite_are_refused_by_name(root: Path, tmp_path: Path) -> None:
+    """Even where a digest was recorded of them."""
+    run = copied(root, tmp_path)
+    path = run.folder / "model.safetensors"
+    good = load_file(path)
+    for change, message in (
+        (
+            {"classifiers.city.bias": torch.full((3,), torch.nan)},
+            "classifiers.city.bias holds numbers that are not",
+        ),
+        ({"classifiers.city.bias": torch.zeros(4)}, r"classifiers.city.bias has the shape \(4,\), \(3,\) is needed"),
+        ({"stranger": torch.zeros(1)}, "has the unknown stranger"),
+    ):
+        save_file(good | change, path)
+        finished.seal(run.folder, run.provenance)
+        with pytest.raises(InputError, match=message):
+            runs.Run(run.folder).model()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.pop("logits_state"), "no array logits_state"),
+        (lambda a: a.update(logits_city=a["logits_city"][:2]), "logits_city is float32"),
+        (
+            lambda a: a.update(logits_city=a["logits_city"] * np.float32(np.nan)),
+            "logits_city holds numbers",
+        ),
+        (
+            lambda a: a.update(labels_city=a["labels_city"] + 999),
+            "labels_city run from 999 to 1001, the tree has 0",
+        ),
+        (lambda a: a.update(labels_country=-a["labels_country"] - 1), "labels_country run from -"),
+        (lambda a: a.update(labels_city=a["labels_city"].astype(float)), "labels_city is float64"),
+        (lambda a: a.update(clip_ids=a["clip_ids"].astype(object)), "no archive of arrays"),
+        (lambda a: a.update(places=a["places"] * 0 + 181), "places lie beyond 90 degrees"),
+    ],
+)
+def test_predictions_that_do_not_belong_together_are_refused(
+    root: Path, tmp_path: Path, change: Callable[[dict[str, np.ndarray]], object], message: str
+) -> None:
     run = ensure(root)
-    path = run.folder / "provenance.json"
-    content = path.read_text()
-    changed = json.loads(content)
-    changed["data"]["fingerprint"] = "another"
-    path.write_text(json.dumps(changed))
-    try:
-        with pytest.raises(InputError, match=r"not the clips that .* was trained on"):
-            runs.Run(run.folder).clips()
-    finally:
-        path.write_text(content)
+    with np.load(run.folder / "predictions.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["places"] = np.zeros_like(arrays["places"])
+    change(arrays)
+    np.savez_compressed(tmp_path / "predictions.npz", **arrays)
+    with pytest.raises(InputError, match=rf"predictions\.npz: .*{message}") as error:
+        Predictions.load(tmp_path / "predictions.npz", run.taxonomy, "none")
+    one_line(error)
 
 
 def test_unknown_names_are_refused(root: Path) -> None:
@@ -248,6 +346,12 @@ def test_a_release_with_an_archive_missing_is_no_data_set(root: Path, tmp_path: 
     partial = dataclasses.replace(TINY, name="partial")
     with pytest.raises(InputError, match=r"2 of 9 clips were rejected, the first because .*mend the source"):
         ensure(root, profile=partial, data_root=broken)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, pytest.param(10**5000, id="5001 digits"), 1.0, "1", True, None])
+def test_a_seed_is_a_whole_number_of_32_bits(root: Path, seed: object) -> None:
+    with pytest.raises(InputError, match=r"seed: .*; give a whole number from 0 to 4,294,967,295"):
+        ensure(root, seed)
 
 
 def test_a_run_belongs_to_one_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

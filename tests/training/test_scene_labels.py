@@ -10,16 +10,19 @@ from cityguessr.base.errors import MissingWeights
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.prepare import prepare
-from cityguessr.training import experiments, runs, scene_labels
+from cityguessr.training import experiments, finished, scene_labels
 
 
 class Labeller:
     """Sees scene 3 in every frame."""
 
-    name, scene_classes = "a classifier", 16
+    name, version, scene_classes = "a classifier", "0a", 16
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
+    def categories(self, frames: np.ndarray) -> np.ndarray:
         return np.tile(np.eye(16, dtype=np.float32)[3], (len(frames), 1))
+
+    def scenes(self, categories: np.ndarray) -> np.ndarray:
+        return categories
 
 
 def no_weights() -> Labeller:
@@ -27,7 +30,8 @@ def no_weights() -> Labeller:
 
 
 @pytest.fixture
-def clips(tmp_path: Path) -> PreparedClips:
+def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedClips:
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
     return prepare(ReleaseSource(make_release(tmp_path / "release")), tmp_path / "prepared", **small())
 
 
@@ -51,7 +55,7 @@ def test_a_classifier_labels_the_frames_of_clips_that_are_labelled_as_a_whole(cl
     again = scene_labels.by_frame(PreparedClips.load(clips.folder), no_weights)  # given once, they are kept
     assert again.fingerprint == frames.fingerprint
     for each in (clips, frames):  # a run finds the labels that it was trained with
-        assert runs._load(clips.folder, 16, each.fingerprint).fingerprint == each.fingerprint
+        assert finished.clips_of(clips.folder, 16, each.fingerprint).fingerprint == each.fingerprint
 
 
 def test_without_a_classifier_a_system_of_single_frames_cannot_be_trained(clips: PreparedClips) -> None:
