@@ -98,7 +98,7 @@ def plan(
     clips: PreparedClips | None = None,
 ) -> Plan:
     """What `ensure` would train, with its data prepared but nothing trained; for the arguments and errors see there."""
-    _check_seed(seed)
+    profile = profiles.get(profile)
     experiment = experiments.canonical(experiment, profile)
     profile = profile.using(experiment.recipe)
     config = experiment.config(profile)
