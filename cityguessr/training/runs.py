@@ -98,7 +98,7 @@ def plan(
     clips: PreparedClips | None = None,
 ) -> Plan:
     """What `ensure` would train, with its data prepared but nothing trained; for the arguments and errors see there."""
-    _check_seed(seed)
+    check_seed(seed)
     experiment = experiments.canonical(experiment, profile)
     profile = profile.using(experiment.recipe)
     config = experiment.config(profile)
@@ -110,7 +110,7 @@ def plan(
     identity = {
         "experiment": experiment.name,
         "profile": profile.name,
-        "seed": check_seed(seed),
+        "seed": seed,
         "model": dataclasses.asdict(config),
         "training": profile.training(),
         "code": _code(config),
