@@ -361,7 +361,7 @@ def _read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[str, dict[str
     """The rows of a label table with where they stand. Raises InputError where there are none."""
     rows = [
         (f"{path}, line {line}", {name: spelling.composed(field) for name, field in row.items()})
-        for line, row in read_rows(path, columns, most=_MOST_CITIES)
+        for line, row in read_rows(path, columns, most=_MOST_CITIES, longest=200)
     ]
     if not rows:
         raise InputError(f"{path}: no rows below the header")

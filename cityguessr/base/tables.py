@@ -111,7 +111,7 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 
 
 def read_rows(
-    path: str | os.PathLike[str], columns: Sequence[str], *, most: int = 20_000_000
+    path: str | os.PathLike[str], columns: Sequence[str], *, most: int = 20_000_000, longest: int = 4096
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a table with their line numbers: column -> field, without blanks around it.
 
@@ -123,10 +123,11 @@ def read_rows(
         path: the file.
         columns: names that the header must have, in any order and among others.
         most: rows that make sense for such a table.
+        longest: characters that make sense in a field.
 
     Raises InputError, naming file and line, where a column is missing or there twice, where a row has too few or too
-    many fields, or a quote that is not closed in its line, and where there are more than `most` rows; and as
-    `read_lines` does.
+    many fields, one that is too long, or a quote that is not closed in its line, and where there are more than `most`
+    rows; and as `read_lines` does.
     """
     lines = read_lines(path)
     first, start = next(((n, line) for n, line in lines if not _is_empty(line)), (1, ""))
@@ -152,6 +153,8 @@ def read_rows(
             del fields[width:]
         if len(fields) != width:
             raise InputError(f"{path}, line {number}: {len(fields)} fields, where the header has {width}; correct it")
+        if len(line) > longest and max(map(len, fields)) > longest:
+            raise InputError(f"{path}, line {number}: a field of more than {longest:,} characters; correct the line")
         rows += 1
         if rows > most:
             raise InputError(f"{path}, line {number}: more than {most:,} rows; this is no such table")

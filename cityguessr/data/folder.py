@@ -81,7 +81,7 @@ class FolderSource:
         names: dict[str, str] = {}
         listed: list[tuple[str, str, dict[str, str], int, np.ndarray | None]] = []
         folders = Folders(self.root)
-        for line, fields in read_rows(self.labels_csv, ("video", "city"), most=_MOST_VIDEOS):
+        for line, fields in read_rows(self.labels_csv, ("video", "city"), most=_MOST_VIDEOS, longest=1000):
             where = f"{self.labels_csv}, line {line}"
             names = names or _columns(fields, self.labels_csv)
             row = {names[name]: composed(field) for name, field in fields.items()}

@@ -14,7 +14,8 @@ import yaml
 from cityguessr.base.errors import InputError
 from cityguessr.base.tables import open_text
 
-_MOST = 1_000_000  # characters
+_MOST = 100_000  # characters
+_DEEPEST = 10  # brackets within brackets
 _LARGEST = 2**63
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)?\.[0-9]*([eE][-+]?[0-9]{1,3})?")
@@ -38,18 +39,23 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise InputError(f"{path}{line}: {error.problem or error.context}; correct it") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: {' '.join(str(error).split())[:200]}; save it as plain text") from None
-    except RecursionError:
-        raise InputError(f"{path}: brackets within brackets, too deep; a parameter file has one level") from None
 
 
 class _PlainLoader(yaml.SafeLoader):
     """A SafeLoader without references, tags of its own, repeated names, and scalars that are read in two ways."""
 
+    depth = 0
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise yaml.composer.ComposerError(None, None, "a reference (& or *); write the value out", event.start_mark)
-        return super().compose_node(parent, index)
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise yaml.composer.ComposerError(None, None, "brackets within brackets, too deep", event.start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def mapping(self, node: Any) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -26,7 +26,7 @@ from cityguessr.config import ModelConfig
 from cityguessr.data.clips import META, ClipDataset, PreparedClips
 from cityguessr.taxonomy import LEVELS
 from cityguessr.text.features import text_features
-from cityguessr.training import datasets, experiments, scene_labels
+from cityguessr.training import datasets, experiments, profiles, scene_labels
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.experiments import Experiment
 from cityguessr.training.finished import PROVENANCE, Run, clips_of, seal, write_json
@@ -98,6 +98,7 @@ def plan(
     clips: PreparedClips | None = None,
 ) -> Plan:
     """What `ensure` would train, with its data prepared but nothing trained; for the arguments and errors see there."""
+    check_seed(seed)
     profile = profiles.get(profile)
     experiment = experiments.canonical(experiment, profile)
     profile = profile.using(experiment.recipe)
@@ -110,7 +111,7 @@ def plan(
     identity = {
         "experiment": experiment.name,
         "profile": profile.name,
-        "seed": check_seed(seed),
+        "seed": seed,
         "model": dataclasses.asdict(config),
         "training": profile.training(),
         "code": _code(config),

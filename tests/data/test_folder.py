@@ -100,6 +100,7 @@ def test_clips_without_a_split_are_divided_80_to_20_within_each_city(tmp_path: P
         (("video", "city"), (".", "Athens"), "the field video is empty"),
         (("video", "city"), ("b\0.mp4", "Athens"), "has the control character"),
         (("video", "city"), ("b" * 200_000, "Athens"), "field larger than field limit"),
+        (("video", "city"), ("b" * 2_000, "Athens"), "a field of more than 1,000 characters"),
         (("video", "city", "country"), ("b.mp4", "Athens", "United States"), "no city 'Athens' in United States"),
     ],
 )

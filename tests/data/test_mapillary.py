@@ -346,7 +346,7 @@ def test_parts_of_a_city_that_are_missing_are_named(copy: Path) -> None:
         ("seq_info.csv", "-0,13", "-0,-13", r"line \d+: the frame number '-13' is not a whole number"),
         ("seq_info.csv", "-0,13", "-0,nan", r"line \d+: the frame number 'nan' is not a whole number"),
         ("seq_info.csv", "-0,13", "-0,", r"line \d+: the frame number '' is not a whole number"),
-        ("seq_info.csv", "-0,13", "-0," + "9" * 5000, r"line \d+: the frame number .* \(5,000 characters\)"),
+        ("seq_info.csv", "-0,13", "-0," + "9" * 5000, r"line \d+: a field of more than 200 characters"),
         ("seq_info.csv", "-0,13", "-0,12.0", r"line \d+: image \S+ is frame 12 of londonquery-0, as in line \d+"),
         ("seq_info.csv", "0,004_", "0,\0004_", r"line 2: has the control character '\\x00'"),
         ("seq_info.csv", "0,004_", "0," + "k" * 200_000, r"line 2: field larger than field limit"),

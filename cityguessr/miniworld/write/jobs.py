@@ -25,6 +25,7 @@ from cityguessr.base import paths, pools, threads
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import PARTIAL, explain, make_folder, write_bytes
 from cityguessr.base.progress import track
+from cityguessr.base.tables import read_json
 from cityguessr.data.pictures import encode_image
 from cityguessr.miniworld.plan import VideoPlan
 
@@ -94,8 +95,8 @@ def _is_complete(world: World, marker: Path) -> bool:
     if not marker.is_file():
         return False
     try:
-        fingerprint = json.loads(marker.read_text(encoding="utf-8")).get("fingerprint")
-    except ValueError:
+        fingerprint = read_json(marker).get("fingerprint")
+    except InputError:
         fingerprint = "unreadable"
     if fingerprint != world.fingerprint:
         raise InputError(
