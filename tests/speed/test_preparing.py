@@ -32,7 +32,9 @@ def test_the_released_way_gives_the_frames_that_ours_gives_but_for_the_scale(tmp
     released = preparing._as_released(tmp_path / "1.jpg", 64)
     ours = np.asarray(pictures.decode_image("1.jpg", preparing._prepared(tmp_path / "1.jpg", 64)))
     assert released.shape == (3, 64, 64)
-    assert (released.permute(1, 2, 0) * 255 - torch.tensor(ours)).abs().mean() < 2
+    assert (
+        released.permute(1, 2, 0) * 255 - torch.tensor(ours)
+    ).abs().mean() < 4  # of noise; another picture differs by 60
 
 
 def test_the_command_renders_its_own_clips(
