@@ -100,10 +100,10 @@ def compare(
     result["epoch_ratio"] = statistics.median(_ratios(seconds["released"], seconds["epoch"]))
     result["kilobytes"] = read / 1000 / sum(map(len, files))
     for name, way in (("preparation_ratio", "prepare"), ("epoch_ratio", "epoch")):
-        lowest, *_, highest = sorted(_ratios(seconds["released"], seconds[way]))
+        ratios = _ratios(seconds["released"], seconds[way])
         report(
             f"{WAYS[way]}: {result[way]:.1f} clips/s, {result[name]:.2f} times the released loader's "
-            f"{result['released']:.1f} (rounds from {lowest:.2f} to {highest:.2f})"
+            f"{result['released']:.1f} (rounds from {min(ratios):.2f} to {max(ratios):.2f})"
         )
     report(
         f"the floor: {result['floor']:.1f} clips/s; {len(files)} clips of {clip_format.frames} frames, "
