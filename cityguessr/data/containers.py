@@ -1,0 +1,202 @@
+"""Whether a video file is all there: what its container promises of its length, held against the bytes there are.
+
+Only the outermost structure is read, a few bytes for every part of the file. Containers that promise nothing (raw
+streams, programme streams) pass; what their packets show is checked in `packets`.
+"""
+
+import os
+import struct
+from collections.abc import Callable
+from typing import BinaryIO
+
+from cityguessr.base.errors import InputError
+
+_MP4_BOXES = {
+    b"ftyp",
+    b"moov",
+    b"mdat",
+    b"moof",
+    b"mfra",
+    b"sidx",
+    b"styp",
+    b"free",
+    b"skip",
+    b"wide",
+    b"uuid",
+    b"udta",
+}
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_MATROSKA_SEGMENT = 0x18538067
+_NO_END = -1  # the mark that ends the file is not there
+_SYNC = 0x47  # the first byte of every packet of a transport stream
+
+
+def check_whole(path: str | os.PathLike[str]) -> None:
+    """Hold a file against what its container promises.
+
+    Raises InputError, naming the file, where it is shorter than that: a download that stopped, a disk that was full.
+    """
+    length = os.path.getsize(path)
+    with open(path, "rb") as file:
+        start = file.read(4096)
+        for recognised, needed in _KINDS:
+            if recognised(start):
+                promised = needed(file, length)
+                if promised == _NO_END:
+                    raise InputError(
+                        f"{path}: cut off, its end is missing ({length:,} bytes); copy or download it again"
+                    )
+                if promised > length:
+                    raise InputError(
+                        f"{path}: cut off, {length:,} of {promised:,} bytes are there; copy or download it again"
+                    )
+                return
+
+
+def _mp4(file: BinaryIO, length: int) -> int:
+    """The end of the last box. A box of size 0 goes on to the end; junk after the last box is passed over."""
+    position = 0
+    while position + 8 <= length:
+        file.seek(position)
+        header = file.read(16)
+        size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if size == 1:
+            size = int.from_bytes(header[8:16], "big")
+        if kind not in _MP4_BOXES or size < 8:
+            break
+        position += size
+    return position
+
+
+def _matroska(file: BinaryIO, length: int) -> int:
+    """The end of the last segment; a live recording leaves its size open."""
+    position = 0
+    while position < length:
+        file.seek(position)
+        header = file.read(12)
+        number, width = _variable(header, keep_marker=True)
+        size, size_width = _variable(header[width:], keep_marker=False)
+        if not width or not size_width or (number != _MATROSKA_SEGMENT and position > 0):
+            break
+        if size == (1 << 7 * size_width) - 1:  # all ones: not known
+            return 0
+        position += width + size_width + size
+    return position
+
+
+def _variable(data: bytes, keep_marker: bool) -> tuple[int, int]:
+    """An EBML number and its width in bytes; width 0 where there is none."""
+    if not data or not data[0]:
+        return 0, 0
+    width = 9 - data[0].bit_length()
+    if len(data) < width:
+        return 0, 0
+    value = int.from_bytes(data[:width], "big")
+    return (value if keep_marker else value & ((1 << 7 * width) - 1)), width
+
+
+def _riff(file: BinaryIO, length: int) -> int:
+    """The end of the last RIFF chunk: a large AVI has several."""
+    position = 0
+    while position + 8 <= length:
+        file.seek(position)
+        kind, size = struct.unpack("<4sI", file.read(8))
+        if kind != b"RIFF" or size == 0:  # 0: the camera stopped before it could write it
+            break
+        position += 8 + size
+    return position
+
+
+def _asf(file: BinaryIO, length: int) -> int:
+    """The size in the file properties, unless it was broadcast."""
+    file.seek(0)
+    header = file.read(1 << 16)
+    at = header.find(_ASF_PROPERTIES)
+    if at < 0 or len(header) < at + 92:
+        return 0
+    (size,), (flags,) = struct.unpack_from("<Q", header, at + 40), struct.unpack_from("<I", header, at + 88)
+    return 0 if flags & 1 else size
+
+
+def _flv(file: BinaryIO, length: int) -> int:
+    """The end of the last tag, each of which is followed by its size."""
+    file.seek(5)
+    position = int.from_bytes(file.read(4), "big") + 4
+    while position + 11 <= length:
+        file.seek(position)
+        header = file.read(4)
+        if header[0] & 0x1F not in (8, 9, 18):
+            return 0
+        position += 11 + int.from_bytes(header[1:4], "big") + 4
+    return position
+
+
+def _transport(file: BinaryIO, length: int) -> int:
+    """Whole packets of 188, 192 or 204 bytes."""
+    file.seek(0)
+    size = _packet_size(file.read(4096))
+    return -(-length // size) * size if size else 0
+
+
+def _packet_size(start: bytes) -> int:
+    """Of a transport stream; 0 where it is none."""
+    for size, first in ((188, 0), (192, 4), (204, 0)):
+        syncs = start[first::size]
+        if len(syncs) > 4 and all(byte == _SYNC for byte in syncs):
+            return size
+    return 0
+
+
+def _ogg(file: BinaryIO, length: int) -> int:
+    """The end of the last page; a page says which one is the last of its stream."""
+    back = min(length, 1 << 17)
+    file.seek(length - back)
+    tail = file.read()
+    at = tail.rfind(b"OggS")
+    if at < 0 or len(tail) < at + 27:
+        return _NO_END
+    count = tail[at + 26]
+    table = tail[at + 27 : at + 27 + count]
+    end = length - back + at + 27 + count + sum(table)
+    return end if end > length or tail[at + 5] & 4 else _NO_END
+
+
+def _gif(file: BinaryIO, length: int) -> int:
+    """The end of the last block."""
+    file.seek(10)
+    flags = file.read(1)
+    file.seek(13)
+    if flags and flags[0] & 0x80:
+        file.seek(3 << (flags[0] & 7) + 1, os.SEEK_CUR)
+    while (kind := file.read(1)) in (b",", b"!"):
+        skip = file.read(9) if kind == b"," else file.read(1)
+        if kind == b"," and len(skip) == 9:
+            if skip[8] & 0x80:
+                file.seek(3 << (skip[8] & 7) + 1, os.SEEK_CUR)
+            file.read(1)
+        while (size := file.read(1)) and size[0]:
+            file.seek(size[0], os.SEEK_CUR)
+    return 0 if kind == b";" else _NO_END
+
+
+def _ivf(file: BinaryIO, length: int) -> int:
+    """The end of the last frame, each of which starts with its size."""
+    position = 32
+    while position + 12 <= length:
+        file.seek(position)
+        position += 12 + int.from_bytes(file.read(4), "little")
+    return position if position >= length else _NO_END
+
+
+_KINDS: list[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], int]]] = [
+    (lambda start: start[4:8] in _MP4_BOXES, _mp4),
+    (lambda start: start[:4] == b"\x1a\x45\xdf\xa3", _matroska),
+    (lambda start: start[:4] == b"RIFF", _riff),
+    (lambda start: start[:16] == _ASF_HEADER, _asf),
+    (lambda start: start[:3] == b"FLV", _flv),
+    (lambda start: start[:4] == b"OggS", _ogg),
+    (lambda start: start[:4] == b"GIF8", _gif),
+    (lambda start: start[:4] == b"DKIF", _ivf),
+    (lambda start: _packet_size(start) > 0, _transport),
+]
