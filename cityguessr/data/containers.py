@@ -27,6 +27,7 @@ _MP4_BOXES = {
 }
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_MXF_PARTITION = bytes.fromhex("060e2b34020501010d01020101")
 _MATROSKA_SEGMENT = 0x18538067
 _NO_END = -1  # the mark that ends the file is not there
 _SYNC = 0x47  # the first byte of every packet of a transport stream
@@ -56,7 +57,7 @@ def check_whole(path: str | os.PathLike[str]) -> None:
 
 def _mp4(file: BinaryIO, length: int) -> int:
     """The end of the last box. A box of size 0 goes on to the end; junk after the last box is passed over."""
-    position = 0
+    position, kinds = 0, [b""]
     while position + 8 <= length:
         file.seek(position)
         header = file.read(16)
@@ -64,24 +65,33 @@ def _mp4(file: BinaryIO, length: int) -> int:
         if size == 1:
             size = int.from_bytes(header[8:16], "big")
         if kind not in _MP4_BOXES or size < 8:
-            break
+            return position
+        kinds.append(kind)
         position += size
-    return position
+    headless = position < length and b"moof" in kinds
+    return _NO_END if headless or kinds[-1] == b"moof" and position <= length else position
 
 
 def _matroska(file: BinaryIO, length: int) -> int:
-    """The end of the last segment; a live recording leaves its size open."""
+    """The end of the last segment. A live recording leaves its size open, and perhaps that of its clusters: then the
+    end of the last part inside.
+    """
     position = 0
+    inside = False
     while position < length:
         file.seek(position)
         header = file.read(12)
         number, width = _variable(header, keep_marker=True)
         size, size_width = _variable(header[width:], keep_marker=False)
-        if not width or not size_width or (number != _MATROSKA_SEGMENT and position > 0):
+        if not width or not size_width:  # the end of a number is missing, or junk follows the last segment
+            return length if position + 12 <= length or not inside else _NO_END
+        if position and not inside and number != _MATROSKA_SEGMENT:
             break
+        position += width + size_width
         if size == (1 << 7 * size_width) - 1:  # all ones: not known
-            return 0
-        position += width + size_width + size
+            inside = True
+        else:
+            position += size
     return position
 
 
@@ -180,6 +190,42 @@ def _gif(file: BinaryIO, length: int) -> int:
     return 0 if kind == b";" else _NO_END
 
 
+def _y4m(file: BinaryIO, length: int) -> int:
+    """The end of the last frame; all are of one size, which the first line says."""
+    file.seek(0)
+    line = file.read(1024).split(b"\n", 1)[0]
+    fields = {word[:1]: word[1:].decode("ascii", "replace") for word in line.split()[1:] if word[:1] in b"WHC"}
+    colours = fields.get(b"C", "420jpeg")
+    planes = next((share for name, share in _Y4M_PLANES.items() if colours.startswith(name)), None)
+    if planes is None or not all(fields.get(side, "").isdecimal() for side in (b"W", b"H")):
+        return 0
+    width, height = int(fields[b"W"]), int(fields[b"H"])
+    across, down = planes
+    size = width * height + (2 * -(-width // across) * -(-height // down) if across else 0)
+    size *= 2 if "p1" in colours or colours in ("mono9", "mono10", "mono12", "mono16") else 1
+    position = len(line) + 1
+    while position < length:
+        file.seek(position)
+        head = file.read(1024).split(b"\n", 1)[0]
+        if not head.startswith(b"FRAME"):
+            return _NO_END
+        position += len(head) + 1 + size
+    return position
+
+
+_Y4M_PLANES = {"420": (2, 2), "422": (2, 1), "444alpha": None, "444": (1, 1), "411": (4, 1), "mono": (0, 0)}
+
+
+def _mxf(file: BinaryIO, length: int) -> int:
+    """The start of the last partition, where the first one says where that is."""
+    file.seek(16)
+    head = file.read(9)
+    width = 1 + (head[0] & 0x7F if head[0] & 0x80 else 0)  # of the length of what follows
+    file.seek(16 + width + 24)
+    footer = int.from_bytes(file.read(8), "big")
+    return footer + 1 if footer else 0
+
+
 def _ivf(file: BinaryIO, length: int) -> int:
     """The end of the last frame, each of which starts with its size."""
     position = 32
@@ -198,5 +244,7 @@ _KINDS: list[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], int]]] = [
     (lambda start: start[:4] == b"OggS", _ogg),
     (lambda start: start[:4] == b"GIF8", _gif),
     (lambda start: start[:4] == b"DKIF", _ivf),
+    (lambda start: start[:10] == b"YUV4MPEG2 ", _y4m),
+    (lambda start: start[:13] == _MXF_PARTITION, _mxf),
     (lambda start: _packet_size(start) > 0, _transport),
 ]

@@ -13,7 +13,6 @@ nothing, as ffmpeg and OpenCV do. Neither engine maps high dynamic range or remo
 
 import contextlib
 import functools
-import logging
 import os
 import struct
 import sys
@@ -264,7 +263,6 @@ def _playing(look: Look, all_cores: bool = False) -> Iterator[tuple[Any, Any, Ca
     before = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)
     av.logging.set_skip_repeated(False)
-    logging.getLogger("libav").propagate = False  # to standard error, where it reads as a fault
     try:
         with packets.open_container(look.path) as container, av.logging.Capture(local=False) as said:
             stream = container.streams[look.index]
@@ -294,9 +292,7 @@ def _decoded(look: Look, container: Any, stream: Any) -> Iterator[Any]:
 
     given = 0
     try:
-        for packet in container.demux(stream):
-            if not packet.size:  # a frame that repeats the one before, or the end
-                continue
+        for packet in packets.demux(container, stream):
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:

@@ -7,6 +7,7 @@ programme streams, raw streams) only decoding all of it tells.
 
 import dataclasses
 import functools
+import logging
 import os
 import re
 import stat
@@ -102,6 +103,7 @@ def open_container(path: str) -> Any:
     """The file, opened by PyAV. Raises InputError where it is no video."""
     import av
 
+    logging.getLogger("libav").propagate = False  # to standard error, where it reads as a fault
     try:
         # With "file:" a colon in the name does not end a protocol.
         return av.open(f"file:{path}", container_options=OPTIONS, metadata_errors="replace")
@@ -110,6 +112,16 @@ def open_container(path: str) -> Any:
             f"{path}: not a video that can be read from this file alone, or cut off before its index "
             f"({os.path.getsize(path):,} bytes); copy or download it again, or encode it as H.264 in MP4"
         ) from None
+
+
+def demux(container: Any, *streams: Any) -> Iterator[Any]:
+    """The packets of the streams in the order of the file, but for empty ones: frames that repeat the one before."""
+    try:
+        for packet in container.demux(*streams):
+            if packet.size:
+                yield packet
+    except IndexError:  # PyAV, at the end of a file in which another stream came up on the way
+        return
 
 
 def shown_stream(path: str, container: Any) -> Any:
@@ -140,7 +152,7 @@ def _look(path: str, _seen: tuple[int, ...]) -> Look:
         if not len(rows):
             raise InputError(f"{path}: the video has no frames; copy or download it again")
         _check_length(path, container, ends)
-        if (promised := stream.frames) > len(rows) and kind in ("mov", "avi") and not _edited(rows):
+        if (promised := stream.frames) > len(rows) and kind == "mov" and not _edited(rows):
             raise InputError(f"{path}: cut off, {len(rows)} of {promised} frames are there; copy or download it again")
         timed = kind in _TIMED and _family(codec) in _ONE_A_PACKET
         shown, keys, closed = _order(rows, clean) if timed else (None, np.empty(0, np.int64), False)
@@ -188,11 +200,10 @@ def _demux(path: str, container: Any, stream: Any, codec: str) -> tuple[np.ndarr
     rows: list[tuple[int, bool, bool, bool]] = []
     end, clean = 0.0, True
     prefix = _nal_prefix(stream.codec_context) if codec in ("h264", "hevc") else 0
+    joined = container.format.name == "mpegts"  # where recordings are joined its counters jump, and all is well
     try:
-        for packet in container.demux():
-            if not packet.size:
-                continue
-            if packet.is_corrupt:
+        for packet in demux(container, *container.streams):
+            if packet.is_corrupt and not joined:
                 raise InputError(f"{path}: cut off or damaged at packet {len(rows)}; copy or download it again")
             if packet.pts is not None and packet.time_base:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
