@@ -64,12 +64,17 @@ def _mp4(file: BinaryIO, length: int) -> int:
         size, kind = int.from_bytes(header[:4], "big"), header[4:8]
         if size == 1:
             size = int.from_bytes(header[8:16], "big")
-        if kind not in _MP4_BOXES or size < 8:
-            return position
+        if not _is_name(kind) or size < 8:
+            return _NO_END if b"moof" in kinds else position
         kinds.append(kind)
         position += size
     headless = position < length and b"moof" in kinds
     return _NO_END if headless or kinds[-1] == b"moof" and position <= length else position
+
+
+def _is_name(kind: bytes) -> bool:
+    """Whether a box may be called so: those that the world uses are letters, digits, and \xa9 for Apple."""
+    return all(byte == 0xA9 or 0x20 <= byte < 0x7F for byte in kind)
 
 
 def _matroska(file: BinaryIO, length: int) -> int:

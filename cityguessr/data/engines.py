@@ -72,7 +72,7 @@ def with_decord(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
         import decord
     except (ImportError, OSError):  # it has wheels for few platforms
         raise _Unsure from None
-    decord.logging.set_level(decord.logging.INFO)
+    decord.logging.set_level(decord.logging.ERROR)
     with _said_by_libraries() as said:
         try:
             reader = decord.VideoReader(look.path, ctx=decord.cpu(0), num_threads=1)
@@ -129,14 +129,13 @@ def with_keys(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
             if not started or first > at + 1:
                 container.seek(key, stream=stream, backward=True)
                 stream.codec_context.flush_buffers()
-                frames = _from_key(look, container, stream, key, first)
+                frames = _from_key(look, _decoded(look, container, stream), key, first, said)
                 at, started = first - 1, True
-                said()
             frame = None
             while at < number:
                 frame = next(frames, None)
                 at += 1
-                if frame is None or frame.pts != look.shown[at]:
+                if frame is None or at >= len(look.shown) or frame.pts != look.shown[at]:
                     raise _Unsure
             if frame is None or frame.is_corrupt:
                 raise _cannot_decode(look, number)
@@ -145,12 +144,17 @@ def with_keys(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
             yield number, picture_of(frame, look.aspect)
 
 
-def _from_key(look: Look, container: Any, stream: Any, key: int, first: int) -> Iterator[Any]:
+def _from_key(look: Look, frames: Iterator[Any], key: int, first: int, said: Callable[[], list[str]]) -> Iterator[Any]:
     """The frames shown from a key frame on. What comes out before belongs to the scene before, and lacks its half."""
-    frames = (frame for frame in _decoded(look, container, stream) if frame.pts is None or frame.pts >= key)
-    for position, frame in enumerate(frames):
-        if position == 0 and look.shown[first] == key and not frame.key_frame:  # type: ignore[index]
+    said()
+    started = False
+    for frame in frames:
+        if not started and frame.pts is not None and frame.pts < key:
+            said()
+            continue
+        if not started and look.shown is not None and look.shown[first] == key and not frame.key_frame:
             raise _Unsure
+        started = True
         yield frame
 
 
@@ -260,25 +264,19 @@ def _playing(look: Look, all_cores: bool = False) -> Iterator[tuple[Any, Any, Ca
     """The open file, its stream, and a function that gives what the decoder has said since it was asked last."""
     import av
 
-    before = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
-    av.logging.set_skip_repeated(False)
-    try:
-        with packets.open_container(look.path) as container, av.logging.Capture(local=False) as said:
-            stream = container.streams[look.index]
-            context = stream.codec_context
-            # A decoder holds a few frames for each thread: none more for pictures of cinema size.
-            context.thread_count = min(4, _cores()) if all_cores and context.width * context.height < 1 << 23 else 1
-            context.thread_type = "AUTO"
+    with packets.listening(av.logging.INFO) as said, packets.open_container(look.path) as container:
+        stream = container.streams[look.index]
+        context = stream.codec_context
+        # A decoder holds a few frames for each thread: none more for pictures of cinema size.
+        context.thread_count = min(4, _cores()) if all_cores and context.width * context.height < 1 << 23 else 1
+        context.thread_type = "AUTO"
 
-            def heard() -> list[str]:
-                lines = [line[2] for line in said]
-                said.clear()
-                return lines
+        def heard() -> list[str]:
+            lines = [text for level, _, text in said if level <= av.logging.ERROR or "concealing" in text]
+            said.clear()
+            return lines
 
-            yield container, stream, heard
-    finally:
-        av.logging.set_level(before)
+        yield container, stream, heard
 
 
 def _cores() -> int:
@@ -316,9 +314,26 @@ def _decoded(look: Look, container: Any, stream: Any) -> Iterator[Any]:
         ) from None
 
 
+# Said of files in which all is well too: after a seek, at a cut, of what is not decoded.
+_HARMLESS = (
+    "mmco",
+    "co located",
+    "missing reference",
+    "reference picture missing",
+    "number of reference frames",
+    "sei ",
+    "sps unavailable",
+    "non-existing",
+    "no frame",
+    "not implemented",
+    "vui",
+    "display",
+)
+
+
 def _damaged(lines: Iterable[str]) -> bool:
-    """Whether the decoder made up parts of a picture."""
-    return any(mark in line for line in lines for mark in ("concealing", "error while decoding", "Error parsing NAL"))
+    """Whether the decoder's complaints say that it made up parts of a picture."""
+    return any(not any(harmless in line.lower() for harmless in _HARMLESS) for line in lines if line.strip())
 
 
 def _cannot_decode(look: Look, number: int) -> InputError:

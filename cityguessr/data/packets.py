@@ -5,6 +5,7 @@ each packet is one frame and says its own time, the k-th frame is known without 
 programme streams, raw streams) only decoding all of it tells.
 """
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -34,6 +35,8 @@ _ONE_A_PACKET = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mjpeg", "prores"
 # What decord decodes as PyAV does: its ffmpeg is of 2018.
 _OF_DECORD = ("h264", "hevc", "vp9", "mpeg4")
 _FORMATS_OF_DECORD = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
+# Two recordings that were joined make a step in time: of so many seconds, within so many packets.
+_JOIN_S, _SOON = 0.5, 8
 _SHORTER = 0.02  # by how much of its length a file may end before the time its header says
 
 
@@ -103,7 +106,6 @@ def open_container(path: str) -> Any:
     """The file, opened by PyAV. Raises InputError where it is no video."""
     import av
 
-    logging.getLogger("libav").propagate = False  # to standard error, where it reads as a fault
     try:
         # With "file:" a colon in the name does not end a protocol.
         return av.open(f"file:{path}", container_options=OPTIONS, metadata_errors="replace")
@@ -112,6 +114,22 @@ def open_container(path: str) -> Any:
             f"{path}: not a video that can be read from this file alone, or cut off before its index "
             f"({os.path.getsize(path):,} bytes); copy or download it again, or encode it as H.264 in MP4"
         ) from None
+
+
+@contextlib.contextmanager
+def listening(level: int) -> Iterator[list[tuple[int, str, str]]]:
+    """What ffmpeg says meanwhile, at this level or a graver one: level, who says it, and the text."""
+    import av
+
+    before = av.logging.get_level()
+    av.logging.set_level(level)
+    av.logging.set_skip_repeated(False)
+    logging.getLogger("libav").propagate = False  # to standard error, where it reads as a fault
+    try:
+        with av.logging.Capture(local=False) as said:
+            yield said
+    finally:
+        av.logging.set_level(before)
 
 
 def demux(container: Any, *streams: Any) -> Iterator[Any]:
@@ -143,12 +161,16 @@ def shown_stream(path: str, container: Any) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def _look(path: str, _seen: tuple[int, ...]) -> Look:
+    import av
+
     containers.check_whole(path)
-    with open_container(path) as container:
+    with listening(av.logging.ERROR) as said, open_container(path) as container:
         stream = shown_stream(path, container)
         kind = container.format.name.split(",")[0]
         codec = stream.codec_context.name
         rows, ends, clean = _demux(path, container, stream, _family(codec))
+        if complaints := [text.strip() for _, name, text in said if name == container.format.name != codec]:
+            raise InputError(f"{path}: cut off or damaged ({complaints[0]}); copy or download it again")
         if not len(rows):
             raise InputError(f"{path}: the video has no frames; copy or download it again")
         _check_length(path, container, ends)
@@ -200,15 +222,26 @@ def _demux(path: str, container: Any, stream: Any, codec: str) -> tuple[np.ndarr
     rows: list[tuple[int, bool, bool, bool]] = []
     end, clean = 0.0, True
     prefix = _nal_prefix(stream.codec_context) if codec in ("h264", "hevc") else 0
-    joined = container.format.name == "mpegts"  # where recordings are joined its counters jump, and all is well
+    joins = container.format.name == "mpegts"
+    torn = 0  # packets since one before which bytes are missing
+    before: float | None = None
     try:
         for packet in demux(container, *container.streams):
-            if packet.is_corrupt and not joined:
+            shown_here = packet.stream_index == stream.index
+            if packet.is_corrupt and not joins:
                 raise InputError(f"{path}: cut off or damaged at packet {len(rows)}; copy or download it again")
             if packet.pts is not None and packet.time_base:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream_index != stream.index:
+            if not shown_here:
                 continue
+            time = None if packet.dts is None else float(packet.dts * packet.time_base)
+            # Where recordings were joined, the counters of a transport stream jump, and soon the time does as well.
+            if torn and time is not None and before is not None and abs(time - before) > _JOIN_S:
+                torn = 0
+            torn = 1 if packet.is_corrupt else torn and torn + 1
+            if torn > _SOON:
+                raise InputError(f"{path}: damaged at packet {len(rows) - _SOON}; copy or download it again")
+            before = time
             key, afresh, hidden = packet.is_keyframe, True, packet.is_discard
             if key and codec in ("h264", "hevc"):
                 afresh = _starts_afresh(bytes(packet), prefix, codec)
@@ -222,6 +255,8 @@ def _demux(path: str, container: Any, stream: Any, codec: str) -> tuple[np.ndarr
         raise InputError(
             f"{path}: cut off or damaged after {len(rows)} packets ({error.strerror}); copy or download it again"
         ) from None
+    if torn:
+        raise InputError(f"{path}: cut off or damaged at its last packet; copy or download it again")
     return np.array(rows, _ROW), end, clean
 
 
