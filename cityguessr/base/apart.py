@@ -99,7 +99,7 @@ class _Worker:
         root = str(Path(__file__).parents[2])
         path = [root, *(entry for entry in sys.path if entry and entry != root)]
         self.pipe, other = Pipe()
-        self.said = tempfile.TemporaryFile()
+        self.said = tempfile.TemporaryFile()  # noqa: SIM115  as long as the process
         settings = {"fd": other.fileno(), "parent": os.getpid(), "memory": MEMORY}
         try:
             self.process = subprocess.Popen(

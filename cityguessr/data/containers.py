@@ -68,8 +68,9 @@ def _mp4(file: BinaryIO, length: int) -> int:
             return _NO_END if b"moof" in kinds else position
         kinds.append(kind)
         position += size
-    headless = position < length and b"moof" in kinds
-    return _NO_END if headless or kinds[-1] == b"moof" and position <= length else position
+    if position <= length and (kinds[-1] == b"moof" or (position < length and b"moof" in kinds)):
+        return _NO_END  # what the last fragment announces is missing
+    return position
 
 
 def _is_name(kind: bytes) -> bool:

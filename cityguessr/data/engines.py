@@ -91,10 +91,12 @@ def with_decord(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
 
 
 def _upright_shape(look: Look) -> tuple[int, ...]:
-    """Of the pictures, where no turn is noted: decord knows turns and no mirroring. Raises _Unsure where one is."""
+    """Of the pictures. Raises _Unsure where a turn is noted, since decord knows no mirroring, and for two fields, whose
+    colours it brings to full height in another way.
+    """
     with _playing(look) as (container, stream, _):
         frame = next(_decoded(look, container, stream), None)
-        if frame is None or _matrix(frame) not in ((1, 0, 0, 1), (1 << 16, 0, 0, 1 << 16)):
+        if frame is None or frame.interlaced_frame or _matrix(frame) not in ((1, 0, 0, 1), (1 << 16, 0, 0, 1 << 16)):
             raise _Unsure
         return frame.height, frame.width, 3
 
@@ -127,8 +129,9 @@ def with_keys(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
             key = int(before[-1])
             first = int(np.searchsorted(look.shown, key))  # the first number shown from this key on
             if not started or first > at + 1:
-                container.seek(key, stream=stream, backward=True)
-                stream.codec_context.flush_buffers()
+                if started or key != look.keys[0]:
+                    container.seek(key - look.early, stream=stream, backward=True)
+                    stream.codec_context.flush_buffers()
                 frames = _from_key(look, _decoded(look, container, stream), key, first, said)
                 at, started = first - 1, True
             frame = None
@@ -346,7 +349,7 @@ def picture_of(frame: Any, aspect: float = 1.0) -> Picture:
 
 
 def _matrix(frame: Any) -> tuple[int, ...]:
-    """The display matrix: where a point (x, y) of the coded picture is shown, (a x + c y, b x + d y) of (a, b, c, d)."""
+    """The display matrix (a, b, c, d): a point (x, y) of the coded picture is shown at (a x + c y, b x + d y)."""
     from av.sidedata.sidedata import Type
 
     data = frame.side_data.get(Type.DISPLAYMATRIX)

@@ -29,6 +29,8 @@ _FORMATS = (
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 # In these containers a packet of these codecs is one frame and has a time of its own.
 _TIMED = ("mov", "matroska")
+# As a rule here too: held against the times of decoding, which must rise without a gap in what was recorded.
+_STREAMED = ("h264", "hevc", "mpeg2video")
 # Here the times of frames can be believed at least. In AVI they are times of decoding.
 _BELIEVED = (*_TIMED, "mpegts", "flv")
 _ONE_A_PACKET = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mjpeg", "prores", "dnxhd", "ffv1")
@@ -54,6 +56,7 @@ class Look:
         timed: whether the times that packets carry are those of presentation.
         fps: frames per second on average, 0 where the file does not say.
         aspect: width of a pixel as shown over its height.
+        early: by how many units before a key frame to look for it, where the container has no index.
         for_decord: whether the numbers of decord hold for this file.
     """
 
@@ -66,6 +69,7 @@ class Look:
     timed: bool
     fps: float
     aspect: float
+    early: int
     for_decord: bool
 
 
@@ -176,7 +180,8 @@ def _look(path: str, _seen: tuple[int, ...]) -> Look:
         _check_length(path, container, ends)
         if (promised := stream.frames) > len(rows) and kind == "mov" and not _edited(rows):
             raise InputError(f"{path}: cut off, {len(rows)} of {promised} frames are there; copy or download it again")
-        timed = kind in _TIMED and _family(codec) in _ONE_A_PACKET
+        indexed = kind in _TIMED and _family(codec) in _ONE_A_PACKET
+        timed = indexed or (kind == "mpegts" and codec in _STREAMED and (np.diff(rows["dts"]) > 0).all())
         shown, keys, closed = _order(rows, clean) if timed else (None, np.empty(0, np.int64), False)
         rate = stream.average_rate or stream.guessed_rate
         context = stream.codec_context
@@ -190,8 +195,10 @@ def _look(path: str, _seen: tuple[int, ...]) -> Look:
             timed=kind in _BELIEVED,
             fps=float(rate) if rate else 0.0,
             aspect=_aspect(stream),
+            early=0 if indexed or not stream.time_base else int(1 / stream.time_base),
             for_decord=(
-                shown is not None
+                indexed
+                and shown is not None
                 and closed
                 and not rows["hidden"].any()
                 and len(shown) > 1
@@ -204,7 +211,7 @@ def _look(path: str, _seen: tuple[int, ...]) -> Look:
         )
 
 
-_ROW = np.dtype([("pts", np.int64), ("key", bool), ("hidden", bool), ("clean", bool)])
+_ROW = np.dtype([("pts", np.int64), ("dts", np.int64), ("key", bool), ("hidden", bool), ("clean", bool)])
 _MISSING = np.iinfo(np.int64).min
 
 
@@ -219,7 +226,7 @@ def _demux(path: str, container: Any, stream: Any, codec: str) -> tuple[np.ndarr
     """
     import av
 
-    rows: list[tuple[int, bool, bool, bool]] = []
+    rows: list[tuple[int, int, bool, bool, bool]] = []
     end, clean = 0.0, True
     prefix = _nal_prefix(stream.codec_context) if codec in ("h264", "hevc") else 0
     joins = container.format.name == "mpegts"
@@ -248,7 +255,8 @@ def _demux(path: str, container: Any, stream: Any, codec: str) -> tuple[np.ndarr
             elif codec in ("vp8", "vp9"):
                 hidden = hidden or not _is_shown(bytes(packet), codec)
             clean = clean and afresh
-            rows.append((_MISSING if packet.pts is None else packet.pts, key, hidden, afresh))
+            times = (_MISSING if time is None else time for time in (packet.pts, packet.dts))
+            rows.append((*times, key, hidden, afresh))
             if not any(memoryview(packet)[:64]) and not any(memoryview(packet)):
                 raise InputError(f"{path}: packet {len(rows) - 1} is nothing but zeros; copy or download it again")
     except av.error.FFmpegError as error:

@@ -7,6 +7,7 @@ more. Every function may be called from threads, forked workers and notebooks.
 import dataclasses
 import functools
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from cityguessr.data.frames import frame_files
 from cityguessr.data.pictures import open_image, resize
 from cityguessr.data.sampling import RELEASED_KEPT, frame_indices
 
-LIMIT_S = 600.0  # a film of 20 minutes whose frames must all be decoded takes a few minutes on a busy core
+LIMIT_S = 900.0  # 20 minutes of AVI in full HD, which must be decoded whole, take some minutes on a busy core
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,14 @@ def pick(
 
 def _absolute(path: str | os.PathLike[str]) -> str:
     """The path for a process that may stand in another folder; as a string, whatever bytes it has."""
-    return os.path.join(os.getcwd(), os.fsdecode(path))
+    full = os.path.join(os.getcwd(), os.fsdecode(path))
+    if not os.path.lexists(
+        full
+    ):  # a name from a Mac has letter and accent apart: names that look the same are the same
+        for form in ("NFC", "NFD"):
+            if os.path.lexists(other := unicodedata.normalize(form, full)):
+                return other
+    return full
 
 
 def _sample(path: str, frames: int, size: int, sampling: Sampling) -> np.ndarray:
