@@ -6,30 +6,29 @@ fails, it decodes the file from its first frame on, as a player does.
 
 decord is the fast engine for files where its numbers hold (`Look.for_decord`): each frame is one packet, and nothing
 needs what comes before a key frame. It is left where its own list of times differs from the look.
-
-Colours: as the file says (BT.601, BT.709, BT.2020; limited or full range), and BT.601 in limited range where it says
-nothing, as ffmpeg and OpenCV do. Neither engine maps high dynamic range or removes interlacing.
 """
 
-import contextlib
 import functools
 import os
-import struct
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from cityguessr.base.errors import InputError
-from cityguessr.data import packets
+from cityguessr.data.decoding import (
+    AGAIN,
+    Picture,
+    cannot_decode,
+    damaged,
+    decoded,
+    matrix,
+    picture_of,
+    playing,
+    said_by_libraries,
+    stretched,
+)
 from cityguessr.data.packets import Look
-
-Picture = np.ndarray  # uint8 (H, W, 3), RGB
-
-_AGAIN = "copy or download it again"
 
 
 def count(look: Look) -> int:
@@ -73,7 +72,7 @@ def with_decord(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
     except (ImportError, OSError):  # it has wheels for few platforms
         raise _Unsure from None
     decord.logging.set_level(decord.logging.ERROR)
-    with _said_by_libraries() as said:
+    with said_by_libraries() as said:
         try:
             reader = decord.VideoReader(look.path, ctx=decord.cpu(0), num_threads=1)
             if len(reader) != len(look.shown) or not _same_times(reader, look):
@@ -83,9 +82,9 @@ def with_decord(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
                 picture = reader[number].asnumpy()
                 if picture.shape != shape:
                     raise _Unsure
-                if _damaged(said()):
-                    raise _cannot_decode(look, number)
-                yield number, _stretched(picture, look.aspect)
+                if damaged(said()):
+                    raise cannot_decode(look, number)
+                yield number, stretched(picture, look.aspect)
         except (decord.DECORDError, RuntimeError, IndexError, UnicodeError):
             raise _Unsure from None
 
@@ -94,9 +93,9 @@ def _upright_shape(look: Look) -> tuple[int, ...]:
     """Of the pictures. Raises _Unsure where a turn is noted, since decord knows no mirroring, and for two fields, whose
     colours it brings to full height in another way.
     """
-    with _playing(look) as (container, stream, _):
-        frame = next(_decoded(look, container, stream), None)
-        if frame is None or frame.interlaced_frame or _matrix(frame) not in ((1, 0, 0, 1), (1 << 16, 0, 0, 1 << 16)):
+    with playing(look) as (container, stream, _):
+        frame = next(decoded(look, container, stream), None)
+        if frame is None or frame.interlaced_frame or matrix(frame) not in ((1, 0, 0, 1), (1 << 16, 0, 0, 1 << 16)):
             raise _Unsure
         return frame.height, frame.width, 3
 
@@ -117,7 +116,7 @@ def with_keys(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
         raise _Unsure
     if not len(look.keys):
         raise _Unsure
-    with _playing(look) as (container, stream, said):
+    with playing(look) as (container, stream, said):
         frames: Iterator[Any] = iter(())
         at = -1  # the number of the frame decoded last; -1 before the first
         started = False
@@ -132,7 +131,7 @@ def with_keys(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
                 if started or key != look.keys[0]:
                     container.seek(key - look.early, stream=stream, backward=True)
                     stream.codec_context.flush_buffers()
-                frames = _from_key(look, _decoded(look, container, stream), key, first, said)
+                frames = _from_key(look, decoded(look, container, stream), key, first, said)
                 at, started = first - 1, True
             frame = None
             while at < number:
@@ -141,9 +140,9 @@ def with_keys(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
                 if frame is None or at >= len(look.shown) or frame.pts != look.shown[at]:
                     raise _Unsure
             if frame is None or frame.is_corrupt:
-                raise _cannot_decode(look, number)
-            if _damaged(said()):
-                raise _cannot_decode(look, number)
+                raise cannot_decode(look, number)
+            if damaged(said()):
+                raise cannot_decode(look, number)
             yield number, picture_of(frame, look.aspect)
 
 
@@ -171,11 +170,11 @@ def from_start(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
     waiting = list(wanted)
     positions = {int(order[number]) for number in wanted}
     last = max(positions)
-    with _playing(look) as (container, stream, _):
-        for position, frame in enumerate(_decoded(look, container, stream)):
+    with playing(look) as (container, stream, _):
+        for position, frame in enumerate(decoded(look, container, stream)):
             if position in positions:
                 if frame.is_corrupt:
-                    raise _cannot_decode(look, rank[position])
+                    raise cannot_decode(look, rank[position])
                 held[rank[position]] = picture_of(frame, look.aspect)
             while waiting and waiting[0] in held:
                 number = waiting.pop(0)
@@ -183,7 +182,7 @@ def from_start(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
             if position >= last:
                 break
     if waiting:
-        raise _cannot_decode(look, waiting[0])
+        raise cannot_decode(look, waiting[0])
 
 
 def sample(look: Look, choose: Callable[[int], list[int]], take: Callable[[Picture], Picture]) -> list[Picture]:
@@ -243,16 +242,16 @@ def _play(look: Look, see: Callable[[int, Any], None]) -> np.ndarray:
     """
     times: list[int | None] = []
     unit = look.unit
-    with _playing(look, all_cores=True) as (container, stream, said):
-        for position, frame in enumerate(_decoded(look, container, stream)):
+    with playing(look, all_cores=True) as (container, stream, said):
+        for position, frame in enumerate(decoded(look, container, stream)):
             if position == 0:
                 said()
             times.append(frame.pts)
             see(position, frame)
-        if _damaged(said()):
-            raise InputError(f"{look.path}: damaged, parts of some frames cannot be decoded; {_AGAIN}")
+        if damaged(said()):
+            raise InputError(f"{look.path}: damaged, parts of some frames cannot be decoded; {AGAIN}")
     if not times:
-        raise InputError(f"{look.path}: no frame can be decoded, the file is truncated or damaged; {_AGAIN}")
+        raise InputError(f"{look.path}: no frame can be decoded, the file is truncated or damaged; {AGAIN}")
     known = [time for time in times if time is not None]
     order = np.arange(len(times))
     if look.timed and len(known) == len(times) == len(set(known)):
@@ -260,144 +259,6 @@ def _play(look: Look, see: Callable[[int, Any], None]) -> np.ndarray:
         if (steps < 0).any() and (steps > -1).all():
             order = np.argsort(known, kind="stable")
     return order
-
-
-@contextlib.contextmanager
-def _playing(look: Look, all_cores: bool = False) -> Iterator[tuple[Any, Any, Callable[[], list[str]]]]:
-    """The open file, its stream, and a function that gives what the decoder has said since it was asked last."""
-    import av
-
-    with packets.listening(av.logging.INFO) as said, packets.open_container(look.path) as container:
-        stream = container.streams[look.index]
-        context = stream.codec_context
-        # A decoder holds a few frames for each thread: none more for pictures of cinema size.
-        context.thread_count = min(4, _cores()) if all_cores and context.width * context.height < 1 << 23 else 1
-        context.thread_type = "AUTO"
-
-        def heard() -> list[str]:
-            lines = [text for level, _, text in said if level <= av.logging.ERROR or "concealing" in text]
-            said.clear()
-            return lines
-
-        yield container, stream, heard
-
-
-def _cores() -> int:
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
-def _decoded(look: Look, container: Any, stream: Any) -> Iterator[Any]:
-    """The frames from where the file stands. What is broken before the first frame is passed over, as players do."""
-    import av
-
-    given = 0
-    try:
-        for packet in packets.demux(container, stream):
-            try:
-                frames = packet.decode()
-            except av.error.InvalidDataError:
-                if given:
-                    raise
-                continue
-            for frame in frames:
-                yield frame
-                given += 1
-        for frame in stream.codec_context.decode(None):
-            yield frame
-            given += 1
-    except av.error.EOFError:
-        return
-    except av.error.FFmpegError as error:
-        if isinstance(error, MemoryError):
-            raise
-        raise InputError(
-            f"{look.path}: cannot be decoded after {given} frames ({error.strerror}), the file is truncated or "
-            f"damaged; {_AGAIN}"
-        ) from None
-
-
-# Said of files in which all is well too: after a seek, at a cut, of what is not decoded.
-_HARMLESS = (
-    "mmco",
-    "co located",
-    "missing reference",
-    "reference picture missing",
-    "number of reference frames",
-    "sei ",
-    "sps unavailable",
-    "non-existing",
-    "no frame",
-    "not implemented",
-    "vui",
-    "display",
-)
-
-
-def _damaged(lines: Iterable[str]) -> bool:
-    """Whether the decoder's complaints say that it made up parts of a picture."""
-    return any(not any(harmless in line.lower() for harmless in _HARMLESS) for line in lines if line.strip())
-
-
-def _cannot_decode(look: Look, number: int) -> InputError:
-    return InputError(f"{look.path}: frame {number} cannot be decoded, the file is truncated or damaged; {_AGAIN}")
-
-
-def picture_of(frame: Any, aspect: float = 1.0) -> Picture:
-    """A decoded frame of PyAV as it is shown: upright, mirrored where the file says so, with square pixels."""
-    return _stretched(frame.to_ndarray(format="rgb24", threads=1), aspect, _matrix(frame))
-
-
-def _matrix(frame: Any) -> tuple[int, ...]:
-    """The display matrix (a, b, c, d): a point (x, y) of the coded picture is shown at (a x + c y, b x + d y)."""
-    from av.sidedata.sidedata import Type
-
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
-    if data is None:
-        return 1, 0, 0, 1
-    a, b, _, c, d = struct.unpack_from("=5i", bytes(data))
-    return a, b, c, d
-
-
-def _stretched(picture: Picture, aspect: float, matrix: tuple[int, ...] = (1, 0, 0, 1)) -> Picture:
-    """Square pixels, by stretching the shorter side as players do, and then the turn."""
-    height, width = picture.shape[:2]
-    if abs(aspect - 1) > 1e-3:
-        size = (max(1, round(width * aspect)), height) if aspect > 1 else (width, max(1, round(height / aspect)))
-        if size != (width, height):
-            picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
-    return np.ascontiguousarray(turned(picture, matrix))
-
-
-def turned(picture: Picture, matrix: tuple[int, ...]) -> Picture:
-    """The picture as the display matrix shows it, to the nearest quarter of a turn."""
-    a, b, c, d = matrix
-    if abs(b) + abs(c) > abs(a) + abs(d):  # x becomes y
-        picture, across, down = picture.swapaxes(0, 1), c, b
-    else:
-        across, down = a, d
-    if across < 0:
-        picture = picture[:, ::-1]
-    return picture[::-1] if down < 0 else picture
-
-
-@contextlib.contextmanager
-def _said_by_libraries() -> Iterator[Callable[[], list[str]]]:
-    """What native code writes to standard error meanwhile, which would else stand in a notebook. Process-wide."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-
-            def heard() -> list[str]:
-                file.seek(0)
-                return file.read(1 << 20).decode(errors="replace").splitlines()
-
-            yield heard
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
 
 
 @functools.cache

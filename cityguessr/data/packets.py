@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import logging
 import os
-import re
 import stat
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cityguessr.base.errors import InputError
-from cityguessr.data import containers
+from cityguessr.data import bitstreams, containers
 
 # What may be opened: films in one file. Playlists and the like would make ffmpeg open other files, or the network.
 _FORMATS = (
@@ -178,7 +177,7 @@ def _look(path: str, _seen: tuple[int, ...]) -> Look:
         if not len(rows):
             raise InputError(f"{path}: the video has no frames; copy or download it again")
         _check_length(path, container, ends)
-        if (promised := stream.frames) > len(rows) and kind == "mov" and not _edited(rows):
+        if (promised := stream.frames) > len(rows) and kind == "mov" and not rows["hidden"].any():
             raise InputError(f"{path}: cut off, {len(rows)} of {promised} frames are there; copy or download it again")
         indexed = kind in _TIMED and _family(codec) in _ONE_A_PACKET
         timed = indexed or (kind == "mpegts" and codec in _STREAMED and (np.diff(rows["dts"]) > 0).all())
@@ -228,7 +227,7 @@ def _demux(path: str, container: Any, stream: Any, codec: str) -> tuple[np.ndarr
 
     rows: list[tuple[int, int, bool, bool, bool]] = []
     end, clean = 0.0, True
-    prefix = _nal_prefix(stream.codec_context) if codec in ("h264", "hevc") else 0
+    prefix = bitstreams.length_bytes(stream.codec_context) if codec in ("h264", "hevc") else 0
     joins = container.format.name == "mpegts"
     torn = 0  # packets since one before which bytes are missing
     before: float | None = None
@@ -251,9 +250,9 @@ def _demux(path: str, container: Any, stream: Any, codec: str) -> tuple[np.ndarr
             before = time
             key, afresh, hidden = packet.is_keyframe, True, packet.is_discard
             if key and codec in ("h264", "hevc"):
-                afresh = _starts_afresh(bytes(packet), prefix, codec)
+                afresh = bitstreams.starts_afresh(bytes(packet), prefix, codec)
             elif codec in ("vp8", "vp9"):
-                hidden = hidden or not _is_shown(bytes(packet), codec)
+                hidden = hidden or not bitstreams.is_shown(bytes(packet), codec)
             clean = clean and afresh
             times = (_MISSING if time is None else time for time in (packet.pts, packet.dts))
             rows.append((*times, key, hidden, afresh))
@@ -280,10 +279,6 @@ def _check_length(path: str, container: Any, end: float) -> None:
         )
 
 
-def _edited(rows: np.ndarray) -> bool:
-    return bool(rows["hidden"].any())
-
-
 def _order(rows: np.ndarray, clean: bool) -> tuple[np.ndarray | None, np.ndarray, bool]:
     """The times of what is shown, of where decoding can start, and whether no frame needs one before the last key."""
     pts, keep = rows["pts"], ~rows["hidden"]
@@ -304,52 +299,6 @@ def _order(rows: np.ndarray, clean: bool) -> tuple[np.ndarray | None, np.ndarray
 
 
 _LOOK_AHEAD = 32  # frames: no codec reorders over more
-
-
-def _nal_prefix(context: Any) -> int:
-    """How many bytes say the length of a unit, in MP4 and Matroska; 0 for start codes."""
-    data = context.extradata or b""
-    if not data or data[0] != 1:
-        return 0
-    if context.name == "hevc":
-        return (data[21] & 3) + 1 if len(data) > 21 else 0
-    return (data[4] & 3) + 1 if len(data) > 4 else 0
-
-
-def _starts_afresh(packet: bytes, prefix: int, codec: str) -> bool:
-    """Whether a key packet of H.264 or HEVC makes the decoder forget: IDR, not a mere recovery point."""
-    for kind in _nal_kinds(packet, prefix, codec):
-        if codec == "h264" and kind in (1, 2, 5):
-            return kind == 5
-        if codec == "hevc" and kind < 32:
-            return kind in (16, 17, 18, 19, 20)
-    return False
-
-
-def _nal_kinds(packet: bytes, prefix: int, codec: str) -> Iterator[int]:
-    starts = _with_lengths(packet, prefix) if prefix else (m.end() for m in re.finditer(b"\0\0\1", packet))
-    for start in starts:
-        if start < len(packet):
-            yield packet[start] & 0x1F if codec == "h264" else packet[start] >> 1 & 0x3F
-
-
-def _with_lengths(packet: bytes, prefix: int) -> Iterator[int]:
-    at = 0
-    while at + prefix < len(packet):
-        yield at + prefix
-        at += prefix + int.from_bytes(packet[at : at + prefix], "big")
-
-
-def _is_shown(packet: bytes, codec: str) -> bool:
-    """Whether a packet of VP8 or VP9 is a frame that is shown; some are only referred to."""
-    if codec == "vp8":
-        return bool(packet[0] >> 4 & 1)
-    if packet[-1] & 0xE0 == 0xC0:  # several frames, of which the last is shown
-        return True
-    bits = packet[0] << 8 | (packet[1] if len(packet) > 1 else 0)
-    after = 5 if bits >> 12 & 3 == 3 else 4  # marker (2 bits), profile (2, in profile 3 one more)
-    shows_existing, is_shown = bits >> 15 - after & 1, bits >> 13 - after & 1
-    return bool(shows_existing or is_shown)
 
 
 def _aspect(stream: Any) -> float:
