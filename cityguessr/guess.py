@@ -98,7 +98,7 @@ def guess(path: str | Path, model: Run | CityGuessr, k: int = 5) -> Guess:
     """Guess where a video was filmed.
 
     Args:
-        path: any video that decord opens.
+        path: any video that ffmpeg reads from one file: MP4, MOV, MKV, WebM, AVI, TS, GIF and more.
         model: a run, or a model such as `load_released_checkpoint` returns.
         k: how many places per level.
 

@@ -20,9 +20,9 @@ for name in (
 ):
     importlib.import_module(name)
 try:
-    import decord  # after torch, as in the package  # noqa: F401
+    import decord  # after torch, with which it clashes otherwise  # noqa: F401
 except ImportError as error:
-    print(f"environment: no decord here ({error}): videos cannot be opened, see the README's notes on platforms")
+    print(f"environment: no decord here ({error}): videos are read by PyAV alone")
 
 device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 print(f"environment: Python {platform.python_version()}, torch {torch.__version__} on {device}")

@@ -1,23 +1,28 @@
-"""The one place that opens video.
+"""The one reader of video: frame k is the k-th frame that a player shows.
 
-decord and PyAV, which read video files, are imported inside the functions: decord after torch, and neither where clips
-are folders of images. Every call opens its own reader, so that these functions are safe in the workers of a pool or of
-a DataLoader.
+The engines (`engines`) run in another process, which a damaged file may crash or hang: that costs one clip and no
+more. Every function may be called from threads, forked workers and notebooks.
 """
 
 import dataclasses
+import functools
 import os
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from cityguessr.base import apart
 from cityguessr.base.errors import InputError
 from cityguessr.config import Sampling
+from cityguessr.data import engines, packets
 from cityguessr.data.frames import frame_files
 from cityguessr.data.pictures import open_image, resize
 from cityguessr.data.sampling import RELEASED_KEPT, frame_indices
+
+LIMIT_S = 900.0  # 20 minutes of AVI in full HD, which must be decoded whole, take some minutes on a busy core
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +30,9 @@ class VideoInfo:
     """Length and size of a video file.
 
     Attributes:
-        fps: frames per second.
-        width, height: in pixels as shown, after any rotation noted in the file.
+        frames: how many a player shows.
+        fps: frames per second, on average over the file.
+        width, height: in pixels as shown, after any rotation noted in the file, with pixels made square.
     """
 
     frames: int
@@ -36,26 +42,91 @@ class VideoInfo:
 
 
 def read_frames(
-    path: str | os.PathLike[str], frames: int = 16, size: int = 224, sampling: Sampling = "uniform"
+    path: str | os.PathLike[str],
+    frames: int = 16,
+    size: int = 224,
+    sampling: Sampling = "uniform",
+    *,
+    limit_s: float = LIMIT_S,
 ) -> np.ndarray:
     """Read a clip from a video file, or from a folder of numbered images as the release has them.
 
     Every frame is resized whole to a square, as the authors do, with a bilinear filter that is widened on shrinking.
-    Rotation noted in the file is applied. `released` on a video file first keeps 100 frames spread evenly, as the
-    release did with its source videos, and then takes from these what the authors' loader would.
+    Rotation and mirroring noted in the file are applied. `released` on a video file first keeps 100 frames spread
+    evenly, as the release did with its source videos, and then takes from these what the authors' loader would.
+
+    Args:
+        limit_s: seconds after which reading a video file is given up.
 
     Returns uint8 (T, H, W, 3), RGB, with T = `frames` and H = W = `size`.
-    Raises InputError, naming the file, where it is missing, empty, truncated or no video, and for too few frames.
+    Raises InputError, naming the file, where it is missing, empty, truncated, damaged or no video, for too few frames,
+    and where reading it takes too long or crashes the decoder.
     """
-    path = Path(path)
-    if path.is_dir():
-        return np.stack([np.asarray(resize(open_image(file), size)) for file in frame_files(path, frames, sampling)])
-    reader = _open(path)
-    indices = _video_indices(path, len(reader), frames, sampling)
-    return np.stack([np.asarray(resize(Image.fromarray(_decode(path, reader, i)), size)) for i in indices])
+    if os.path.isdir(path):
+        folder = Path(os.fsdecode(path))
+        return np.stack([np.asarray(resize(open_image(file), size)) for file in frame_files(folder, frames, sampling)])
+    file = _absolute(path)
+    return apart.call(_sample, file, frames, size, sampling, what=file, limit_s=limit_s)
 
 
-def _video_indices(path: str | os.PathLike[str], total: int, frames: int, sampling: Sampling) -> list[int]:
+def video_info(path: str | os.PathLike[str], *, limit_s: float = LIMIT_S) -> VideoInfo:
+    """Length, rate and size of a video file.
+
+    Raises InputError, naming the file, where it is no readable video; see `read_frames`.
+    """
+    file = _absolute(path)
+    return apart.call(_info, file, what=file, limit_s=limit_s)
+
+
+def pick(
+    path: str | os.PathLike[str], numbers: Iterable[int], *, limit_s: float = LIMIT_S
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Frames of a video file by number, from 0, in order of presentation, each once; one by one, so that all fit.
+
+    Args:
+        limit_s: the longest wait for one frame, in seconds.
+
+    Yields the number and the frame, uint8 (H, W, 3), RGB, upright and at the size shown.
+    Raises InputError as `read_frames` does, and for a number that the file does not have.
+    """
+    file = _absolute(path)
+    return apart.stream(_pick, file, sorted({int(number) for number in numbers}), what=file, limit_s=limit_s)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    """The path for a process that may stand in another folder; as a string, whatever bytes it has."""
+    full = os.path.join(os.getcwd(), os.fsdecode(path))
+    if not os.path.lexists(
+        full
+    ):  # a name from a Mac has letter and accent apart: names that look the same are the same
+        for form in ("NFC", "NFD"):
+            if os.path.lexists(other := unicodedata.normalize(form, full)):
+                return other
+    return full
+
+
+def _sample(path: str, frames: int, size: int, sampling: Sampling) -> np.ndarray:
+    choose = functools.partial(_video_indices, path, frames=frames, sampling=sampling)
+    square = functools.partial(_square, size=size)
+    return np.stack(engines.sample(packets.look(path), choose, square))
+
+
+def _square(picture: np.ndarray, size: int) -> np.ndarray:
+    return np.asarray(resize(Image.fromarray(picture), size))
+
+
+def _info(path: str) -> VideoInfo:
+    look = packets.look(path)
+    total = engines.count(look)
+    _, first = next(engines.pick(look, [0]))
+    return VideoInfo(frames=total, fps=look.fps, width=first.shape[1], height=first.shape[0])
+
+
+def _pick(path: str, numbers: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    return engines.pick(packets.look(path), numbers)
+
+
+def _video_indices(path: str, total: int, frames: int, sampling: Sampling) -> list[int]:
     """`frame_indices` for a video file of `total` frames; see `read_frames` for what `released` means there.
 
     Raises InputError, naming the file, where it has too few frames.
@@ -67,75 +138,3 @@ def _video_indices(path: str | os.PathLike[str], total: int, frames: int, sampli
         return frame_indices(total, frames, sampling)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def video_info(path: str | os.PathLike[str]) -> VideoInfo:
-    """Length, rate and size of a video file.
-
-    Raises InputError, naming the file, where it is no readable video.
-    """
-    reader = _open(Path(path))
-    height, width = _decode(Path(path), reader, 0).shape[:2]
-    return VideoInfo(frames=len(reader), fps=float(reader.get_avg_fps()), width=width, height=height)
-
-
-def _open(path: Path) -> Any:
-    """A fresh decord reader. PyAV looks first: it says what is wrong with a file, where decord writes to stderr."""
-    try:
-        length = path.stat().st_size
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a video file") from None
-    if path.is_dir():
-        raise InputError(f"{path}: this is a folder; give the path of a video file")
-    if length == 0:
-        raise InputError(f"{path}: the file is empty (0 bytes); copy or download it again")
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path}: has no video stream; give a file with pictures in it")
-    except PermissionError:
-        raise InputError(f"{path}: no permission to read it; change its mode or owner") from None
-    except av.error.FFmpegError:
-        raise InputError(
-            f"{path}: not a video, or cut off before its index ({length:,} bytes); copy or download it again"
-        ) from None
-    decord = _decord()
-    decord.logging.set_level(decord.logging.QUIET)
-    try:
-        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
-        total = len(reader)
-    except (decord.DECORDError, RuntimeError):
-        raise InputError(
-            f"{path}: no frame can be read, the file is truncated, damaged or of an unsupported kind; copy or download "
-            "it again, or encode it as H.264 in MP4"
-        ) from None
-    if total == 0:
-        raise InputError(f"{path}: the video has no frames; copy or download it again")
-    return reader
-
-
-def _decord() -> Any:
-    import torch  # noqa: F401  decord's libraries clash with torch's where decord is loaded first
-
-    # isort: split
-    try:
-        import decord
-    except (ImportError, OSError) as error:
-        raise InputError(
-            f"video needs decord, which cannot be imported ({error}); it has wheels for Linux and Windows on "
-            "x86-64: open videos there, or work from folders of JPEG frames, which need no decord"
-        ) from None
-    return decord
-
-
-def _decode(path: Path, reader: Any, index: int) -> np.ndarray:
-    decord = _decord()
-    try:
-        return reader[index].asnumpy()
-    except (decord.DECORDError, RuntimeError, IndexError):
-        raise InputError(
-            f"{path}: frame {index} of {len(reader)} cannot be decoded, the file is truncated or damaged; copy or "
-            "download it again"
-        ) from None

@@ -1,9 +1,13 @@
 """Which frames a clip consists of, and how they are read."""
 
+import os
 import struct
+import unicodedata
 import wave
 from pathlib import Path
 
+import av
+import numbered
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +16,7 @@ from support import make_frames, make_video, one_line, picture
 from cityguessr.base.errors import InputError
 from cityguessr.data.frames import frame_files
 from cityguessr.data.sampling import frame_indices
-from cityguessr.data.video import read_frames, video_info
+from cityguessr.data.video import pick, read_frames, video_info
 
 
 def test_uniform_frames_are_the_middles_of_equal_segments() -> None:
@@ -141,3 +145,96 @@ def test_a_clip_of_too_few_frames_says_how_many_it_has(tmp_path: Path) -> None:
         read_frames(make_video(tmp_path / "short.mp4", 15))
     with pytest.raises(InputError, match="Paris_0000: 16 frames are needed and there are 15"):
         read_frames(make_frames(tmp_path / "Paris_0000", 15))
+
+
+CUTTABLE = {
+    "mp4, index first": ("a.mp4", {"container": {"movflags": "faststart"}}),
+    "mp4 in fragments": ("a.mp4", {"container": {"movflags": "frag_keyframe+empty_moov"}}),
+    "mkv": ("a.mkv", {}),
+    "live mkv": ("a.mkv", {"container": {"live": "1"}}),
+    "avi": ("a.avi", {}),
+    "flv": ("a.flv", {}),
+    "wmv": ("a.wmv", {"codec": "wmv2"}),
+    "gif": ("a.gif", {"codec": "gif", "pixels": "bgr8"}),
+    "y4m": ("a.y4m", {"codec": "wrapped_avframe", "kind": "yuv4mpegpipe"}),
+    "ts": ("a.ts", {}),
+}
+
+
+@pytest.mark.parametrize("kind", CUTTABLE)
+def test_what_is_cut_off_anywhere_is_refused(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    name, how = CUTTABLE[kind]
+    path = numbered.make(tmp_path / name, frames=30, **({"options": {}} if "codec" in how else {}), **how)
+    assert video_info(path).frames == 30
+    content = path.read_bytes()
+    for kept in (0.3, 0.7, 0.99, 0.9999):
+        path.write_bytes(content[: min(int(len(content) * kept), len(content) - 1)])
+        with pytest.raises(InputError, match=rf"{name}: .*(cut off|truncated).* again") as error:
+            read_frames(path)
+        one_line(error)
+    assert capfd.readouterr().err == ""
+
+
+def test_bytes_that_never_arrived_are_refused(tmp_path: Path) -> None:
+    path = numbered.make(tmp_path / "sparse.mp4", container={"movflags": "faststart"})
+    content = path.read_bytes()
+    path.write_bytes(content[:-2000] + bytes(2000))
+    with pytest.raises(InputError, match="nothing but zeros"):
+        read_frames(path)
+
+
+@pytest.mark.parametrize("name", ["12:30 walk.mp4", "http:x.mp4", "pipe:0", b"caf\xe9.mp4", "a%03d.mp4", "-i.mp4"])
+def test_a_video_may_have_any_name(name: str | bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "plain.mp4", 16).rename(os.fsdecode(name))
+    assert read_frames(name, 16, 16).shape == (16, 16, 16, 3)  # type: ignore[arg-type]
+
+
+def test_a_name_from_a_mac_is_the_same_name(tmp_path: Path) -> None:
+    make_video(tmp_path / unicodedata.normalize("NFD", "São Paulo.mp4"), 16)
+    assert video_info(tmp_path / unicodedata.normalize("NFC", "São Paulo.mp4")).frames == 16
+
+
+def test_what_would_open_other_files_or_never_end_is_refused(tmp_path: Path) -> None:
+    part = make_video(tmp_path / "part.ts", 16)
+    playlist = tmp_path / "list.mp4"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{part}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(InputError, match=r"list\.mp4: not a video that can be read from this file alone"):
+        read_frames(playlist)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for path in (tmp_path / "pipe.mp4", "/dev/zero"):
+        with pytest.raises(InputError, match="a pipe or a device"):
+            read_frames(path)
+
+
+def test_the_film_is_shown_and_not_the_cover(tmp_path: Path) -> None:
+    path = tmp_path / "album.mp4"
+    with av.open(str(path), "w") as file:
+        cover = file.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        film = file.add_stream("libx264", rate=30)
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        file.mux(cover.encode(av.VideoFrame.from_ndarray(picture(255, 64, 64), "rgb24").reformat(format="yuvj420p")))
+        for _ in range(16):
+            file.mux(film.encode(av.VideoFrame.from_ndarray(picture(50), "rgb24")))
+        file.mux(film.encode())
+    assert (video_info(path).frames, video_info(path).height) == (16, 48)
+
+
+def test_frames_are_picked_by_number_in_order_at_the_size_shown(tmp_path: Path) -> None:
+    path = numbered.make(tmp_path / "walk.mp4")
+    chosen = list(pick(path, [40, 3, 3, 59]))
+    assert [(k, numbered.number(frame)) for k, frame in chosen] == [(3, 3), (40, 40), (59, 59)]
+    assert {frame.shape for _, frame in chosen} == {(96, 160, 3)}
+
+
+@pytest.mark.parametrize("size", [(2, 2), (16, 2)])
+def test_a_tiny_video_is_read(size: tuple[int, int], tmp_path: Path) -> None:
+    path = make_video(tmp_path / "tiny.mp4", 16, *size)
+    assert read_frames(path, 16, 16).mean(axis=(1, 2, 3)) == pytest.approx([5 * k + 20 for k in range(16)], abs=3)
+
+
+def test_reading_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"walk\.mp4: not read within 0\.0001 s; give a larger limit_s"):
+        read_frames(numbered.make(tmp_path / "walk.mp4"), limit_s=0.0001)
