@@ -1,61 +1,18 @@
-"""Reading text with the line number at hand, and writing files so that a half-written one is never taken for whole."""
+"""Writing files so that a half-written one is never taken for whole."""
 
 import contextlib
 import csv
 import errno
 import io
-import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import BinaryIO
 
 from cityguessr.base.errors import InputError
 
 PARTIAL = ".partial"
-
-
-@contextlib.contextmanager
-def open_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """Open a text file in UTF-8. Raises InputError, naming it, where it is missing, forbidden or no such text."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            yield file
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a text file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8; save it as one") from None
-
-
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The object in a JSON file. Raises InputError, naming the file, where it holds anything else."""
-    with open_text(path) as file:
-        try:
-            return dict(json.load(file))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path}: not a JSON object ({error}); write it again") from None
-
-
-def read_rows(path: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file with their line numbers; headers in lower case, fields without blanks around them.
-
-    Raises InputError, naming file and line, where one of `columns` is missing or a row has too few or too many fields.
-    """
-    with open_text(path) as file:
-        reader = csv.reader(file)
-        header = [name.strip().lower() for name in next(reader, [])]
-        if missing := [name for name in columns if name not in header]:
-            names = ", ".join(header) or "none"
-            raise InputError(f"{path}, line 1: no column {', '.join(missing)} (found: {names}); add it to the header")
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise InputError(
-                    f"{path}, line {reader.line_num}: {len(row)} fields, where the header has {len(header)}; correct it"
-                )
-            yield reader.line_num, {name: field.strip() for name, field in zip(header, row, strict=True)}
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:

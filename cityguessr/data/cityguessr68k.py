@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import read_json, read_rows
+from cityguessr.base.tables import read_json, read_rows
 from cityguessr.data import frame_tables, label_files, release_layout
 from cityguessr.data.label_files import LabelLines, city_folder, clip_name
 from cityguessr.data.release_layout import LABELS_LIST, Places, Roots

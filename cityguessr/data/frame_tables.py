@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import read_rows
+from cityguessr.base.tables import place, read_rows
 from cityguessr.data.label_files import shorten
 from cityguessr.scenes import CATEGORIES, SCENES
 
@@ -38,7 +38,7 @@ def read_gps(path: Path, resolve: Resolve) -> dict[str, np.ndarray]:
     """
     table = _ByFrame(path, "d", resolve, width=2)
     for line, row in read_rows(path, ("clip", "frame", "lat", "lon")):
-        table.add(line, row, *check_place(row["lat"], row["lon"], f"{path}, line {line}"))
+        table.add(line, row, *place(row["lat"], row["lon"], f"{path}, line {line}"))
     pad = np.full((1, 2), np.nan)
     return {
         clip: values if len(values) > 1 else np.concatenate([values, pad]) for clip, values in table.by_number(np.nan)
@@ -96,19 +96,6 @@ def read_scenes(path: Path, columns: tuple[str, ...], scene_classes: int) -> Ite
                 f"{path}, line {line}: {column} {shorten(row[column])} is not one of 0..{scene_classes - 1}"
             )
         yield line, row, scene
-
-
-def check_place(lat: str, lon: str, where: str) -> tuple[float, float]:
-    """Latitude and longitude in degrees from two fields. Raises InputError, with `where`, for no place on Earth."""
-    try:
-        place = float(lat), float(lon)
-    except ValueError:
-        place = (float("nan"), float("nan"))
-    if not (abs(place[0]) <= 90 and abs(place[1]) <= 180):
-        raise InputError(
-            f"{where}: latitude {shorten(lat)} and longitude {shorten(lon)} are no degrees; correct the line"
-        )
-    return place
 
 
 def frame_number(field: str, where: str) -> int:

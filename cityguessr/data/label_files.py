@@ -11,8 +11,6 @@ that finds the line to name, or reads what Arrow is too strict for, such as a co
 
 import dataclasses
 import itertools
-import os
-import stat
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import open_text
+from cityguessr.base.tables import open_text
 from cityguessr.scenes import SCENES
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
@@ -271,7 +269,7 @@ def _parse(block: str, width: int) -> tuple[list[list[str]], np.ndarray] | None:
 def _blocks(file: Path) -> Iterator[tuple[int, str]]:
     """A file in blocks of whole lines, with the number of each block's first line; every line ends in `\\n`."""
     number, rest = 1, ""
-    with open_labels(file) as lines:
+    with open_text(file) as lines:
         while read := lines.read(_BLOCK):
             text = rest + read
             rest = "\r" if text.endswith("\r") else ""  # its \n may follow
@@ -298,19 +296,8 @@ def _lines(block: str) -> Iterator[str]:
 
 def _first_lines(file: Path) -> list[str]:
     """The lines at the beginning of a file; the last one may be cut."""
-    with open_labels(file) as lines:
+    with open_text(file) as lines:
         return list(itertools.islice(lines.read(_LONGEST).splitlines(), 100))
-
-
-def open_labels(file: Path):  # noqa: ANN201 - what `open_text` gives
-    """`open_text` of a regular file. Raises InputError for anything else: opening a pipe would wait for ever."""
-    try:
-        regular = stat.S_ISREG(os.stat(file).st_mode)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); give a label file of the release") from None
-    if not regular:
-        raise InputError(f"{file}: not a regular file; put a label file of the release in its place")
-    return open_text(file)
 
 
 def shorten(text: str, most: int = 60) -> str:

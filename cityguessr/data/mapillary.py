@@ -4,32 +4,36 @@
         images/<key>.jpg
         seq_info.csv            key, sequence_key or sequence_id, frame_number
         raw.csv                 key, lon, lat, ca, captured_at, pano        (train_val only)
-        subtask_index.csv, postprocessed.csv        not read
+        subtask_index.csv, postprocessed.csv
 
-Every table has an index as its first column. A sequence is a clip: the frames of one city and side (query or database)
+Every table has an index as its first column, and the last two are not read. The patch `msls_patch_v1.1.zip`, unpacked
+over the tree, mends images that were damaged in the first release.
+
+A sequence is a clip: the frames of one city and side (query or database)
 that share a sequence key, in the order of their frame numbers. Both sides and both parts are taken together, sequences
-of fewer than 15 frames and of cities outside CityGuessr68k are left out, and what remains is split 80:20 by city.
+of fewer than 15 frames and of cities outside CityGuessr68k are left out, and what remains is split 80:20 by city. The
+paper names no step that leaves out panoramas (whole spheres in one picture), so they are kept and counted.
 
 MiniWorld writes the same layout, and two further files in the root that are read where there are any: `scenes.csv`
 (key, scene, category: the scene of every image) and `world.json` (name, and the mark of synthetic pictures).
 """
 
-import csv
 import dataclasses
 import functools
+import itertools
 import math
 import os
 import random
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import read_json, read_rows
 from cityguessr.base.progress import track
-from cityguessr.data.frame_tables import check_place, read_scenes
+from cityguessr.base.tables import place as degrees
+from cityguessr.base.tables import read_json, read_rows, whole_number
+from cityguessr.data.frame_tables import read_scenes
 from cityguessr.data.sources import ClipRef
 from cityguessr.scenes import check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -38,6 +42,9 @@ PARTS = ("train_val", "test")
 SIDES = ("query", "database")
 MIN_FRAMES = 15  # supplement, section 4
 CITIES_TABLE = "msls_cities.csv"
+PATCH = "images that MSLS was released with damaged are mended by msls_patch_v1.1.zip: unpack it over the tree"
+_NONE = ("", "nan", "null", "none", "na", "n/a", "<na>")
+_FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, **dict.fromkeys(_NONE, False)}
 
 
 @functools.cache
@@ -46,15 +53,12 @@ def cities() -> dict[str, dict[str, str]]:
 
     The columns of the tree are those of `Taxonomy.to_csv`; `city` is spelled as in CityGuessr68k (bengaluru: Banglore).
     """
-    table = resources.files("cityguessr.data") / CITIES_TABLE
-    with table.open(encoding="utf-8", newline="") as file:
-        return {row["folder"]: row for row in csv.DictReader(file)}
+    return {row["folder"]: row for _, row in read_rows(Path(__file__).with_name(CITIES_TABLE), ("folder", "kept"))}
 
 
 def tree() -> Taxonomy:
     """The tree of all 30 cities: 29 states, 24 countries, 6 continents (paper, Table 1)."""
-    with resources.as_file(resources.files("cityguessr.data") / CITIES_TABLE) as path:
-        return Taxonomy.from_csv(path)
+    return Taxonomy.from_csv(Path(__file__).with_name(CITIES_TABLE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Counts:
         alone: long enough, but the only one of its city, which therefore cannot be in both halves of a split.
         kept, train, val: clips, and how they are split.
         long: folder -> its sequences that are long enough, for every city of the tree.
+        panoramic: of those kept, how many have a panorama among their images, as far as `raw.csv` tells.
+        unplaced: images of those kept whose `raw.csv` has no coordinates for them.
     """
 
     sequences: int
@@ -78,22 +84,41 @@ class Counts:
     train: int
     val: int
     long: Mapping[str, int]
+    panoramic: int = 0
+    unplaced: int = 0
 
 
 @dataclasses.dataclass
 class _Sequence:
-    """A sequence of one side: file names and places in the order of its frames."""
+    """A sequence of one side: its images in the order of their frames, and where they were taken."""
 
     folder: str
     side: str
     key: str
     images: Path
-    frames: list[tuple[int, str]] = dataclasses.field(default_factory=list)  # frame number, key of the image
-    places: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    frames: list[tuple[int, str, int]] = dataclasses.field(default_factory=list)  # frame number, key of the image, line
+    keys: list[str] = dataclasses.field(default_factory=list)  # in the order of the frames
+    gps: np.ndarray | None = None  # float64 (images, 2), NaN where not given
+    panoramas: np.ndarray | None = None  # bool (images,)
 
-    @property
-    def keys(self) -> list[str]:
-        return [key for _, key in sorted(self.frames, key=lambda frame: frame[0])]
+    def order(self, path: Path) -> None:
+        """Put the images in the order of their frames. Raises InputError where two have the same number."""
+        self.frames.sort()
+        for (number, key, line), (other, twin, below) in itertools.pairwise(self.frames):
+            if number == other:
+                raise InputError(
+                    f"{path}, line {max(line, below)}: image {twin if below > line else key} is frame {number} of "
+                    f"{self.key}, as in line {min(line, below)}; remove one of the two, or correct its number"
+                )
+        self.keys = [key for _, key, _ in self.frames]
+        self.frames.clear()
+
+    def leave_out_panoramas(self) -> None:
+        """Keep the images that are no panoramas."""
+        if self.panoramas is not None:
+            self.keys = list(itertools.compress(self.keys, ~self.panoramas))
+            self.gps = None if self.gps is None else self.gps[~self.panoramas]
+            self.panoramas = None
 
 
 class MapillarySource:
@@ -111,6 +136,7 @@ class MapillarySource:
         seed: draws the validation half.
         val_share: its share, between 0 and 1.
         scene_classes: 16 or 365, which column of `scenes.csv` is read where there is such a file.
+        panoramas: whether they are kept, as in the paper. Without them, sequences may become too short.
 
     Attributes:
         name: from `world.json`, or the name of the root folder.
@@ -119,8 +145,9 @@ class MapillarySource:
         counts: the sequences of the tree, kept and left out.
 
     Raises InputError for a folder that is no such tree, a city without one of its tables or without its images, and a
-    line that makes no sense, naming file, line and remedy. An image that is missing or damaged is noticed when its clip
-    is prepared: the clip is then rejected with the reason.
+    line that makes no sense (two images of a sequence with the same frame number, too), naming file, line and remedy.
+    An image without coordinates is taken as it is. One that is missing or damaged is noticed when its clip is prepared:
+    the clip is then rejected with the reason (`PATCH` says what mends images that were released damaged).
     """
 
     text_features = None
@@ -133,6 +160,7 @@ class MapillarySource:
         seed: int = 0,
         val_share: float = 0.2,
         scene_classes: int = 16,
+        panoramas: bool = True,
     ) -> None:
         self.root = Path(root).resolve()
         if not self.root.is_dir():
@@ -146,7 +174,7 @@ class MapillarySource:
         about = read_json(self.root / "world.json") if (self.root / "world.json").is_file() else {}
         self.name = str(about.get("name") or self.root.name)
         self.synthetic = bool(about.get("synthetic"))
-        self.min_frames = min_frames
+        self.min_frames, self.panoramas = min_frames, panoramas
         kept, counts = self._select()
         if not kept:
             raise InputError(
@@ -187,25 +215,37 @@ class MapillarySource:
         """City folder -> the sequences to keep; and the counts, which lack the split."""
         sides = list(self._sides())
         kept: dict[str, list[_Sequence]] = {}
-        total = short = other = alone = 0
+        total = enough = other = alone = 0
         long = dict.fromkeys((folder for folder, _, _ in sides), 0)
         for folder, side, place in track(sides, "reading MSLS, cities' sides") if not self.synthetic else sides:
             sequences = _read_side(folder, side, place)
-            enough = [sequence for sequence in sequences if len(sequence.frames) >= self.min_frames]
-            total, short = total + len(sequences), short + len(sequences) - len(enough)
-            long[folder] += len(enough)
-            if folder not in cities() or cities()[folder]["kept"] != "1":
-                other += len(enough)
-            elif enough:
+            total += len(sequences)
+            sequences = [sequence for sequence in sequences if len(sequence.frames) >= self.min_frames]
+            ours = folder in cities() and cities()[folder]["kept"] == "1"
+            if ours or not self.panoramas:
+                for sequence in sequences:
+                    sequence.order(place / "seq_info.csv")
+                _read_places(sequences, place / "raw.csv")
+            if not self.panoramas:
+                for sequence in sequences:
+                    sequence.leave_out_panoramas()
+                sequences = [sequence for sequence in sequences if len(sequence.keys) >= self.min_frames]
+            enough += len(sequences)
+            long[folder] += len(sequences)
+            if not ours:
+                other += len(sequences)
+            elif sequences:
                 if not (place / "images").is_dir():
                     raise InputError(
                         f"{place}: no images/; unpack the archives of images there, or remove {folder} from the tree"
                     )
-                _read_places(enough, place / "raw.csv")
-                kept.setdefault(folder, []).extend(enough)
+                kept.setdefault(folder, []).extend(sequences)
         for folder in [folder for folder, sequences in kept.items() if len(sequences) < 2]:
             alone += len(kept.pop(folder))
-        return kept, Counts(total, short, other, alone, sum(map(len, kept.values())), 0, 0, long)
+        every = [sequence for sequences in kept.values() for sequence in sequences]
+        panoramic = sum(sequence.panoramas is not None and bool(sequence.panoramas.any()) for sequence in every)
+        unplaced = sum(int(np.isnan(sequence.gps[:, 0]).sum()) for sequence in every if sequence.gps is not None)
+        return kept, Counts(total, total - enough, other, alone, len(every), 0, 0, long, panoramic, unplaced)
 
     def _clips(self, kept: Mapping[str, list[_Sequence]], seed: int, val_share: float) -> Iterator[ClipRef]:
         scenes = self._image_scenes()
@@ -217,10 +257,9 @@ class MapillarySource:
             share = min(math.ceil(round(val_share * len(sequences), 9)), len(sequences) - 1)
             held_out = set(random.Random(f"{seed}/{city}").sample(range(len(sequences)), share))
             for number, sequence in enumerate(sequences):
-                keys = sequence.keys
-                gps = None
-                if sequence.places:
-                    gps = np.array([sequence.places.get(key, (np.nan, np.nan)) for key in keys])
+                keys, gps = sequence.keys, sequence.gps
+                if gps is not None and np.isnan(gps).all():
+                    gps = None
                 yield ClipRef(
                     clip_id=f"{city}_{sequence.side}_{sequence.key}",
                     video_id=f"{city}_{sequence.key}",
@@ -241,36 +280,58 @@ class MapillarySource:
 
 
 def _read_side(folder: str, side: str, place: Path) -> list[_Sequence]:
-    """The sequences of one side, in the order of their first lines in `seq_info.csv`."""
+    """The sequences of one side, in the order of their first lines in `seq_info.csv`; their frames are not sorted."""
     path = place / "seq_info.csv"
     sequences: dict[str, _Sequence] = {}
     lines: dict[str, int] = {}
+    name = ""
     for line, row in read_rows(path, ("key", "frame_number")):
-        where = f"{path}, line {line}"
-        name = "sequence_key" if "sequence_key" in row else "sequence_id"
-        if name not in row:
-            raise InputError(f"{path}, line 1: no column sequence_key or sequence_id; add it to the header")
-        key, sequence, number = row["key"], row[name], row["frame_number"]
-        if not key or key[0] == "." or "/" in key or "\\" in key:
-            raise InputError(f"{where}: {key!r} is no key of an image (images/<key>.jpg); correct the line")
-        if not sequence:
-            raise InputError(f"{where}: the field {name} is empty; write the key of the image's sequence")
-        if not number.isdecimal():
-            raise InputError(f"{where}: the frame number {number!r} is not a whole number; correct the line")
-        if key in lines:
-            raise InputError(f"{where}: image {key} stands in line {lines[key]} already; keep one of them")
-        lines[key] = line
+        if not name:
+            name = "sequence_key" if "sequence_key" in row else "sequence_id"
+            if name not in row:
+                raise InputError(f"{path}, line 1: no column sequence_key or sequence_id; add it to the header")
+        key, sequence = row["key"], row[name]
+        if not key or key[0] == "." or "/" in key or "\\" in key or len(key) > 200:
+            raise InputError(
+                f"{path}, line {line}: {key[:60]!r} is no key of an image (images/<key>.jpg); correct the line"
+            )
+        if not sequence or len(sequence) > 200:
+            raise InputError(
+                f"{path}, line {line}: the field {name} is empty or too long; write the key of the image's sequence"
+            )
+        number = whole_number(row["frame_number"], f"{path}, line {line}", 0, 10**9, what="the frame number")
+        if lines.setdefault(key, line) != line:
+            raise InputError(f"{path}, line {line}: image {key} stands in line {lines[key]} already; keep one of them")
         if sequence not in sequences:
             sequences[sequence] = _Sequence(folder, side, sequence, place / "images")
-        sequences[sequence].frames.append((int(number), key))
+        sequences[sequence].frames.append((number, key, line))
     return list(sequences.values())
 
 
 def _read_places(sequences: list[_Sequence], path: Path) -> None:
-    """Give the sequences latitude and longitude by image key, from `raw.csv` where there is one."""
+    """Give the sequences latitude, longitude and what is a panorama by image, from `raw.csv` where there is one."""
     if not path.is_file():
         return
-    sequence_of = {key: sequence for sequence in sequences for _, key in sequence.frames}
+    at = {key: position for position, key in enumerate(key for sequence in sequences for key in sequence.keys)}
+    lat, lon, panoramas = np.full(len(at), np.nan), np.full(len(at), np.nan), np.zeros(len(at), bool)
+    lines = [0] * len(at)
     for line, row in read_rows(path, ("key", "lon", "lat")):
-        if sequence := sequence_of.get(row["key"]):
-            sequence.places[row["key"]] = check_place(row["lat"], row["lon"], f"{path}, line {line}")
+        if (position := at.get(row["key"])) is None:
+            continue
+        if lines[position]:
+            raise InputError(
+                f"{path}, line {line}: image {row['key']} stands in line {lines[position]} already; keep one of them"
+            )
+        lines[position] = line
+        if row["lat"].lower() not in _NONE and row["lon"].lower() not in _NONE:
+            lat[position], lon[position] = degrees(row["lat"], row["lon"], f"{path}, line {line}")
+        if pano := _FLAGS.get(row.get("pano", "").lower()):
+            panoramas[position] = True
+        elif pano is None:
+            raise InputError(f"{path}, line {line}: pano is {row['pano'][:40]!r}; write True or False")
+    start = 0
+    for sequence in sequences:
+        stop = start + len(sequence.keys)
+        sequence.gps = np.stack([lat[start:stop], lon[start:stop]], axis=1)
+        sequence.panoramas = panoramas[start:stop]
+        start = stop

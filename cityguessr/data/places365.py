@@ -1,6 +1,6 @@
 """Scenes of frames by the classifier of Places365, for sources that list none."""
 
-import csv
+import itertools
 import os
 import pickle
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import open_text
+from cityguessr.base.tables import split_rows
 from cityguessr.base.weights import missing, place
 from cityguessr.config import IMAGENET
 from cityguessr.scenes import CATEGORIES, SCENES, categories, check_scene_classes, own_hierarchy
@@ -101,19 +101,21 @@ def read_hierarchy(path: str | os.PathLike[str]) -> np.ndarray:
 
     The sheet has two header rows, then one row per category: its name, 3 columns of the upper level, 16 of the lower.
 
-    Raises InputError for another layout, naming file and line.
+    Raises InputError for another layout and for a category listed twice, naming file and line.
     """
-    with open_text(path) as file:
-        rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if any(row)][2:]
     table: dict[str, list[str]] = {}
-    for line, row in rows:
-        cells = [cell.strip() for cell in row[4 : 4 + len(SCENES)]]
+    lines: dict[str, int] = {}
+    for line, row in itertools.islice(split_rows(path), 2, None):
+        cells = row[4 : 4 + len(SCENES)]
         if len(cells) != len(SCENES) or not set(cells) <= {"0", "1"} or "1" not in cells:
             raise InputError(
                 f"{path}, line {line}: not a name, 3 and {len(SCENES)} columns of 0 and 1 with a 1 among the latter; "
                 "save the sheet anew as CSV"
             )
-        table[row[0].strip().strip("'\"").strip()] = cells
+        name = row[0].strip("'\"").strip()
+        if name in table:
+            raise InputError(f"{path}, line {line}: {name} stands in line {lines[name]} already; keep one of them")
+        table[name], lines[name] = cells, line
     if absent := [name for name in categories() if name not in table]:
         raise InputError(f"{path}: {len(absent)} of the 365 categories are missing ({absent[0]}, ...); save it anew")
     return np.array([table[name] for name in categories()], dtype=np.float32)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import PARTIAL, make_folder, read_json, write_bytes
+from cityguessr.base.files import PARTIAL, make_folder, write_bytes
 from cityguessr.base.progress import track
+from cityguessr.base.tables import read_json
 from cityguessr.data.pictures import encode_image, read_bytes
 from cityguessr.faces.detectors import iou
 from cityguessr.faces.scan import Scan, files_digest, read_frame

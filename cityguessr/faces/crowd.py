@@ -20,7 +20,8 @@ from PIL import Image
 
 from cityguessr.base import threads
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import make_folder, read_json, read_rows, write_bytes
+from cityguessr.base.files import make_folder, write_bytes
+from cityguessr.base.tables import read_json, read_rows
 from cityguessr.faces import pedestrian
 from cityguessr.faces.detectors import BOX, iou
 from cityguessr.faces.pedestrian import FACE_WIDTH, Pedestrian

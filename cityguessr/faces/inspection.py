@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import make_folder, read_rows, write_atomically, write_bytes
+from cityguessr.base.files import make_folder, write_atomically, write_bytes
+from cityguessr.base.tables import read_rows
 from cityguessr.faces.detectors import BOX
 from cityguessr.faces.scan import Scan, read_frame
 

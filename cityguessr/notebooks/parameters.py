@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import read_json
+from cityguessr.base.tables import read_json
+from cityguessr.notebooks.plain_yaml import load
+from cityguessr.training.seeds import check_seed
 
+LARGEST = 2**63  # what JSON, NumPy and torch have room for
+_INT = re.compile(r"[-+]?[0-9]{1,19}")
+_FLOAT = re.compile(r"[-+]?([0-9]{1,19}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][-+]?[0-9]{1,3})?")
 NULL = ("null", "Null", "NULL", "~", "None")
 INJECTED = "# Parameters"  # how the cell that papermill injects begins
 
@@ -53,12 +56,14 @@ TYPES |= {f"{name} | None": kind | None for name, kind in TYPES.items()}
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether `value` is of the type `kind`. A whole number is a float; True and False are no numbers."""
+    """Whether `value` is of the type `kind`. A whole number is a float; True, False, NaN and infinity are neither."""
     if isinstance(kind, types.UnionType):
         return any(fits(value, part) for part in typing.get_args(kind))
     if typing.get_origin(kind) is list:
         return isinstance(value, list) and all(fits(item, typing.get_args(kind)[0]) for item in value)
     if kind in (int, float) and isinstance(value, bool):
+        return False
+    if isinstance(value, int | float) and not -LARGEST < value < LARGEST:  # nor is NaN
         return False
     return isinstance(value, (int, float) if kind is float else kind)
 
@@ -78,6 +83,8 @@ def from_text(text: str, kind: Any) -> Any:
         if text.strip().lower() not in ("true", "false"):
             raise ValueError(f"{text!r} is neither true nor false")
         return text.strip().lower() == "true"
+    if kind in (int, float) and not (_INT if kind is int else _FLOAT).fullmatch(text.strip()):
+        raise ValueError(f"{text[:60]!r} is no number")
     return kind(text)
 
 
@@ -99,6 +106,7 @@ def check_parameters(namespace: Mapping[str, Any]) -> None:
         value = namespace.get(name)
         if kind in TYPES.values() and (not fits(value, kind) or (value in NULL and fits(None, kind))):
             raise _wrong(name, value, kind, "this notebook")
+        _check_seeds(name, value, "this notebook")
 
 
 def unknown(name: str, known: Mapping[str, Any], where: str) -> InputError:
@@ -112,7 +120,25 @@ def _wrong(name: str, value: Any, kind: Any, where: str) -> InputError:
     example = {list: "-y '{name}: [0, 1]'", types.UnionType: "-p {name} None, or -y '{name}: null'"}
     remedy = example.get(typing.get_origin(kind) or type(kind), "")
     remedy = f" With plain papermill write {remedy.format(name=name)}." if remedy else ""
-    return InputError(f"{where}: parameter {name} must be {type_name(kind)}, and {value!r} is not.{remedy}")
+    return InputError(f"{where}: parameter {name} must be {type_name(kind)}, and {_shown(value)} is not.{remedy}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:80]}..."
+
+
+def _check_seeds(name: str, value: Any, where: str) -> None:
+    """Refuse a seed that no training can have, before anything runs."""
+    for seed in value if isinstance(value, list) else [value]:
+        if name in ("seed", "seeds") and isinstance(seed, int):
+            try:
+                check_seed(seed)
+            except InputError as error:
+                raise InputError(f"{where}: parameter {name}: {error}") from None
 
 
 def declared(notebook: Path) -> dict[str, Parameter]:
@@ -120,13 +146,20 @@ def declared(notebook: Path) -> dict[str, Parameter]:
 
     Raises InputError unless there is exactly one such cell, and each line in it is a typed literal.
     """
-    cells = read_json(notebook).get("cells", [])
-    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    cells = read_json(notebook, nan=True).get("cells", [])
+    try:
+        tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    except (TypeError, KeyError, AttributeError):
+        raise InputError(f"{notebook.name}: not a notebook (no cells with source and metadata); save it anew") from None
     if len(tagged) != 1:
         raise InputError(f"{notebook.name}: {len(tagged)} cells are tagged `parameters`; tag one, the first code cell")
     lines = tagged[0].splitlines()
     parameters = {}
-    for node in ast.parse(tagged[0]).body:
+    try:
+        nodes = ast.parse(tagged[0]).body
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise InputError(f"{notebook.name}: parameters cell: {error}; write lines of name: type = value") from None
+    for node in nodes:
         line = lines[node.end_lineno - 1] if node.end_lineno else ""
         try:
             parameter = _parameter(node, line)
@@ -152,10 +185,9 @@ def _parameter(node: ast.stmt, line: str) -> Parameter:
 
 def read_parameters(file: Path) -> dict[str, Any]:
     """The names and values of a papermill parameter file (YAML). Raises InputError where it holds anything else."""
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{file}: cannot be read as a parameter file: {error}") from error
+    values = load(file)
+    if values is None:  # nothing but comments
+        return {}
     if not isinstance(values, dict):
         raise InputError(f"{file}: a parameter file holds lines of the form name: value")
     return values
@@ -186,5 +218,6 @@ def bind(notebook: Path, values: Mapping[str, Any], texts: Mapping[str, str]) ->
             raise _wrong(name, value, kind, notebook.stem)
         if isinstance(value, str) and known[name].choices and value not in known[name].choices:
             raise InputError(f"{notebook.stem}: {name} is {value!r}; it is one of {', '.join(known[name].choices)}")
+        _check_seeds(name, value, notebook.stem)
         bound[name] = value
     return bound

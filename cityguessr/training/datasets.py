@@ -18,7 +18,7 @@ from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.counts import count_mapillary
 from cityguessr.data.labelling import label_scenes
-from cityguessr.data.mapillary import MIN_FRAMES, MapillarySource
+from cityguessr.data.mapillary import MIN_FRAMES, PATCH, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
 from cityguessr.data.prepare import prepare, taken
 from cityguessr.data.prepared import META
@@ -214,7 +214,7 @@ def prepared(
                 print(shortfalls(source, folder.with_name(f"{folder.name}-folders.csv")), flush=True)
             if labeller and not clips.labelled:
                 clips = label_scenes(clips, labeller)
-    clips = _checked(clips)
+    clips = _checked(clips, PATCH if dataset == "msls" and profile.world is None else "")
     return clips if scenes == "clip" else by_frame(clips, lambda: _labeller(clip_format.scene_classes))
 
 
@@ -286,6 +286,8 @@ def agreement(sequences: MapillarySource) -> str:
     """`against_paper` in words: that all counts agree, or each one that does not."""
     frame, count = against_paper(sequences), sequences.counts
     head = f"{sequences.name}: {count.kept:,} = {count.train:,} + {count.val:,} sequences of {sequences.taxonomy}"
+    head += f", {count.panoramic:,} of them with panoramas, which the paper does not leave out" * bool(count.panoramic)
+    head += f", {count.unplaced:,} images without coordinates" * bool(count.unplaced)
     if frame["agrees"].all():
         return f"{head}: all {len(frame)} counts as in the paper"
     wrong = frame[~frame["agrees"]]
@@ -322,15 +324,16 @@ def _labeller(scene_classes: int) -> Places365Labeller:
     )
 
 
-def _checked(clips: PreparedClips) -> PreparedClips:
+def _checked(clips: PreparedClips, hint: str = "") -> PreparedClips:
     """Refuse a set that lost more than a few clips: an archive that was not unpacked must not pass for a data set."""
-    counts = clips.meta["clips"]
+    counts, hint = clips.meta["clips"], hint and f" ({hint})"
     if counts["rejected"] > REJECTED_SHARE * counts["listed"]:
         raise InputError(
             f"{clips.folder}: {counts['rejected']:,} of {counts['listed']:,} clips were rejected, the first because "
-            f"{clips.rejected()[0]['reason']}; mend the source (rejected.csv names every clip), delete the folder, and "
-            "run again"
+            f"{clips.rejected()[0]['reason']}; mend the source{hint} (rejected.csv names every clip), delete the "
+            "folder, and run again"
         )
     if counts["rejected"]:
-        print(f"{clips.name}: {counts['rejected']:,} of {counts['listed']:,} clips rejected, see rejected.csv there")
+        rejected = f"{counts['rejected']:,} of {counts['listed']:,} clips rejected"
+        print(f"{clips.name}: {rejected}, see rejected.csv there{hint}")
     return clips

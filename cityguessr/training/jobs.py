@@ -31,6 +31,7 @@ from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment
 from cityguessr.training.profiles import Profile
 from cityguessr.training.runs import Plan, Run
 from cityguessr.training.scene_labels import Scenes
+from cityguessr.training.seeds import check_seed
 
 
 def trainings(
@@ -45,7 +46,7 @@ def trainings(
     for experiment in (experiments.canonical(name, profile) for name in names):
         if unique.setdefault(experiment.name, experiment) != experiment:
             raise InputError(f"two experiments are called {experiment.name!r}; give each a name of its own")
-    return [(experiment, seed) for seed in dict.fromkeys(seeds) for experiment in unique.values()]
+    return [(experiment, seed) for seed in dict.fromkeys(map(check_seed, seeds)) for experiment in unique.values()]
 
 
 def ensure_all(

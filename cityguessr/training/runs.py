@@ -37,6 +37,7 @@ from cityguessr.training.loop import train
 from cityguessr.training.predictions import Predictions
 from cityguessr.training.profiles import Profile
 from cityguessr.training.provenance import circumstances, code_version
+from cityguessr.training.seeds import check_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Plan:
 
     def with_seed(self, seed: int) -> Plan:
         """The same training with another seed."""
-        return dataclasses.replace(self, seed=seed, identity=self.identity | {"seed": seed})
+        return dataclasses.replace(self, seed=check_seed(seed), identity=self.identity | {"seed": seed})
 
 
 def plan(
@@ -169,7 +170,7 @@ def plan(
     identity = {
         "experiment": experiment.name,
         "profile": profile.name,
-        "seed": seed,
+        "seed": check_seed(seed),
         "model": dataclasses.asdict(config),
         "training": profile.training(),
         "code": _code(config),

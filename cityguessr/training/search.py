@@ -29,7 +29,8 @@ import numpy as np
 
 from cityguessr.base import threads
 from cityguessr.base.errors import InputError, one_of
-from cityguessr.base.files import read_rows, write_csv
+from cityguessr.base.files import write_csv
+from cityguessr.base.tables import read_rows
 from cityguessr.data.clips import ClipDataset, PreparedClips
 from cityguessr.data.splits import by_video
 from cityguessr.taxonomy import LEVELS

@@ -197,6 +197,62 @@ def _gps(prepared: PreparedClips, split: str) -> dict[str, list[tuple[float, flo
     }
 
 
+@pytest.mark.parametrize("absent", ["", "nan", "NULL"])
+def test_an_image_without_coordinates_keeps_its_clip(copy: Path, tmp_path: Path, absent: str) -> None:
+    path = copy / "train_val" / "london" / "query" / "raw.csv"
+    path.write_text(path.read_text().replace(",10.0,", f",{absent},"))  # the first frame of every sequence
+    path = copy / "train_val" / "london" / "database" / "raw.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *lines[2:]]))
+    source = MapillarySource(copy)
+    clip = next(clip for clip in source.clips() if clip.clip_id == "London_query_londonquery-0")
+    assert clip.gps is not None
+    assert np.isnan(clip.gps).any(axis=1).tolist() == [True] + [False] * 14
+    assert source.counts.unplaced == 3  # two of London's queries are long enough, and a line of its database is lost
+    assert "3 images without coordinates" in datasets.agreement(source)
+    found = prepare(source, tmp_path / "set", **SMALL)
+    assert found.meta["clips"]["rejected"] == 0
+
+
+def test_panoramas_are_kept_and_said_or_left_out(copy: Path) -> None:
+    path = copy / "train_val" / "london" / "query" / "raw.csv"
+    path.write_text(path.read_text().replace("10.0,50.0,90.0,2015-06-01,False", "10.0,50.0,90.0,2015-06-01,True"))
+    source = MapillarySource(copy)
+    assert (source.counts.kept, source.counts.panoramic) == (13, 2)
+    assert "2 of them with panoramas, which the paper does not leave out" in datasets.agreement(source)
+    without = MapillarySource(copy, panoramas=False)  # 15 - 1 frames are too few, 16 - 1 are enough
+    assert (without.counts.kept, without.counts.short, without.counts.panoramic) == (12, 4, 0)
+    clip = next(clip for clip in without.clips() if clip.clip_id == "London_query_londonquery-2")
+    assert clip.gps is not None
+    assert clip.files is not None
+    assert len(clip.files) == len(clip.gps) == 15
+
+
+def test_frame_numbers_may_be_written_as_decimals(root: Path, copy: Path) -> None:
+    path = copy / LONDON / "seq_info.csv"
+    path.write_text(
+        "".join(f"{line}.0\n" if k else f"{line}\n" for k, line in enumerate(path.read_text().splitlines()))
+    )
+    assert [clip.files for clip in MapillarySource(copy).clips()] == [
+        clip.files for clip in MapillarySource(root).clips()
+    ]
+
+
+def test_damaged_images_of_the_real_tree_name_the_patch(
+    prepared: PreparedClips, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = copy_of(prepared, {"listed": 100, "prepared": 99, "rejected": 1})
+    datasets._checked(damaged, datasets.PATCH)
+    assert "1 of 100 clips rejected, see rejected.csv there (images that MSLS" in capsys.readouterr().out
+
+
+def copy_of(prepared: PreparedClips, clips: dict[str, int]) -> PreparedClips:
+    """The set with other counts."""
+    other = PreparedClips.__new__(PreparedClips)
+    other.__dict__ = {**prepared.__dict__, "meta": {**prepared.meta, "clips": clips}}
+    return other
+
+
 def test_parts_of_one_sequence_are_one_source_video(copy: Path) -> None:
     for side in ("query", "database"):
         path = copy / "train_val" / "cph" / side / "seq_info.csv"
@@ -287,9 +343,18 @@ def test_parts_of_a_city_that_are_missing_are_named(copy: Path) -> None:
         ("seq_info.csv", ",sequence_key,", ",sequence,", r"line 1: no column sequence_key or sequence_id"),
         ("seq_info.csv", ",frame_number", ",frame", r"line 1: no column frame_number"),
         ("seq_info.csv", "-0,13", "-0,x", r"line \d+: the frame number 'x' is not a whole number"),
+        ("seq_info.csv", "-0,13", "-0,-13", r"line \d+: the frame number '-13' is not a whole number"),
+        ("seq_info.csv", "-0,13", "-0,nan", r"line \d+: the frame number 'nan' is not a whole number"),
+        ("seq_info.csv", "-0,13", "-0,", r"line \d+: the frame number '' is not a whole number"),
+        ("seq_info.csv", "-0,13", "-0," + "9" * 5000, r"line \d+: the frame number .* \(5,000 characters\)"),
+        ("seq_info.csv", "-0,13", "-0,12.0", r"line \d+: image \S+ is frame 12 of londonquery-0, as in line \d+"),
+        ("seq_info.csv", "0,004_", "0,\0004_", r"line 2: has the control character '\\x00'"),
+        ("seq_info.csv", "0,004_", "0," + "k" * 200_000, r"line 2: field larger than field limit"),
+        ("raw.csv", ",10.0,", ",inf,", r"line 2: the longitude 'inf' is not a number"),
+        ("raw.csv", ",False", ",maybe", r"line 2: pano is 'maybe'; write True or False"),
         ("seq_info.csv", "londonquery-0,13", ",13", r"line \d+: the field sequence_key is empty"),
         ("seq_info.csv", "0,004_", "0,../004_", r"line 2: '../004_londonquery\d' is no key of an image"),
-        ("raw.csv", ",10.0,", ",ten,", r"line 2: latitude '50.0' and longitude 'ten' are no degrees"),
+        ("raw.csv", ",10.0,", ",ten,", r"line 2: the longitude 'ten' is not a number from -180 to 180"),
         ("raw.csv", ",10.0,", ",", r"line 2: 6 fields, where the header has 7"),
         ("raw.csv", ",lon,", ",longitude,", r"line 1: no column lon"),
     ],

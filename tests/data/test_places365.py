@@ -99,3 +99,9 @@ def test_another_sheet_is_refused(tmp_path: Path) -> None:
     path.write_text("\n".join([*lines[:9], lines[9].replace("1", "0"), *lines[10:]]))
     with pytest.raises(InputError, match=r"sheet\.csv, line 10: not a name"):
         read_hierarchy(path)
+    path.write_text("\n".join([*lines, lines[9]]))
+    with pytest.raises(InputError, match=r"sheet\.csv, line 368: .* stands in line 10 already"):
+        read_hierarchy(path)
+    path.write_text("\n".join([*lines[:9], "x" * 200_000, *lines[10:]]))
+    with pytest.raises(InputError, match=r"sheet\.csv, line 10: field larger than field limit"):
+        read_hierarchy(path)
