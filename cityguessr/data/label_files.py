@@ -59,8 +59,14 @@ class LabelLines:
 
 def widest(files: Sequence[Path]) -> Path:
     """The file with most fields in its first line that is not empty; of equals, the one that comes first."""
-    fields = [next((line.count(",") for line in _first_lines(file) if line.strip()), -1) for file in files]
+    fields = list(map(width, files))
     return files[fields.index(max(fields))]
+
+
+def width(file: Path) -> int:
+    """How many fields the first line has that is not empty: 5, 21 or 533 in a label file; 0 without such a line."""
+    first = next((line.strip() for line in _first_lines(file) if line.strip()), "")
+    return first.rstrip(",").count(",") + 1 if first else 0
 
 
 def read(file: Path, taxonomy: Taxonomy) -> LabelLines:
