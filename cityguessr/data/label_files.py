@@ -11,8 +11,6 @@ that finds the line to name, or reads what Arrow is too strict for, such as a co
 
 import dataclasses
 import itertools
-import os
-import stat
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,8 +59,14 @@ class LabelLines:
 
 def widest(files: Sequence[Path]) -> Path:
     """The file with most fields in its first line that is not empty; of equals, the one that comes first."""
-    fields = [next((line.count(",") for line in _first_lines(file) if line.strip()), -1) for file in files]
+    fields = list(map(width, files))
     return files[fields.index(max(fields))]
+
+
+def width(file: Path) -> int:
+    """How many fields the first line has that is not empty: 5, 21 or 533 in a label file; 0 without such a line."""
+    first = next((line.strip() for line in _first_lines(file) if line.strip()), "")
+    return first.rstrip(",").count(",") + 1 if first else 0
 
 
 def read(file: Path, taxonomy: Taxonomy) -> LabelLines:
@@ -271,7 +275,7 @@ def _parse(block: str, width: int) -> tuple[list[list[str]], np.ndarray] | None:
 def _blocks(file: Path) -> Iterator[tuple[int, str]]:
     """A file in blocks of whole lines, with the number of each block's first line; every line ends in `\\n`."""
     number, rest = 1, ""
-    with open_labels(file) as lines:
+    with open_text(file) as lines:
         while read := lines.read(_BLOCK):
             text = rest + read
             rest = "\r" if text.endswith("\r") else ""  # its \n may follow
@@ -298,19 +302,8 @@ def _lines(block: str) -> Iterator[str]:
 
 def _first_lines(file: Path) -> list[str]:
     """The lines at the beginning of a file; the last one may be cut."""
-    with open_labels(file) as lines:
+    with open_text(file) as lines:
         return list(itertools.islice(lines.read(_LONGEST).splitlines(), 100))
-
-
-def open_labels(file: Path):  # noqa: ANN201 - what `open_text` gives
-    """`open_text` of a regular file. Raises InputError for anything else: opening a pipe would wait for ever."""
-    try:
-        regular = stat.S_ISREG(os.stat(file).st_mode)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); give a label file of the release") from None
-    if not regular:
-        raise InputError(f"{file}: not a regular file; put a label file of the release in its place")
-    return open_text(file)
 
 
 def shorten(text: str, most: int = 60) -> str:

@@ -26,6 +26,7 @@ from cityguessr.base import threads
 from cityguessr.base.errors import InputError
 from cityguessr.base.progress import duration
 from cityguessr.config import ClipFormat
+from cityguessr.data import label_files
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.label_files import city_folder, clip_name
 from cityguessr.data.prepare import prepare
@@ -163,15 +164,13 @@ def survey(source: ReleaseSource, clip_format: ClipFormat, out: str | Path, work
             archives.append(Presence(archive, len(names), having, absent))
     present = [clip for clip in clips if (clip.split, city_folder(clip_name(clip.clip_id))) in there]
     tried, clip_bytes, seconds = _try(source, present, clip_format)
-    with open(source.label_files["train"], encoding="utf-8-sig") as file:
-        fields = file.readline(1 << 18).rstrip().rstrip(",").count(",") + 1
     return Survey(
         name=source.name,
         synthetic=source.synthetic,
         folders=source.roots,
         listed=dict(collections.Counter(clip.split for clip in clips)),
         sizes=source.taxonomy.sizes,
-        fields=fields,
+        fields=label_files.width(source.label_files["train"]),
         archives=tuple(archives),
         clips_there=len(present),
         clip_format=clip_format,
