@@ -36,6 +36,7 @@ from cityguessr.data.sources import ClipRef
 
 ENDS = (0, 1, -2, -1)  # the frames of a clip that are read: the first two, and the last two
 _TOGETHER = 128  # clips of one task, and of one file of the cache
+_WORTH_PROCESSES = 20  # seconds of reading; starting processes takes some of them
 _NUMBERED = re.compile(r"(?P<city>.+)_(?P<number>\d+)")
 
 
@@ -199,10 +200,9 @@ def _read_all(runs: Sequence[Run], cache: Path, workers: int, size: int) -> Iter
         parts |= dict(zip(keys, blocks, strict=True))
         names.append(keys)
     missing = {key: block for key, block in parts.items() if not (cache / f"{key}.npz").is_file()}
-    if missing:
-        _announce(missing, workers, size)
+    seconds = _announce(missing, workers, size) if missing else 0.0
     tasks = ((key, functools.partial(_ensure, cache / f"{key}.npz", block, size)) for key, block in parts.items())
-    if len(missing) > 1 and workers > 1:
+    if seconds > _WORTH_PROCESSES and workers > 1:
         kept = "what was read is kept"
         done: Iterable[object] = pools.in_processes(tasks, workers, kept, preload=_ensure.__module__)
     else:
@@ -215,19 +215,22 @@ def _read_all(runs: Sequence[Run], cache: Path, workers: int, size: int) -> Iter
         yield np.concatenate([frames for frames, _ in files]), reasons
 
 
-def _announce(missing: dict[str, Sequence[ClipRef]], workers: int, size: int) -> None:
-    """Print how long reading will take, by a few clips of the first block."""
+def _announce(missing: dict[str, Sequence[ClipRef]], workers: int, size: int) -> float:
+    """Print how long reading will take, by a few clips of the first block; the seconds that one process would need."""
     count = sum(map(len, missing.values()))
-    sample = next(iter(missing.values()))[:4]
+    sample = [block[len(block) // 2] for block in list(missing.values())[:: max(1, len(missing) // 8)]]
+    _read_clip(sample[0], size)  # the first of all takes longer
     start = time.perf_counter()
     for clip in sample:
         _read_clip(clip, size)
     each = (time.perf_counter() - start) / len(sample)
+    used = workers if count * each > _WORTH_PROCESSES else 1
     print(
         f"{count:,} clips to read, four frames each: {1000 * each:.0f} ms a clip, about "
-        f"{duration(count * each / max(1, workers))} with {workers} processes",
+        f"{duration(count * each / max(1, used))} with {used} process{'es' if used > 1 else ''}",
         flush=True,
     )
+    return count * each
 
 
 def _key(run: str, block: Sequence[ClipRef], size: int) -> str:

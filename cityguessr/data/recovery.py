@@ -150,7 +150,9 @@ def recover(distances: Distances) -> Recovery:
     probability = np.where(gap > 0, probability, 0.0)
     table = distances.junctions.assign(tested=tested, evidence=evidence, probability=probability)
     misfit = max((_misfit(across[tested, i], within[:, i], apart[:, i], share) for i in range(len(names))), default=0.0)
-    return Recovery(table, share, misfit, 1.63 / np.sqrt(max(1, tested.sum())))
+    sizes = 1 / max(1, tested.sum()) + share**2 / len(within) + (1 - share) ** 2 / len(apart)
+    noise = np.sqrt(np.log(2 * len(names) / 0.01) / 2 * sizes)  # Kolmogorov's limit, for k distances at a time
+    return Recovery(table, share, misfit, float(noise))
 
 
 def true_links(recovery: Recovery, clips: Iterable[ClipRef]) -> np.ndarray:

@@ -19,8 +19,11 @@ from cityguessr.measures import metrics
 from cityguessr.training import jobs
 from cityguessr.training.runs import Run
 
-AS_SPLIT, OWN_HIDDEN, OTHERS_HIDDEN = "all training clips", "its own video hidden", "as many others hidden"
-COLUMNS = ("system", "split", "accuracy", "low", "high", "clips", "videos")
+AS_SPLIT = "split by clip"
+OWN_HIDDEN = "split by clip, own video hidden"
+OTHERS_HIDDEN = "split by clip, as many others hidden"
+BY_VIDEO = "split by source video"
+COLUMNS = ("system", "split", "own_video", "accuracy", "low", "high", "clips", "videos")
 TRAINING_VIDEOS = {"1": (1, 1), "2": (2, 2), "3 to 4": (3, 4), "5 or more": (5, 10**9)}
 """How many training videos a city has, in words -> from, to."""
 
@@ -95,13 +98,24 @@ def held_out_videos(videos: Sequence[str], cities: Sequence[int]) -> tuple[np.nd
 
 
 def line(system: str, split: str, hits: Tensor, videos: Sequence[str]) -> tuple[object, ...]:
-    """A row of `COLUMNS`: accuracy in percent with its 95 % interval over source videos; `hits` (N,) or (seeds, N)."""
-    return (system, split, *metrics.bootstrap(hits, videos), len(videos), len(set(videos)))
+    """A row of `COLUMNS`: accuracy in percent with its 95 % interval over source videos; `hits` (N,) or (seeds, N).
+
+    `own_video` is whether a clip's own video may be in training, by the name of the split.
+    """
+    return (
+        system,
+        split,
+        split not in (OWN_HIDDEN, BY_VIDEO),
+        *metrics.bootstrap(hits, videos),
+        len(videos),
+        len(set(videos)),
+    )
 
 
 def by_training_videos(hits: Tensor, clips: Side, training: Side) -> pd.DataFrame:
-    """Accuracy by how many source videos of a clip's city training has: columns training_videos, accuracy, low, high,
-    clips, videos.
+    """Accuracy by how many source videos of a clip's city training has.
+
+    Columns: training_videos, in words; accuracy, low, high, clips, videos as in `COLUMNS`.
 
     Two splits that leave cities with different numbers of training videos cannot be compared without it.
 
@@ -119,9 +133,9 @@ def by_training_videos(hits: Tensor, clips: Side, training: Side) -> pd.DataFram
         if inside.any():
             chosen = torch.from_numpy(np.flatnonzero(inside))
             part = torch.as_tensor(hits)[..., chosen]
-            _, _, *rest = line("", "", part, videos[inside].tolist())
+            _, _, _, *rest = line("", "", part, videos[inside].tolist())
             lines.append((words, *rest))
-    return pd.DataFrame(lines, columns=["training_videos", *COLUMNS[2:]])
+    return pd.DataFrame(lines, columns=["training_videos", *COLUMNS[3:]])
 
 
 SYSTEMS = {"videomae": "VideoMAE", "cityguessr": "CityGuessr"}

@@ -49,7 +49,7 @@ def junction_plane(within: NDArray, apart: NDArray, across: NDArray, probability
     left.set(xscale="log", yscale="log", ylabel="how unlike in colour")
     for ax in (left, right):
         ax.set_xlabel("how unlike in detail")
-        ax.legend(loc="lower right", markerscale=2.2, handletextpad=0.2)
+        ax.legend(loc="upper left", markerscale=2.2, handletextpad=0.2)
     fig.suptitle("Does the next clip go on where this one ends?", x=0.01, ha="left", fontsize=10)
     return fig
 
@@ -65,7 +65,7 @@ def junction_frames(
     """
     columns = min(3, len(pairs)) or 1
     rows = -(-len(pairs) // columns)
-    height = _frame_ratio(pairs) * 7.2 / (2 * columns) + 0.3
+    height = _frame_ratio(pairs) * 7.2 / (2 * columns) + 0.12
     fig, axes = plt.subplots(rows, columns, figsize=(7.2, rows * height + 0.35), layout="constrained", squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -153,7 +153,7 @@ def near_pairs(pairs: Sequence[tuple[NDArray, NDArray]], titles: Sequence[str], 
         titles: of each pair.
     """
     columns = max(1, len(pairs))
-    height = 2 * _frame_ratio(pairs) * 7.2 / columns + 0.85
+    height = 2 * _frame_ratio(pairs) * 7.2 / columns + 0.62
     fig, axes = plt.subplots(2, columns, figsize=(7.2, height), layout="constrained", squeeze=False)
     fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     for column, (pair, title) in enumerate(zip(pairs, titles, strict=True)):
@@ -194,7 +194,8 @@ def accuracies(frame: pd.DataFrame, title: str) -> Figure:
     """City accuracy of several systems under several splits, with 95 % intervals over source videos.
 
     Args:
-        frame: columns system, split, accuracy, low, high, one line each, in the order in which they are drawn.
+        frame: columns system, split, own_video (whether a clip's own video may be in training), accuracy, low, high,
+            one line each, in the order in which they are drawn.
     """
     fig, ax = plt.subplots(
         figsize=(7.2, 0.32 * len(frame) + 0.28 * frame["system"].nunique() + 0.75), layout="constrained"
@@ -202,9 +203,9 @@ def accuracies(frame: pd.DataFrame, title: str) -> Figure:
     y, ticks = 0.0, []
     for system, part in frame.groupby("system", sort=False):
         ax.text(0, y, system, fontsize=8.5, fontweight="bold", va="center", transform=ax.get_yaxis_transform())
-        for number, row in enumerate(part.itertuples()):
+        for row in part.itertuples():
             y += 1
-            colour = SERIES[0] if not number else SERIES[2]
+            colour = SERIES[0] if row.own_video else SERIES[2]
             ax.plot([row.low, row.high], [y, y], color=colour, lw=2, solid_capstyle="butt")
             ax.plot(row.accuracy, y, "o", color=colour, ms=5.5)
             ends = row.high if row.high == row.high else row.accuracy
@@ -217,6 +218,11 @@ def accuracies(frame: pd.DataFrame, title: str) -> Figure:
     ax.set(ylim=(y - 0.6, -0.7), xlabel="city accuracy (%), 95 % interval over source videos")
     ax.set_xlim(left=0, right=1.1 * np.nanmax(frame[["high", "accuracy"]].to_numpy()))
     ax.grid(axis="x")
+    marks = [
+        Line2D([], [], color=colour, marker="o", lw=2, label=label)
+        for colour, label in ((SERIES[0], "its own drive in training"), (SERIES[2], "not in training"))
+    ]
+    ax.legend(handles=marks, loc="lower right")
     ax.set_title(title, pad=10)
     return fig
 

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,18 @@ class Predictions:
     def accuracy(self, mode: str | None = None, k: int = 1) -> dict[str, float]:
         """The top-k accuracy, as `hierarchy.accuracy`: level -> percent."""
         return hierarchy.accuracy(self.logits, self.labels, self.taxonomy, mode or self.mode, k)
+
+    def with_videos(self, videos: Mapping[str, str]) -> Predictions:
+        """The same predictions with other source videos, clip -> video: recovered ones, where a release has none.
+
+        Raises InputError for a clip that `videos` lacks.
+        """
+        if missing := [clip for clip in self.clip_ids if clip not in videos]:
+            raise InputError(
+                f"{len(missing):,} of {len(self):,} clips have no video, the first {missing[0]}; recover the videos of "
+                "the clips that this run was validated on"
+            )
+        return dataclasses.replace(self, video_ids=tuple(videos[clip] for clip in self.clip_ids))
 
     def subset(self, clips: Tensor) -> Predictions:
         """The predictions of some clips, by a LongTensor of their numbers or a bool (N,)."""
