@@ -13,6 +13,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,14 @@ DOUBT = (0.05, 0.95)  # a junction whose probability lies between these is in do
 _POINTS = 3000  # of a sample, for its smoothed density
 _STRAY = 0.01  # share of either spread that may lie anywhere, so that no single frame is proof
 _LEAST = 1e-4  # a distance, before its logarithm is taken
+
+
+class Source(Protocol):
+    """What lists clips: `ReleaseSource`, and what is made of it."""
+
+    def clips(self) -> list[ClipRef]:
+        """Every listed clip."""
+        ...
 
 
 class Spread:
@@ -238,6 +247,14 @@ def knows_videos(clips: Sequence[ClipRef]) -> bool:
     return len({clip.video_id for clip in clips}) < len(clips)
 
 
+def applied(source: Source, folder: str | os.PathLike[str]) -> Source:
+    """The source with the videos that `folder` has a table of, if it does not know them itself; else as it is."""
+    table = Path(folder) / TABLE
+    if not table.is_file() or knows_videos(source.clips()):
+        return source
+    return WithVideos(source, read_table(table))
+
+
 def with_videos(clips: Iterable[ClipRef], videos: Mapping[str, str]) -> list[ClipRef]:
     """The same clips with the recovered videos. Raises InputError for a clip that the table lacks."""
     clips = list(clips)
@@ -256,9 +273,9 @@ class WithVideos:
     It can be prepared like the source itself; a set that was prepared before keeps its frames.
     """
 
-    def __init__(self, source: object, videos: Mapping[str, str]) -> None:
+    def __init__(self, source: Source, videos: Mapping[str, str]) -> None:
         """`source` as `ReleaseSource`; `videos` clip -> video, for each of its clips (`read_table`)."""
-        self._source, self._clips = source, with_videos(source.clips(), videos)  # type: ignore[attr-defined]
+        self._source, self._clips = source, with_videos(source.clips(), videos)
 
     def clips(self) -> list[ClipRef]:
         """The source's clips with the recovered videos."""

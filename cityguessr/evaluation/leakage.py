@@ -143,19 +143,21 @@ SYSTEMS = {"videomae": "VideoMAE", "cityguessr": "CityGuessr"}
 
 
 def trained(
-    profile: str, seeds: Sequence[int], knows_videos: bool, **options: object
+    profile: str, seeds: Sequence[int], clips: Side, **options: object
 ) -> tuple[dict[str, tuple[Run, ...]], dict[str, str]]:
     """The runs of `SYSTEMS` under both splits, and why others were not run: experiment -> runs, experiment -> reason.
 
     Args:
-        knows_videos: whether the prepared clips say which video each was cut from.
+        clips: city and source video of all prepared clips, as they say it themselves.
         options: those of `jobs.ensure_all`.
     """
-    by_source = [f"{name}_by_video" for name in SYSTEMS]
-    names = [*SYSTEMS, *(by_source if knows_videos else ())]
+    names, by_source, missing = list(SYSTEMS), [f"{name}_by_video" for name in SYSTEMS], {}
+    try:
+        by_video(clips[1], clips[0])
+        names += by_source
+    except InputError as error:
+        missing = dict.fromkeys(by_source, str(error))
     answers = jobs.ensure_all(names, profile, seeds, **options)  # type: ignore[arg-type]
-    why = "the prepared clips do not say which video each was cut from; prepare them again with the recovered videos"
-    missing = {} if knows_videos else dict.fromkeys(by_source, why)
     missing |= {name: reason(answer) for name, answer in answers.items() if isinstance(answer, CannotRun)}
     return {name: answer for name, answer in answers.items() if not isinstance(answer, CannotRun)}, missing
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from cityguessr.base.errors import InputError
 from cityguessr.figures.page import check_image
-from cityguessr.figures.style import GUIDE, MUTED, REFERENCE, SERIES, TEXT
+from cityguessr.figures.style import DOUBTFUL, GUIDE, MUTED, REFERENCE, SERIES, TEXT
 
-WHOLE, CUT, DOUBT = SERIES[0], SERIES[2], "#E69F00"
+WHOLE, CUT, DOUBT = SERIES[0], SERIES[2], DOUBTFUL
 _MOST = 1500  # dots of a kind
 
 
@@ -114,8 +114,8 @@ def recovered_strips(
     longest = max(len(videos) for videos, *_ in cities.values())
     for row, (videos, truth, probability, splits) in enumerate(cities.values()):
         for number, (start, end) in enumerate(_blocks(videos)):
-            colour = SERIES[0] if number % 2 else "#8f88c9"
-            ax.barh(row, end - start - 0.12, left=start + 0.06, height=0.34, color=colour)
+            shade = 0.95 if number % 2 else 0.5
+            ax.barh(row, end - start - 0.12, left=start + 0.06, height=0.34, color=SERIES[0], alpha=shade)
         for i, split in enumerate(splits):
             if split == "val":
                 ax.plot(i + 0.5, row, "o", color="white", ms=3.2, zorder=3)
@@ -131,9 +131,7 @@ def recovered_strips(
     ax.spines["left"].set_visible(False)
     marks = [
         Line2D([], [], color=SERIES[0], lw=6, label="one recovered video"),
-        Line2D(
-            [], [], color="#b9b4de", marker="o", mfc="white", mec=MUTED, mew=0.5, lw=0, ms=4.5, label="validation clip"
-        ),
+        Line2D([], [], color=GUIDE, marker="o", mfc="white", mec=MUTED, mew=0.5, lw=0, ms=4.5, label="validation clip"),
         Line2D([], [], color=DOUBT, marker="D", lw=0, label="junction in doubt"),
     ]
     if any(truth is not None for _, truth, *_ in cities.values()):

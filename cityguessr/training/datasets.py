@@ -14,6 +14,7 @@ from cityguessr.base import paths, threads, weights
 from cityguessr.base.errors import InputError, MissingWeights, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.config import ClipFormat
+from cityguessr.data import recovery
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.counts import count_mapillary
@@ -77,7 +78,7 @@ def _render_msls(world: str, folder: Path, workers: int | None, device: str) -> 
 
 def _read_cityguessr68k(root: Roots, clip_format: ClipFormat) -> Prepared:
     classes = clip_format.scene_classes
-    release = ReleaseSource(root, scene_classes=classes)
+    release = recovery.applied(ReleaseSource(root, scene_classes=classes), paths.data() / "recovered" / "cityguessr68k")
     return release, None if release.synthetic or classes == len(SCENES) else _labeller(classes)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from support import SMALL, make_release
+from support import SMALL, make_release, write_csv
 
 from cityguessr.base.errors import InputError
 from cityguessr.data import junctions, likeness, recovery
@@ -220,7 +220,13 @@ def test_a_release_with_recovered_videos_can_be_split_by_video(tmp_path: Path) -
     release = ReleaseSource(make_release(tmp_path / "release", clips=4, frames=6))
     assert not recovery.knows_videos(release.clips())
     videos = {clip.clip_id: f"{clip.clip_id[:-4]}v{int(clip.clip_id[-1]) // 2}" for clip in release.clips()}
-    prepared = prepare(recovery.WithVideos(release, videos), tmp_path / "prepared", **SMALL)
+    rows = [(clip.clip_id, videos[clip.clip_id], clip.split, 0.5) for clip in release.clips()]
+    write_csv(tmp_path / "recovered_videos.csv", recovery.COLUMNS, rows)
+    assert recovery.applied(release, tmp_path / "elsewhere") is release
+    source = recovery.applied(release, tmp_path)
+    assert (source.name, recovery.knows_videos(source.clips())) == (release.name, True)
+    assert recovery.applied(source, tmp_path) is source  # a release that knows its videos keeps them
+    prepared = prepare(source, tmp_path / "prepared", **SMALL)
     val, train = (prepared.split(split, by="video") for split in ("val", "train"))
     assert len(val) == len(train) == 6
     assert not set(val.video_ids) & set(train.video_ids)
