@@ -15,8 +15,12 @@ The real release does not say which long video a clip was cut from: each clip th
 source video is not possible.
 """
 
+from __future__ import annotations
+
 import collections
+import copy
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +29,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.tables import read_json, read_rows
 from cityguessr.data import frame_tables, label_files, release_layout
 from cityguessr.data.label_files import LabelLines, city_folder, clip_name
+from cityguessr.data.recovery import with_videos
 from cityguessr.data.release_layout import LABELS_LIST, Places, Roots
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.scenes import SCENES, check_scene_classes
@@ -89,6 +94,15 @@ class ReleaseSource:
     def clips(self) -> list[ClipRef]:
         """Every listed clip: those of train, then those of val, in the order of their files."""
         return list(self._refs)
+
+    def with_videos(self, videos: Mapping[str, str]) -> ReleaseSource:
+        """The same release with other source videos, clip -> video: recovered ones, where it does not know them.
+
+        Raises InputError for a clip that `videos` lacks.
+        """
+        other = copy.copy(self)
+        other._refs = with_videos(self._refs, videos)
+        return other
 
     def _name(self) -> str:
         inner = self.root.name == "release" or len(self.roots) > 1

@@ -12,7 +12,6 @@ clips, and between clips of a city that are far apart. Four frames of each clip 
 import dataclasses
 import functools
 import hashlib
-import io
 import os
 import re
 import time
@@ -22,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor
 
 from cityguessr.base import pools
@@ -31,7 +29,7 @@ from cityguessr.base.files import make_folder, write_atomically
 from cityguessr.base.progress import duration, track
 from cityguessr.data.frames import frame_files
 from cityguessr.data.likeness import DETAIL_AND_COLOUR, Measure
-from cityguessr.data.pictures import open_image, read_bytes
+from cityguessr.data.pictures import open_image, shrink
 from cityguessr.data.sources import ClipRef
 
 ENDS = (0, 1, -2, -1)  # the frames of a clip that are read: the first two, and the last two
@@ -114,7 +112,10 @@ def far_apart(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(
-    clips: Sequence[ClipRef], cache: str | os.PathLike[str], workers: int = 2, how: Measure = DETAIL_AND_COLOUR
+    clips: Sequence[ClipRef],
+    cache: str | os.PathLike[str],
+    workers: int | None = None,
+    how: Measure = DETAIL_AND_COLOUR,
 ) -> Distances:
     """Read the ends of every clip and measure the distances; memory is that of one city's frames.
 
@@ -125,7 +126,7 @@ def measure(
     Args:
         clips: those of both splits, whose frames are in folders, as `ReleaseSource.clips` gives them.
         cache: a folder, made where it is missing.
-        workers: processes that read.
+        workers: processes that read; by default as many as there are cores.
         how: what of the frames is compared.
 
     Raises InputError for ids without numbers, no clips, and clips that are all unreadable.
@@ -134,7 +135,9 @@ def measure(
     if not runs:
         raise InputError("there are no clips whose junctions could be measured; give those of both splits")
     tables, within, apart, unread = [], [], [], {}
-    for run, (frames, reasons) in zip(runs, _read_all(runs, Path(cache), workers, how.size), strict=True):
+    for run, (frames, reasons) in zip(
+        runs, _read_all(runs, Path(cache), workers or pools.cores(), how.size), strict=True
+    ):
         good = np.array([clip.clip_id not in reasons for clip in run.clips])
         unread |= reasons
         kept = _features(frames, how)
@@ -277,19 +280,9 @@ def _read_clip(clip: ClipRef, size: int) -> tuple[np.ndarray, str]:
         files = frame_files(clip.path)
         if len(files) < len(ENDS):
             raise InputError(f"{clip.path}: {len(files)} frames, where four are needed")
-        return np.stack([_thumbnail(files[place], size) for place in ENDS]), ""
+        return np.stack([np.asarray(shrink(files[place], size)[0]) for place in ENDS]), ""
     except InputError as error:
         return np.zeros((len(ENDS), size, size, 3), np.uint8), str(error)
-
-
-def _thumbnail(path: Path, size: int) -> np.ndarray:
-    """A frame as a square of `size` pixels, uint8 (size, size, 3): a JPEG is decoded no larger than is needed."""
-    try:
-        with Image.open(io.BytesIO(read_bytes(path))) as image:
-            image.draft("RGB", (size, size))
-            return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BOX))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise InputError(f"{path}: not a whole image; restore the file or leave the clip out") from None
 
 
 def _load(path: Path) -> tuple[np.ndarray, dict[str, str]]:

@@ -9,6 +9,8 @@ What this rests on: that clips were cut one after another, without a pause betwe
 fit neither spread, which `Recovery.misfit` shows.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import read_rows, write_csv
+from cityguessr.base.files import write_csv
+from cityguessr.base.tables import read_rows
 from cityguessr.data.junctions import Distances
 from cityguessr.data.sources import ClipRef
 
@@ -33,10 +36,14 @@ _LEAST = 1e-4  # a distance, before its logarithm is taken
 
 
 class Source(Protocol):
-    """What lists clips: `ReleaseSource`, and what is made of it."""
+    """A release: it lists clips, and can be had with other source videos."""
 
     def clips(self) -> list[ClipRef]:
         """Every listed clip."""
+        ...
+
+    def with_videos(self, videos: Mapping[str, str]) -> Source:
+        """The same with other source videos, clip -> video."""
         ...
 
 
@@ -252,7 +259,7 @@ def applied(source: Source, folder: str | os.PathLike[str]) -> Source:
     table = Path(folder) / TABLE
     if not table.is_file() or knows_videos(source.clips()):
         return source
-    return WithVideos(source, read_table(table))
+    return source.with_videos(read_table(table))
 
 
 def with_videos(clips: Iterable[ClipRef], videos: Mapping[str, str]) -> list[ClipRef]:
@@ -265,23 +272,3 @@ def with_videos(clips: Iterable[ClipRef], videos: Mapping[str, str]) -> list[Cli
             "made of other clips, recover the videos again"
         )
     return [dataclasses.replace(clip, video_id=videos[clip.clip_id]) for clip in clips]
-
-
-class WithVideos:
-    """A source as it is, but for the videos of its clips, so that a split by source video is possible.
-
-    It can be prepared like the source itself; a set that was prepared before keeps its frames.
-    """
-
-    def __init__(self, source: Source, videos: Mapping[str, str]) -> None:
-        """`source` as `ReleaseSource`; `videos` clip -> video, for each of its clips (`read_table`)."""
-        self._source, self._clips = source, with_videos(source.clips(), videos)
-
-    def clips(self) -> list[ClipRef]:
-        """The source's clips with the recovered videos."""
-        return list(self._clips)
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._source, name)
