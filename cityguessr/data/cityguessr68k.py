@@ -11,8 +11,8 @@ MiniWorld writes the same layout and, since it knows more than the real release 
 where there are any: `clips.csv` (clip, video, first_frame, split), `frame_scenes.csv` (clip, frame, scene, category:
 the number n of a frame, the id of its scene, and the id of its category among Places365's 365, a column that may be
 absent), `gps.csv` (clip, frame, lat, lon) and `world.json` (name, and the mark of synthetic pictures).
-The real release does not say which long video a clip was cut from: each clip then counts as one video, and a split by
-source video is not possible.
+The real release does not say which long video a clip was cut from: each clip then counts as one video, until
+`recovery` finds the videos out (`ReleaseSource.with_videos`).
 """
 
 from __future__ import annotations

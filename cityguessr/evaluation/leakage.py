@@ -44,8 +44,9 @@ def memory(
     Each argument is a pair: of the validation clips, and of the training clips. `vectors` as from
     `duplicates.clip_vectors`; `seed` is that of the draw.
     """
-    (queries, bank), own_city, own_video = vectors, np.asarray(cities[0]), np.asarray(videos[0])
-    their_city, their_video = np.asarray(cities[1]), np.asarray(videos[1])
+    (queries, bank), own_city, their_city = vectors, *map(np.asarray, cities)
+    named = np.unique([*videos[0], *videos[1]], return_inverse=True)[1]  # numbers compare faster than names
+    own_video, their_video = named[: len(queries)], named[len(queries) :]
     rng, own, others = np.random.default_rng(seed), [], []
     for city, video in zip(own_city, own_video, strict=True):
         own.append(np.flatnonzero(their_video == video))

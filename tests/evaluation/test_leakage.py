@@ -1,12 +1,14 @@
 """What a split gives away: memory with and without a clip's own video, and splits by source video."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from small_world import LONDON, LYON, TOKYO, made
 from torch.nn import functional
 
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import InputError, MissingWeights
 from cityguessr.evaluation import leakage
 from cityguessr.evaluation.leakage import AS_SPLIT, BY_VIDEO, OTHERS_HIDDEN, OWN_HIDDEN
 
@@ -80,3 +82,33 @@ def test_predictions_take_recovered_videos() -> None:
     assert np.array_equal(named.logits["city"], predictions.logits["city"])
     with pytest.raises(InputError, match="2 of 3 clips have no video, the first clip1"):
         predictions.with_videos({"clip0": "a"})
+
+
+def test_what_cannot_be_trained_is_left_out_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def ensure_all(names: list[str], *_: object, **__: object) -> dict[str, object]:
+        asked.append(names)
+        return {name: MissingWeights("no weights.") if name == "cityguessr" else ("run",) for name in names}
+
+    monkeypatch.setattr(leakage.jobs, "ensure_all", ensure_all)
+    found, missing = leakage.trained("mini", [0], ([0, 0, 1, 1], ["a", "b", "c", "d"]))  # each clip its own video
+    assert asked[0] == ["videomae", "cityguessr"]
+    assert (found, missing["cityguessr"]) == ({"videomae": ("run",)}, "no weights")
+    assert "use the split by clip" in missing["videomae_by_video"]
+    found, _ = leakage.trained("mini", [0], ([0, 0, 0, 0], ["a", "a", "b", "b"]))
+    assert set(found) == {"videomae", "videomae_by_video", "cityguessr_by_video"}
+
+
+def test_a_run_is_scored_with_the_videos_that_are_given() -> None:
+    predictions = made([LONDON, LYON], [LONDON, LONDON])
+    halves = {
+        "val": SimpleNamespace(labels={"city": predictions.labels["city"]}, clip_ids=predictions.clip_ids),
+        "train": SimpleNamespace(labels={"city": torch.tensor([LYON])}, clip_ids=["clip9"]),
+    }
+    clips = SimpleNamespace(split=lambda name, by: halves[name])
+    run = SimpleNamespace(predictions=predictions, config=SimpleNamespace(split="clip"), clips=lambda: clips)
+    hits, val, train = leakage.of_runs([run], {"clip0": "a", "clip1": "a", "clip9": "b"})
+    assert hits.tolist() == [[True, False]]
+    assert val == ([LONDON, LYON], ["a", "a"])
+    assert train == ([LYON], ["b"])
