@@ -1,0 +1,1 @@
+"""Long videos of one's own, compiled into the layout of CityGuessr68k (paper, section 3): cut, thinned, labelled."""
