@@ -27,10 +27,11 @@ import numpy as np
 
 from cityguessr.base.errors import InputError
 from cityguessr.base.tables import read_json, read_rows
-from cityguessr.data import frame_tables, label_files, release_layout
-from cityguessr.data.label_files import LabelLines, city_folder, clip_name
-from cityguessr.data.recovery import with_videos
-from cityguessr.data.release_layout import LABELS_LIST, Places, Roots
+from cityguessr.data.leakage.recovery import with_videos
+from cityguessr.data.release import frame_tables, label_files
+from cityguessr.data.release import layout as release_layout
+from cityguessr.data.release.label_files import LabelLines, city_folder, clip_name
+from cityguessr.data.release.layout import LABELS_LIST, Places, Roots
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.scenes import SCENES, check_scene_classes
 from cityguessr.taxonomy import Taxonomy

@@ -33,7 +33,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.progress import track
 from cityguessr.base.tables import place as degrees
 from cityguessr.base.tables import read_json, read_rows, whole_number
-from cityguessr.data.frame_tables import read_scenes
+from cityguessr.data.release.frame_tables import read_scenes
 from cityguessr.data.sources import ClipRef
 from cityguessr.scenes import check_scene_classes
 from cityguessr.taxonomy import LEVELS, Taxonomy

@@ -10,7 +10,7 @@ from pathlib import Path
 from cityguessr import paper
 from cityguessr.base.files import write_csv
 from cityguessr.data.cityguessr68k import ReleaseSource
-from cityguessr.data.label_files import city_folder, clip_name
+from cityguessr.data.release.label_files import city_folder, clip_name
 from cityguessr.data.sources import SPLITS
 
 SHORT = 0.9

@@ -26,11 +26,11 @@ from cityguessr.base import threads
 from cityguessr.base.errors import InputError
 from cityguessr.base.progress import duration
 from cityguessr.config import ClipFormat
-from cityguessr.data import label_files
 from cityguessr.data.cityguessr68k import ReleaseSource
-from cityguessr.data.label_files import city_folder, clip_name
 from cityguessr.data.prepare import prepare
-from cityguessr.data.release_layout import ARCHIVES, archive_of
+from cityguessr.data.release import label_files
+from cityguessr.data.release.label_files import city_folder, clip_name
+from cityguessr.data.release.layout import ARCHIVES, archive_of
 from cityguessr.data.sources import SPLITS, ClipRef
 from cityguessr.taxonomy import LEVELS
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cityguessr.base.errors import CannotRun, InputError
-from cityguessr.data.duplicates import all_but, nearest
+from cityguessr.data.leakage.duplicates import all_but, nearest
 from cityguessr.data.splits import by_video
 from cityguessr.evaluation.results import reason
 from cityguessr.measures import metrics

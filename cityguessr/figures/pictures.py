@@ -18,9 +18,9 @@ from cityguessr.base import threads
 from cityguessr.base.errors import InputError
 from cityguessr.data.clips import ClipDataset
 from cityguessr.data.frames import frame_files, frame_number
-from cityguessr.data.label_files import city_folder
 from cityguessr.data.pictures import decode_image, open_image
-from cityguessr.data.release_layout import Places, Roots, find_parts
+from cityguessr.data.release.label_files import city_folder
+from cityguessr.data.release.layout import Places, Roots, find_parts
 from cityguessr.data.sources import SPLITS
 from cityguessr.miniworld import MiniWorld
 from cityguessr.training import profiles

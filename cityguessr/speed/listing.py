@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from cityguessr import paper
-from cityguessr.data.label_files import N_TEXT
+from cityguessr.data.release.label_files import N_TEXT
 from cityguessr.scenes import SCENES
 from cityguessr.taxonomy import LEVELS, Taxonomy
 

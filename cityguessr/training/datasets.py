@@ -14,16 +14,16 @@ from cityguessr.base import paths, threads, weights
 from cityguessr.base.errors import InputError, MissingWeights, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.config import ClipFormat
-from cityguessr.data import recovery
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.counts import count_mapillary
 from cityguessr.data.labelling import label_scenes
+from cityguessr.data.leakage import recovery
 from cityguessr.data.mapillary import MIN_FRAMES, PATCH, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
 from cityguessr.data.prepare import prepare, taken
 from cityguessr.data.prepared import META
-from cityguessr.data.release_layout import Roots, split_roots
+from cityguessr.data.release.layout import Roots, split_roots
 from cityguessr.data.shortfalls import shortfalls
 from cityguessr.data.survey import survey
 from cityguessr.miniworld import (

@@ -24,7 +24,7 @@ from cityguessr.base.files import make_folder
 from cityguessr.base.progress import duration
 from cityguessr.config import ClipFormat, ModelConfig
 from cityguessr.data.clips import PreparedClips
-from cityguessr.data.release_layout import Roots
+from cityguessr.data.release.layout import Roots
 from cityguessr.training import datasets, executors, experiments, profiles, runs, scene_labels
 from cityguessr.training.execution import AUTO, DEVICES, Execution
 from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment

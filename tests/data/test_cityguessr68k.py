@@ -10,10 +10,10 @@ import torch
 from support import IDS, LABELS_LIST, SMALL, label_line, make_release, one_line, small, write_csv
 
 from cityguessr.base.errors import InputError
-from cityguessr.data import label_files
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.prepare import prepare
+from cityguessr.data.release import label_files
 
 SOFT = [0.25, 0.75] + [0.0] * 14
 SCENES = [1.0] + [0.0] * 15

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from cityguessr.base.errors import InputError
-from cityguessr.data.duplicates import all_but, colours, in_groups, near_duplicates, nearest
+from cityguessr.data.leakage.duplicates import all_but, colours, in_groups, near_duplicates, nearest
 
 
 def vectors(count: int, seed: int) -> torch.Tensor:

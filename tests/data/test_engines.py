@@ -10,7 +10,7 @@ import pytest
 from numbered import OPEN, REFRESHED, copy, make, number, picture
 
 from cityguessr.base.errors import InputError
-from cityguessr.data import engines, packets
+from cityguessr.data.video import engines, packets
 
 FULL = {"libx265": {"x265-params": "log-level=none:keyint=12:min-keyint=12:bframes=3"}}
 VP9 = {"cpu-used": "8", "deadline": "realtime", "auto-alt-ref": "1", "lag-in-frames": "16", "g": "20"}

@@ -11,11 +11,11 @@ from PIL import Image
 from support import SMALL, make_release, write_csv
 
 from cityguessr.base.errors import InputError
-from cityguessr.data import junctions, likeness, recovery
 from cityguessr.data.cityguessr68k import ReleaseSource
-from cityguessr.data.junctions import Distances, measure, runs_of
+from cityguessr.data.leakage import junctions, likeness, recovery
+from cityguessr.data.leakage.junctions import Distances, measure, runs_of
+from cityguessr.data.leakage.recovery import read_table, recover, true_links, with_videos, write_table
 from cityguessr.data.prepare import prepare
-from cityguessr.data.recovery import read_table, recover, true_links, with_videos, write_table
 from cityguessr.data.sources import ClipRef
 
 FRAMES = 6  # of a clip

@@ -10,7 +10,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.config import ClipFormat
 from cityguessr.data import survey as module
 from cityguessr.data.cityguessr68k import ReleaseSource
-from cityguessr.data.release_layout import archive_of, split_roots
+from cityguessr.data.release.layout import archive_of, split_roots
 from cityguessr.data.shortfalls import shortfalls
 from cityguessr.data.survey import main, survey
 

@@ -23,7 +23,7 @@ import pandas as pd
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_csv
 from cityguessr.base.tables import read_rows
-from cityguessr.data.junctions import Distances
+from cityguessr.data.leakage.junctions import Distances
 from cityguessr.data.sources import ClipRef
 
 TABLE = "recovered_videos.csv"

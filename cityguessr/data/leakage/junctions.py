@@ -28,7 +28,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_atomically
 from cityguessr.base.progress import duration, track
 from cityguessr.data.frames import frame_files
-from cityguessr.data.likeness import DETAIL_AND_COLOUR, Measure
+from cityguessr.data.leakage.likeness import DETAIL_AND_COLOUR, Measure
 from cityguessr.data.pictures import open_image, shrink
 from cityguessr.data.sources import ClipRef
 

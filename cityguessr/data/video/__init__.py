@@ -17,10 +17,10 @@ from PIL import Image
 from cityguessr.base import apart
 from cityguessr.base.errors import InputError
 from cityguessr.config import Sampling
-from cityguessr.data import engines, packets
 from cityguessr.data.frames import frame_files
 from cityguessr.data.pictures import open_image, resize
 from cityguessr.data.sampling import RELEASED_KEPT, frame_indices
+from cityguessr.data.video import engines, packets
 
 LIMIT_S = 900.0  # 20 minutes of AVI in full HD, which must be decoded whole, take some minutes on a busy core
 

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from cityguessr.base.errors import InputError
-from cityguessr.data import packets
-from cityguessr.data.packets import Look
+from cityguessr.data.video import packets
+from cityguessr.data.video.packets import Look
 
 Picture = np.ndarray  # uint8 (H, W, 3), RGB
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cityguessr.base.errors import InputError
 from cityguessr.base.tables import place, read_rows
-from cityguessr.data.label_files import shorten
+from cityguessr.data.release.label_files import shorten
 from cityguessr.scenes import CATEGORIES, SCENES
 
 MOST_FRAMES = 100_000

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cityguessr.base.errors import InputError
-from cityguessr.data.decoding import (
+from cityguessr.data.video.decoding import (
     AGAIN,
     Picture,
     cannot_decode,
@@ -28,7 +28,7 @@ from cityguessr.data.decoding import (
     said_by_libraries,
     stretched,
 )
-from cityguessr.data.packets import Look
+from cityguessr.data.video.packets import Look
 
 
 def count(look: Look) -> int:

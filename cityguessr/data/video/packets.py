@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cityguessr.base.errors import InputError
-from cityguessr.data import bitstreams, containers
+from cityguessr.data.video import bitstreams, containers
 
 # What may be opened: films in one file. Playlists and the like would make ffmpeg open other files, or the network.
 _FORMATS = (
