@@ -59,6 +59,9 @@ class ReleaseSource:
         root: the one of them that has the label files, or the first where these are elsewhere.
         taxonomy: built from `labels_list.csv`.
         synthetic: whether `world.json` marks the pictures as rendered.
+        compiled: whether it was compiled from somebody's own videos (`cityguessr.compilation`), so that its counts are
+            not the paper's.
+        has_scenes: whether its label files, or a `frame_scenes.csv`, say which scenes its clips show.
         scene_classes: as given.
         label_files: split -> the label file that was read.
         text_features: float32 (number of cities, 512): the mean of the text columns over the lines of a city, NaN for a
@@ -84,6 +87,7 @@ class ReleaseSource:
         self.name = str(world.get("name") or self._name())
         self.taxonomy = Taxonomy.from_labels_list(self._labels / LABELS_LIST)
         self.synthetic = bool(world.get("synthetic"))
+        self.compiled = self._file("compilation.json") is not None
         self.label_files = {split: self._label_file(split) for split in SPLITS}
         lines = {split: label_files.read(file, self.taxonomy) for split, file in self.label_files.items()}
         for file in (part.file for part in lines.values() if not part.clips):
@@ -91,6 +95,7 @@ class ReleaseSource:
         self.text_features = _mean_text(list(lines.values()))
         self.places = Places(self.roots)
         self._refs = self._clips(lines)
+        self.has_scenes = any(clip.clip_scenes is not None or clip.frame_scenes is not None for clip in self._refs)
 
     def clips(self) -> list[ClipRef]:
         """Every listed clip: those of train, then those of val, in the order of their files."""

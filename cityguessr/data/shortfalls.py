@@ -25,6 +25,7 @@ class Shortfalls:
 
     Attributes:
         usual: frames that most clips have.
+        papers: whether it is the paper's data set, to be held against the paper.
         listed: split -> clips that are listed.
         rows: (what, split, city, clip, frames) of every clip that is "missing" (listed, and has no folder), "empty" (no
             frame in it), "short" or "not listed" (a folder that no line lists; its frames are not counted: -1).
@@ -32,6 +33,7 @@ class Shortfalls:
     """
 
     usual: int
+    papers: bool
     listed: Mapping[str, int]
     rows: tuple[tuple[str, str, str, str, int], ...]
     file: Path
@@ -47,7 +49,8 @@ class Shortfalls:
         for what, split, *_ in self.rows:
             there[split] += what in ("missing", "empty")
         text = "; ".join(
-            f"{split}: {listed - there[split]:,} clips have frames, {listed:,} are listed, the paper has {printed:,}"
+            f"{split}: {listed - there[split]:,} clips have frames, {listed:,} are listed"
+            + (f", the paper has {printed:,}" if self.papers else "")
             for split, (listed, printed) in pairs.items()
         )
         kinds = {
@@ -85,7 +88,7 @@ def shortfalls(source: ReleaseSource, file: str | Path) -> Shortfalls:
     rows += [("not listed", *place, -1) for place in _unlisted(source, listed)]
     write_csv(file, [("what", "split", "city", "clip", "frames"), *rows])
     counted = {split: sum(clip.split == split for clip in clips) for split in SPLITS}
-    return Shortfalls(usual, counted, tuple(rows), file)
+    return Shortfalls(usual, not source.compiled, counted, tuple(rows), file)
 
 
 def _frames(folder: str) -> int:

@@ -62,7 +62,7 @@ class Survey:
 
     Attributes:
         name: of the source.
-        synthetic: whether its pictures are rendered; such a one is not held against the paper.
+        papers: whether it is the paper's data set, to be held against the paper: not rendered, nor somebody's own.
         folders: the folders that make it up.
         listed: split -> clips.
         sizes: level -> classes in the list of labels.
@@ -79,7 +79,7 @@ class Survey:
     """
 
     name: str
-    synthetic: bool
+    papers: bool
     folders: tuple[Path, ...]
     listed: Mapping[str, int]
     sizes: Mapping[str, int]
@@ -117,7 +117,7 @@ class Survey:
             f"{self.name} in {', '.join(map(str, self.folders))}",
             f"  listed: {listed:,} clips = {split}, {classes} classes, {self.fields} fields a line",
         ]
-        if not self.synthetic:
+        if self.papers:
             lines.append(f"  {_beside_paper(self)}")
         for part in self.archives:
             absent = f"; without a folder: {', '.join(part.absent[:4])}" if part.absent else ""
@@ -166,7 +166,7 @@ def survey(source: ReleaseSource, clip_format: ClipFormat, out: str | Path, work
     tried, clip_bytes, seconds = _try(source, present, clip_format)
     return Survey(
         name=source.name,
-        synthetic=source.synthetic,
+        papers=not (source.synthetic or source.compiled),
         folders=source.roots,
         listed=dict(collections.Counter(clip.split for clip in clips)),
         sizes=source.taxonomy.sizes,

@@ -79,7 +79,9 @@ def _render_msls(world: str, folder: Path, workers: int | None, device: str) -> 
 def _read_cityguessr68k(root: Roots, clip_format: ClipFormat) -> Prepared:
     classes = clip_format.scene_classes
     release = recovery.applied(ReleaseSource(root, scene_classes=classes), paths.data() / "recovered" / "cityguessr68k")
-    return release, None if release.synthetic or classes == len(SCENES) else _labeller(classes)
+    if release.synthetic or release.has_scenes:
+        return release, None
+    return release, _labeller_if_there(release.name, classes)
 
 
 def _read_msls(root: Roots, clip_format: ClipFormat) -> Prepared:
@@ -96,13 +98,7 @@ def _read_msls(root: Roots, clip_format: ClipFormat) -> Prepared:
     if source.synthetic:
         return source, None
     print(agreement(source), flush=True)
-    try:
-        return source, _labeller(clip_format.scene_classes)
-    except MissingWeights as error:
-        if clip_format.scene_classes != len(SCENES):
-            raise
-        print(f"{source.name}: prepared without scenes, which the full model needs: {error}, and run again")
-        return source, None
+    return source, _labeller_if_there(source.name, clip_format.scene_classes)
 
 
 DATASETS = {
@@ -323,6 +319,17 @@ def _labeller(scene_classes: int) -> Places365Labeller:
     return Places365Labeller(
         hierarchy_csv=sheet if sheet.is_file() else None, device=_device(), scene_classes=scene_classes
     )
+
+
+def _labeller_if_there(name: str, scene_classes: int) -> Places365Labeller | None:
+    """The classifier of scenes; where its weights are missing and 16 scenes would do, a word on it and None."""
+    try:
+        return _labeller(scene_classes)
+    except MissingWeights as error:
+        if scene_classes != len(SCENES):
+            raise
+        print(f"{name}: prepared without scenes, which the full model needs: {error}, and run again", flush=True)
+        return None
 
 
 def _checked(clips: PreparedClips, hint: str = "") -> PreparedClips:

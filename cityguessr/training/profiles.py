@@ -128,12 +128,13 @@ CITYGUESSR68K = Profile(
     note="CityGuessr68k, the real data set",
     overrides={"text_encoder": "release"},  # the authors' own features of the names stand in their label files
 )
+OWN = Profile(name="own", note="videos of one's own, compiled into the layout of CityGuessr68k")
 MSLS = Profile(name="msls", note="Mapillary Street-Level Sequences, the real data set", datasets=("msls",))
 
 PAPER = CITYGUESSR68K
 """The paper's own protocol: nothing in it differs from the experiments as described, and the text is the authors'."""
 
-PROFILES = {profile.name: profile for profile in (MINI, WORLD68K, CITYGUESSR68K, MSLS)}
+PROFILES = {profile.name: profile for profile in (MINI, WORLD68K, CITYGUESSR68K, OWN, MSLS)}
 
 
 def get(profile: str | Profile) -> Profile:
