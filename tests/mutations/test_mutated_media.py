@@ -164,6 +164,11 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "h264.mkv": {},
         "h264.ts": {},
         "mpeg4.avi": {"codec": "mpeg4", "options": {"g": "6"}},
+        "mpeg2.mpg": {"codec": "mpeg2video", "options": {"g": "6"}},
+        "flv1.flv": {"codec": "flv1", "options": {"g": "6"}},
+        "wmv2.wmv": {"codec": "wmv2", "options": {"g": "6"}},
+        "mjpeg.mov": {"codec": "mjpeg", "options": {}, "pixels": "yuvj420p"},
+        "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=error:keyint=8:pools=1"}},
         "vp9.webm": {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "deadline": "realtime", "g": "8"}},
     }
     for name, options in kinds.items():
@@ -208,7 +213,9 @@ def test_videos(tmp_path: Path, videos: dict[str, bytes]) -> None:
             if frames.shape != (4, 160, 160, 3) or frames.dtype != np.uint8:
                 return f"frames {frames.shape} {frames.dtype}"
             if (shown := list(map(number, frames))) != wanted:
-                if done.startswith(("cut", "zeros to the end")):
+                between = name.endswith(".ts") and len(content) % 188 == 0  # a shorter stream, but whole
+                unfilled = done.startswith("zeros to the end") and not any(content[-512:])
+                if (done.startswith("cut") and not between) or unfilled:
                     return f"read as whole, frames {shown} for {wanted}"
                 changed.append(f"{name}, {done}: {shown}")
             return None

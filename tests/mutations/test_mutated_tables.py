@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import random
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +170,7 @@ def cities_of(tree: Taxonomy, content: bytes) -> str | None:
 
 
 def spelled(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())
+    return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").casefold().split())
 
 
 def by_frame(source: ReleaseSource, content: bytes, column: str) -> str | None:

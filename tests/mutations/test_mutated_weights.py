@@ -46,7 +46,7 @@ def spoil_tensor(state: dict[Any, Any], rng: random.Random) -> str:
     number = float(rng.choice(("nan", "inf", "-inf", "1e300")))
     ways: dict[str, Callable[[], object]] = {
         f"{number} in it": lambda: state.update({name: spotted(tensor, number, rng)}),
-        "transposed": lambda: state.update({name: tensor.transpose(0, -1)}),
+        "transposed": lambda: state.update({name: tensor[:-1].transpose(0, -1)}),
         "without its last row": lambda: state.update({name: tensor[:-1]}),
         "empty": lambda: state.update({name: tensor[:0]}),
         "one number": lambda: state.update({name: tensor.flatten()[0]}),
@@ -65,7 +65,7 @@ def spoil_tensor(state: dict[Any, Any], rng: random.Random) -> str:
         "bfloat16": lambda: state.update({name: tensor.bfloat16()}),
         "sparse": lambda: state.update({name: tensor.to_sparse()}),
         "without content": lambda: state.update({name: tensor.to("meta")}),
-        "expanded": lambda: state.update({name: torch.zeros(1).expand(tensor.shape)}),
+        "expanded": lambda: state.update({name: torch.zeros(1).expand(2, *tensor.shape)}),
         "huge": lambda: state.update({name: torch.zeros(1).expand(10**6, 10**6)}),
         "a parameter": lambda: state.update({name: torch.nn.Parameter(tensor)}),
         "another layer": lambda: state.update({name.replace("layer.0", f"layer.{rng.choice((1, 7, 10**9))}"): tensor}),
