@@ -227,12 +227,15 @@ _Y4M_PLANES = {"420": (2, 2), "422": (2, 1), "444alpha": None, "444": (1, 1), "4
 
 
 def _mxf(file: BinaryIO, length: int) -> int:
-    """The start of the last partition, where the first one says where that is."""
+    """The start of the last partition, where the first one says where that is and it is there."""
     file.seek(16)
     head = file.read(9)
     width = 1 + (head[0] & 0x7F if head[0] & 0x80 else 0)  # of the length of what follows
     file.seek(16 + width + 24)
     footer = int.from_bytes(file.read(8), "big")
+    file.seek(min(footer, length))
+    if footer and footer + 1 <= length and file.read(len(_MXF_PARTITION)) != _MXF_PARTITION:
+        return _NO_END
     return footer + 1 if footer else 0
 
 

@@ -167,6 +167,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "mpeg2.mpg": {"codec": "mpeg2video", "options": {"g": "6"}},
         "flv1.flv": {"codec": "flv1", "options": {"g": "6"}},
         "wmv2.wmv": {"codec": "wmv2", "options": {"g": "6"}},
+        "mpeg2.mxf": {"codec": "mpeg2video", "options": {"g": "6"}},
+        "vp8.ogg": {"codec": "libvpx", "options": {"cpu-used": "8", "deadline": "realtime"}},
         "mjpeg.mov": {"codec": "mjpeg", "options": {}, "pixels": "yuvj420p"},
         "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=error:keyint=8:pools=1"}},
         "vp9.webm": {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "deadline": "realtime", "g": "8"}},
