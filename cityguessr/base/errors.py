@@ -6,8 +6,13 @@ from collections.abc import Iterable
 class InputError(ValueError):
     """Something the user gave cannot be used.
 
-    The message says what is wrong, where (file and line, clip, or parameter), and what to do about it.
+    The message says what is wrong, where (file and line, clip, or parameter), and what to do about it. It is one line:
+    line breaks, control characters and marks of direction in what it quotes stand in it as `\\n` or `\\u202e`, so that
+    no name of a file and no field of a table can write over what a terminal shows.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_in_one_line(str(message)))
 
 
 class CannotRun(InputError):
@@ -19,6 +24,13 @@ class CannotRun(InputError):
 
 class MissingWeights(CannotRun):
     """Pretrained weights are not on this machine; the message says which, how large they are and how to get them."""
+
+
+def _in_one_line(message: str) -> str:
+    """The message with everything that cannot be printed written as an escape."""
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
 def one_of(what: str, value: object, allowed: Iterable[object]) -> InputError:

@@ -21,6 +21,7 @@ from cityguessr.data.frames import frame_files
 from cityguessr.data.pictures import open_image, resize
 from cityguessr.data.sampling import RELEASED_KEPT, frame_indices
 from cityguessr.data.video import engines, packets
+from cityguessr.data.video.decoding import naming
 
 LIMIT_S = 900.0  # 20 minutes of AVI in full HD, which must be decoded whole, take some minutes on a busy core
 
@@ -108,7 +109,8 @@ def _absolute(path: str | os.PathLike[str]) -> str:
 def _sample(path: str, frames: int, size: int, sampling: Sampling) -> np.ndarray:
     choose = functools.partial(_video_indices, path, frames=frames, sampling=sampling)
     square = functools.partial(_square, size=size)
-    return np.stack(engines.sample(packets.look(path), choose, square))
+    with naming(path):
+        return np.stack(engines.sample(packets.look(path), choose, square))
 
 
 def _square(picture: np.ndarray, size: int) -> np.ndarray:
@@ -116,14 +118,16 @@ def _square(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def _info(path: str) -> VideoInfo:
-    look = packets.look(path)
-    total = engines.count(look)
-    _, first = next(engines.pick(look, [0]))
+    with naming(path):
+        look = packets.look(path)
+        total = engines.count(look)
+        _, first = next(engines.pick(look, [0]))
     return VideoInfo(frames=total, fps=look.fps, width=first.shape[1], height=first.shape[0])
 
 
 def _pick(path: str, numbers: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-    return engines.pick(packets.look(path), numbers)
+    with naming(path):
+        yield from engines.pick(packets.look(path), numbers)
 
 
 def _video_indices(path: str, total: int, frames: int, sampling: Sampling) -> list[int]:

@@ -1,7 +1,8 @@
 """Whether a video file is all there: what its container promises of its length, held against the bytes there are.
 
 Only the outermost structure is read, a few bytes for every part of the file. Containers that promise nothing (raw
-streams, programme streams) pass; what their packets show is checked in `packets`.
+streams, programme streams) pass unless they end in zeros, as files do that were made long at once and never filled;
+what their packets show is checked in `packets`.
 """
 
 import os
@@ -30,6 +31,7 @@ _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _MXF_PARTITION = bytes.fromhex("060e2b34020501010d01020101")
 _MATROSKA_SEGMENT = 0x18538067
 _NO_END = -1  # the mark that ends the file is not there
+_ZEROS = 512  # at the end of a file that no stream ends in
 _SYNC = 0x47  # the first byte of every packet of a transport stream
 
 
@@ -41,18 +43,17 @@ def check_whole(path: str | os.PathLike[str]) -> None:
     length = os.path.getsize(path)
     with open(path, "rb") as file:
         start = file.read(4096)
-        for recognised, needed in _KINDS:
-            if recognised(start):
-                promised = needed(file, length)
-                if promised == _NO_END:
-                    raise InputError(
-                        f"{path}: cut off, its end is missing ({length:,} bytes); copy or download it again"
-                    )
-                if promised > length:
-                    raise InputError(
-                        f"{path}: cut off, {length:,} of {promised:,} bytes are there; copy or download it again"
-                    )
-                return
+        promised = next((needed for recognised, needed in _KINDS if recognised(start)), _filled)(file, length)
+    if promised == _NO_END:
+        raise InputError(f"{path}: cut off, its end is missing ({length:,} bytes); copy or download it again")
+    if promised > length:
+        raise InputError(f"{path}: cut off, {length:,} of {promised:,} bytes are there; copy or download it again")
+
+
+def _filled(file: BinaryIO, length: int) -> int:
+    """For a file that promises nothing: whether anything stands at its end."""
+    file.seek(max(0, length - _ZEROS))
+    return 0 if any(file.read(_ZEROS)) else _NO_END
 
 
 def _mp4(file: BinaryIO, length: int) -> int:
@@ -149,19 +150,22 @@ def _flv(file: BinaryIO, length: int) -> int:
 
 
 def _transport(file: BinaryIO, length: int) -> int:
-    """Whole packets of 188, 192 or 204 bytes."""
+    """Whole packets of 188, 192 or 204 bytes, down to the last one: a file that was made long at once ends in zeros."""
     file.seek(0)
-    size = _packet_size(file.read(4096))
-    return -(-length // size) * size if size else 0
+    size, first = _packet_size(file.read(4096))
+    file.seek(max(0, length - size) + first)
+    if length % size == 0 and file.read(1) != bytes([_SYNC]):
+        return _NO_END
+    return -(-length // size) * size
 
 
-def _packet_size(start: bytes) -> int:
-    """Of a transport stream; 0 where it is none."""
+def _packet_size(start: bytes) -> tuple[int, int]:
+    """Of a transport stream, and where in a packet its mark stands; 0, 0 where it is none."""
     for size, first in ((188, 0), (192, 4), (204, 0)):
         syncs = start[first::size]
-        if len(syncs) > 4 and all(byte == _SYNC for byte in syncs):
-            return size
-    return 0
+        if syncs[:3] == bytes([_SYNC]) * 3:
+            return size, first
+    return 0, 0
 
 
 def _ogg(file: BinaryIO, length: int) -> int:
@@ -223,12 +227,15 @@ _Y4M_PLANES = {"420": (2, 2), "422": (2, 1), "444alpha": None, "444": (1, 1), "4
 
 
 def _mxf(file: BinaryIO, length: int) -> int:
-    """The start of the last partition, where the first one says where that is."""
+    """The start of the last partition, where the first one says where that is and it is there."""
     file.seek(16)
     head = file.read(9)
     width = 1 + (head[0] & 0x7F if head[0] & 0x80 else 0)  # of the length of what follows
     file.seek(16 + width + 24)
     footer = int.from_bytes(file.read(8), "big")
+    file.seek(min(footer, length))
+    if footer and footer + 1 <= length and file.read(len(_MXF_PARTITION)) != _MXF_PARTITION:
+        return _NO_END
     return footer + 1 if footer else 0
 
 
@@ -252,5 +259,5 @@ _KINDS: list[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], int]]] = [
     (lambda start: start[:4] == b"DKIF", _ivf),
     (lambda start: start[:10] == b"YUV4MPEG2 ", _y4m),
     (lambda start: start[:13] == _MXF_PARTITION, _mxf),
-    (lambda start: _packet_size(start) > 0, _transport),
+    (lambda start: _packet_size(start)[0] > 0, _transport),
 ]

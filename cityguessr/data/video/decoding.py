@@ -79,6 +79,20 @@ def decoded(look: Look, container: Any, stream: Any) -> Iterator[Any]:
         ) from None
 
 
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """What ffmpeg cannot do with a file, in whichever step, is an InputError that names it."""
+    import av
+
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if isinstance(error, MemoryError):
+            raise
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path}: cannot be decoded ({reason}), the file is truncated or damaged; {AGAIN}") from None
+
+
 # Said of files in which all is well too: after a seek, at a cut, of what is not decoded.
 _HARMLESS = (
     "mmco",

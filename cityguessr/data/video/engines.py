@@ -129,8 +129,7 @@ def with_keys(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
             first = int(np.searchsorted(look.shown, key))  # the first number shown from this key on
             if not started or first > at + 1:
                 if started or key != look.keys[0]:
-                    container.seek(key - look.early, stream=stream, backward=True)
-                    stream.codec_context.flush_buffers()
+                    _seek(container, stream, key - look.early)
                 frames = _from_key(look, decoded(look, container, stream), key, first, said)
                 at, started = first - 1, True
             frame = None
@@ -144,6 +143,17 @@ def with_keys(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
             if damaged(said()):
                 raise cannot_decode(look, number)
             yield number, picture_of(frame, look.aspect)
+
+
+def _seek(container: Any, stream: Any, time: int) -> None:
+    """Go to the key frame at or before a time. Raises _Unsure where the file's own index does not lead there."""
+    import av
+
+    try:
+        container.seek(time, stream=stream, backward=True)
+    except av.error.FFmpegError:
+        raise _Unsure from None
+    stream.codec_context.flush_buffers()
 
 
 def _from_key(look: Look, frames: Iterator[Any], key: int, first: int, said: Callable[[], list[str]]) -> Iterator[Any]:
@@ -165,6 +175,8 @@ def from_start(look: Look, wanted: list[int]) -> Iterator[tuple[int, Picture]]:
     if not wanted:
         return
     order = _played(look)
+    if wanted[-1] >= len(order):
+        raise cannot_decode(look, wanted[-1])
     rank = {int(position): number for number, position in enumerate(order)}
     held: dict[int, Picture] = {}  # decoded before a frame that is shown earlier: a few at most
     waiting = list(wanted)
