@@ -221,7 +221,9 @@ def listed_videos(source: FolderSource, content: bytes) -> str | None:
         names = {spelled(city.folders[clip.labels[0]]), spelled(city.names["city"][clip.labels[0]])}
         if spelled(row["city"].split(",")[0].split("/")[-1]) not in names:
             return f"{clip.clip_id} in {names}, where the table has {row}"
-        if not Path(clip.path).is_relative_to(source.root) or Path(clip.path).stem != Path(row["video"]).stem:
+        if not Path(clip.path).is_relative_to(source.root) or spelled(Path(clip.path).stem) != spelled(
+            Path(row["video"]).stem
+        ):
             return f"{clip.path} of {row['video']}"
         if (clip.gps is not None) != bool(row.get("lat")):
             return f"{clip.clip_id} at {clip.gps}, where the table has {row}"

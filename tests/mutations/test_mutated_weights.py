@@ -258,6 +258,10 @@ def a_set(folder: Path, seed: int) -> Path:
     return prepare(ReleaseSource(root), folder / "set", shard_clips=5, text=text, **SMALL).folder
 
 
+ABOUT = {"fingerprint", "videos", "synthetic", "scenes of train", "scenes of val"}
+"""What follows from `meta.json`, and is another where someone writes it anew with its own hash."""
+
+
 def all_of(folder: Path) -> dict[str, Any]:
     """Everything that a set says, in a form that can be compared."""
     clips = PreparedClips.load(folder)
@@ -271,12 +275,13 @@ def all_of(folder: Path) -> dict[str, Any]:
     }
     for split in ("train", "val"):
         part = clips.split(split)
+        scenes = [part.frame_scenes(i) for i in range(len(part))]
+        said[f"scenes of {split}"] = [None if rows is None else rows.tolist() for rows in scenes]
         said[split] = {
             "ids": (part.clip_ids, part.video_ids),
             "labels": {level: part.labels[level].tolist() for level in LEVELS},
             "frames": part.frames_tensor().numpy().tobytes(),
             "one by one": [part[i]["frames"].numpy().tobytes() for i in range(len(part))],
-            "scenes": [part.frame_scenes(i).tolist() for i in range(len(part))],
             "gps": [None if part.gps(i) is None else part.gps(i).tolist() for i in range(len(part))],
         }
     return said
@@ -299,7 +304,7 @@ def test_prepared_sets(tmp_path: Path) -> None:
             done = spoil_file(copy, rng.choice(names), names, other, rng)
 
         def wrong(found: dict[str, Any]) -> str | None:
-            about = {"fingerprint", "videos", "synthetic"} if forged else set()  # what meta.json alone says
+            about = ABOUT if forged else set()
             differs = [part for part in right if found[part] != right[part] and part not in about]
             return f"{', '.join(differs)} differ" if differs else None
 
