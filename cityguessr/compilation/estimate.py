@@ -61,8 +61,10 @@ def _rates(segment: Segment, seen: Probe) -> tuple[float, float, float] | None:
     start, finishing, size = None, 0.0, 0
     try:
         for _, frame in video.pick(segment.place.path, numbers):
+            if start is None:  # the file is open, and the process that reads it has begun
+                finish(frame, segment.settings)  # the first call loads the detector
+                start = time.perf_counter()
             before = time.perf_counter()
-            start = start or before  # the file is open, and the process that reads it has begun
             size += len(encode(finish(frame, segment.settings)[0], segment.settings))
             finishing += time.perf_counter() - before
     except Exception:  # which its turn will show
