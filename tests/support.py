@@ -92,6 +92,15 @@ def make_release(root: Path, clips: int = 4, frames: int = 20, scenes: bool = Tr
     return root
 
 
+def renumber(root: Path) -> None:
+    """Exchange the ids of Paris and Lyon in a release, in its list and its label files."""
+    head, abu_dhabi, paris, lyon = (root / "labels_list.csv").read_text().splitlines()
+    (root / "labels_list.csv").write_text("\n".join([head, abu_dhabi, lyon, paris]) + "\n")
+    for file in root.glob("*_labels.txt"):
+        text = file.read_text().replace(",1,1,1,1", ",?").replace(",2,2,1,1", ",1,1,1,1").replace(",?", ",2,2,1,1")
+        file.write_text(text)
+
+
 def noisy_clips(folder: Path) -> ClipDataset:
     """Nine prepared clips of four frames, every frame another noise; the set stands in `folder/prepared`."""
     root, random = make_release(folder / "world"), np.random.default_rng(0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import SMALL, full_after, make_frames, make_release, one_line, small
+from support import SMALL, full_after, make_frames, make_release, one_line, renumber, small
 
 from cityguessr.base import files
 from cityguessr.base.errors import InputError
@@ -35,8 +35,7 @@ def test_the_fingerprint_changes_with_a_frame_or_a_label(prepared: PreparedClips
     Image.fromarray(np.full((48, 64, 3), 99, np.uint8)).save(frame)
     other = prepare(ReleaseSource(root), tmp_path / "frame", **SMALL)
     assert other.fingerprint != prepared.fingerprint
-    labels = root / "val_labels.txt"
-    labels.write_text(labels.read_text().replace("Lyon_0003,2,2,1,1", "Lyon_0003,1,1,1,1"))
+    renumber(root)
     assert prepare(ReleaseSource(root), tmp_path / "label", **SMALL).fingerprint != other.fingerprint
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from support import SMALL, make_release, one_line, small
+from support import SMALL, make_release, one_line, renumber, small
 
 from cityguessr.base.errors import InputError
 from cityguessr.data import prepared as files
@@ -233,11 +233,11 @@ def test_other_times_alone_change_nothing_and_are_remembered(
 def test_corrected_labels_are_taken_over_without_reading_a_picture(
     whole: PreparedClips, copy: Path, broken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, labels = shard_times(broken), copy / "val_labels.txt"
-    labels.write_text(labels.read_text().replace("Lyon_0003,2,2,1,1", "Lyon_0003,1,1,1,1"))
+    before = shard_times(broken)
+    renumber(copy)
     monkeypatch.setattr("cityguessr.data.prepare.write_shard", lambda _: pytest.fail("a picture is read"))
     corrected = prepare(ReleaseSource(copy), broken, text=TEXT, **SMALL)
-    assert corrected.split("val").labels["city"].tolist() == [0, 1, 1]
+    assert corrected.split("val").labels["city"].tolist() == [0, 2, 1]
     assert corrected.fingerprint != whole.fingerprint
     assert shard_times(broken) == before
 
