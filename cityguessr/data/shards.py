@@ -28,7 +28,6 @@ from cityguessr.base.files import write_atomically
 from cityguessr.config import ClipFormat
 from cityguessr.data import source_files, video
 from cityguessr.data.pictures import encode_image, shrink
-from cityguessr.data.sampling import RELEASED_KEPT, frame_indices
 from cityguessr.data.source_files import Record
 from cityguessr.data.sources import ClipRef, Renderer
 
@@ -112,8 +111,7 @@ def clip_row(clip: ClipRef, job: ShardJob) -> dict[str, Any]:
     wanted = job.format
     if clip.is_video:
         limit = {} if job.video_limit_s is None else {"limit_s": job.video_limit_s}
-        frames = video.read_frames(clip.path, wanted.frames, wanted.size, wanted.sampling, **limit)
-        numbers = _video_numbers(video.video_info(clip.path, **limit).frames, wanted)
+        numbers, frames = video.read_numbered(clip.path, wanted.frames, wanted.size, wanted.sampling, **limit)
         return _row(clip, numbers, [_jpeg(Image.fromarray(frame)) for frame in frames])
     numbers, files = source_files.numbered_files(clip, wanted)
     return _row(clip, numbers, [_shrink(file, wanted.size) for file in files])
@@ -243,14 +241,6 @@ def content_digest(clip_id: str, numbers: Iterable[int | None], frames: Iterable
         digest.update(len(frame).to_bytes(8, "little"))
         digest.update(frame)
     return digest.hexdigest()[:32]
-
-
-def _video_numbers(total: int, wanted: ClipFormat) -> list[int]:
-    """Which frames of a video `video.read_frames` takes."""
-    if wanted.sampling == "released" and total > RELEASED_KEPT:
-        kept = frame_indices(total, RELEASED_KEPT, "uniform")
-        return [kept[i] for i in frame_indices(RELEASED_KEPT, wanted.frames, "released")]
-    return frame_indices(total, wanted.frames, wanted.sampling)
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -15,8 +15,9 @@ from support import make_frames, make_video, one_line, picture
 
 from cityguessr.base.errors import InputError
 from cityguessr.data.frames import frame_files
+from cityguessr.data.pictures import shrink
 from cityguessr.data.sampling import frame_indices
-from cityguessr.data.video import pick, read_frames, video_info
+from cityguessr.data.video import pick, read_frames, read_numbered, video_info
 
 
 def test_uniform_frames_are_the_middles_of_equal_segments() -> None:
@@ -238,3 +239,20 @@ def test_a_tiny_video_is_read(size: tuple[int, int], tmp_path: Path) -> None:
 def test_reading_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"walk\.mp4: not read within 0\.0001 s; give a larger limit_s"):
         read_frames(numbered.make(tmp_path / "walk.mp4"), limit_s=0.0001)
+
+
+def test_frames_come_with_the_numbers_that_they_are_picked_by(tmp_path: Path) -> None:
+    file = make_video(tmp_path / "walk.mp4", frames=40)
+    numbers, frames = read_numbered(file, 4, 16)
+    assert numbers == frame_indices(40, 4) == [5, 15, 25, 35]
+    assert np.array_equal(frames, read_frames(file, 4, 16))
+    assert frames.mean(axis=(1, 2, 3)) == pytest.approx([5 * n + 20 for n in numbers], abs=2)
+
+
+def test_a_folder_of_frames_is_read_as_preparation_reads_it(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 160, 3)).astype(np.uint8)
+    (tmp_path / "clip").mkdir()
+    for n in (1, 2):
+        Image.fromarray(noise).resize((1280, 720)).save(tmp_path / "clip" / f"{n}.jpg", quality=90)
+    small, _ = shrink(tmp_path / "clip" / "1.jpg", 224)
+    assert np.array_equal(read_frames(tmp_path / "clip", 2, 224)[0], np.asarray(small))

@@ -18,7 +18,7 @@ from cityguessr.base import apart
 from cityguessr.base.errors import InputError
 from cityguessr.config import Sampling
 from cityguessr.data.frames import frame_files
-from cityguessr.data.pictures import open_image, resize
+from cityguessr.data.pictures import resize, shrink
 from cityguessr.data.sampling import RELEASED_KEPT, frame_indices
 from cityguessr.data.video import engines, packets
 from cityguessr.data.video.decoding import naming
@@ -64,8 +64,20 @@ def read_frames(
     and where reading it takes too long or crashes the decoder.
     """
     if os.path.isdir(path):
-        folder = Path(os.fsdecode(path))
-        return np.stack([np.asarray(resize(open_image(file), size)) for file in frame_files(folder, frames, sampling)])
+        folder = Path(os.fsdecode(path))  # read as preparation reads it, so that a model sees what it was trained on
+        return np.stack([np.asarray(shrink(file, size)[0]) for file in frame_files(folder, frames, sampling)])
+    return read_numbered(path, frames, size, sampling, limit_s=limit_s)[1]
+
+
+def read_numbered(
+    path: str | os.PathLike[str],
+    frames: int = 16,
+    size: int = 224,
+    sampling: Sampling = "uniform",
+    *,
+    limit_s: float = LIMIT_S,
+) -> tuple[list[int], np.ndarray]:
+    """The numbers, from 0, of the frames that `read_frames` picks from a video file, and these frames."""
     file = _absolute(path)
     return apart.call(_sample, file, frames, size, sampling, what=file, limit_s=limit_s)
 
@@ -106,11 +118,17 @@ def _absolute(path: str | os.PathLike[str]) -> str:
     return full
 
 
-def _sample(path: str, frames: int, size: int, sampling: Sampling) -> np.ndarray:
-    choose = functools.partial(_video_indices, path, frames=frames, sampling=sampling)
-    square = functools.partial(_square, size=size)
+def _sample(path: str, frames: int, size: int, sampling: Sampling) -> tuple[list[int], np.ndarray]:
+    numbers: list[int] = []
+
+    def choose(total: int) -> list[int]:
+        chosen = _video_indices(path, total, frames, sampling)
+        numbers[:] = chosen
+        return chosen
+
     with naming(path):
-        return np.stack(engines.sample(packets.look(path), choose, square))
+        pictures = engines.sample(packets.look(path), choose, functools.partial(_square, size=size))
+        return numbers, np.stack(pictures)
 
 
 def _square(picture: np.ndarray, size: int) -> np.ndarray:
