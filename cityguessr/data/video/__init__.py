@@ -109,9 +109,8 @@ def pick(
 def _absolute(path: str | os.PathLike[str]) -> str:
     """The path for a process that may stand in another folder; as a string, whatever bytes it has."""
     full = os.path.join(os.getcwd(), os.fsdecode(path))
-    if not os.path.lexists(
-        full
-    ):  # a name from a Mac has letter and accent apart: names that look the same are the same
+    if not os.path.lexists(full):
+        # A name from a Mac has letter and accent apart: names that look the same are the same.
         for form in ("NFC", "NFD"):
             if os.path.lexists(other := unicodedata.normalize(form, full)):
                 return other
