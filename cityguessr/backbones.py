@@ -228,7 +228,7 @@ class TimeSformer(Encoder):
 
 
 class MAE(Encoder):
-    """The image MAE with masking off: one frame (B, 1, 3, H, W) -> (B, width).
+    """The image MAE with masking off: one frame (B, 1, 3, H, W) -> (B, width), or the mean over T of them.
 
     Masking serves pretraining alone. Off, transformers still deals the patches in random order, which would change the
     last digits of the feature from call to call, so its forward pass is given the order.
@@ -261,10 +261,10 @@ class MAE(Encoder):
         return self.encoder(frames[:, 0], noise=order).last_hidden_state[:, 1:]
 
     def features(self, frames: Tensor, colours: str) -> Tensor:
-        return self.tokens(frames, colours).mean(dim=1)  # (B, width)
+        return self.tokens(_singly(frames), colours).unflatten(0, frames.shape[:2]).mean(dim=(1, 2))  # (B, width)
 
     def plain_features(self, frames: Tensor) -> Tensor:
-        return self.plain_tokens(frames).mean(dim=1)  # (B, width)
+        return self.plain_tokens(_singly(frames)).unflatten(0, frames.shape[:2]).mean(dim=(1, 2))  # (B, width)
 
     def parts(self, layer: nn.Module) -> Layer:
         """A layer by the names of `Layer`."""
@@ -282,6 +282,11 @@ class MAE(Encoder):
 
 
 BACKBONES: dict[str, type[Encoder]] = {"videomae": VideoMAE, "timesformer": TimeSformer, "mae": MAE}
+
+
+def _singly(frames: Tensor) -> Tensor:
+    """Frames (B, T, 3, H, W) as B T clips of one frame."""
+    return frames.flatten(0, 1).unsqueeze(1)
 
 
 def _even(frames: Tensor) -> Tensor:

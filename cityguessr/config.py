@@ -63,7 +63,8 @@ class ModelConfig:
     # paper: frames of the video, evenly; "released": every 5th file by name, 16 of them
     sampling: Literal["uniform", "released"] = "uniform"
     scene_classes: Literal[16, 365] = 16  # or the 365 categories of Places365 that make up the 16 scenes (Table S1)
-    frame: Literal["first", "mid", "last", "random"] | None = None  # Table 2: the one that an image system sees
+    # Table 2: the one of these frames that an image system sees; "all": each of them, features averaged (ours)
+    frame: Literal["first", "mid", "last", "random", "all"] | None = None
     normalise_train: Literal["imagenet", "none"] = "imagenet"  # paper: silent, so as the backbone was pretrained; ...
     normalise_eval: Literal["imagenet", "none"] = "imagenet"  # ... released code: "none" in both, pixels in [0, 1]
 
@@ -73,24 +74,32 @@ class ModelConfig:
     system: Literal["cityguessr", "isns", "geodecoder"] = "cityguessr"
     # 4.2: VideoMAE ViT-S; Table 5: "timesformer"; Tables 2 and 5: "mae", the encoder of an image system
     backbone: Literal["videomae", "timesformer", "mae"] = "videomae"
-    pretrained: str | None = "MCG-NJU/videomae-small-finetuned-kinetics"  # 5.2: on Kinetics-400; None: random weights
+    # 5.2: on Kinetics-400; "miniworld/...": small ones, made by `cityguessr.pretraining`; None: random weights
+    pretrained: str | None = "MCG-NJU/videomae-small-finetuned-kinetics"
     patch: int = 16  # pixels
     width: int = 384  # feature dimension (5.2)
     depth: int = 12
     heads: int = 6
+    # 4.3; in its place, for control, one linear layer, or nothing (ours)
+    attention: Literal["self_cross", "linear", "identity"] = "self_cross"
     attention_heads: int = 2  # of the Self-Cross Attention (4.3, 5.2)
     attention_width: int = 6
+    scene_from: Literal["attended", "feature"] = "attended"  # 4.3: FFN_s reads PV'; or the backbone's feature (ours)
     scene_widths: tuple[int, ...] = (256, 128, 64, 32, 16)  # hidden layers of FFN_s; six layers with the last (5.2)
     text_layers: int = 3  # of FFN_t; paper 5.2: 3 layers; released code: 2 (420-466-512)
     decoder_layers: int = 6  # of "geodecoder" (arXiv 2303.04249)
 
     # --- What it learns ----------------------------------------------------------------------------------------------
     scene_labels: Literal["soft", "majority", "first"] | None = "soft"  # 4.3, Table 3; None: no scene loss
+    # which clip's, in training: its own; another one's, dealt at random; or a single scene drawn at random (ours)
+    scene_targets: Literal["own", "shuffled", "random"] = "own"
     # 4.4, Table 3: "all", the mean over the four names, or "city", the city's alone; None: no text loss
     text_labels: Literal["all", "city"] | None = "all"
     text_encoder: str = "clip"  # one of `TEXT_WIDTHS`; see `cityguessr.text.features`
     text_dim: int | None = None  # None: as wide as the encoder's features (`text_width`)
-    text_reduction: Literal["mean", "sum"] = "mean"  # Eq. 3 is the loss of one video; released code: the batch's sum
+    text_targets: Literal["own", "shuffled"] = "own"  # the features of its own city, or of another one (ours)
+    # Eq. 3 is the loss of one video; released code: the sum over a batch, of 12 clips
+    text_reduction: Literal["mean", "sum"] = "mean"
 
     # --- How it is trained and read (4.6, 5.1, 5.2) -------------------------------------------------------------------
     split: Literal["clip", "video"] = "clip"  # paper: clips of one video may fall on both sides; "video": none (ours)
@@ -115,8 +124,8 @@ class ModelConfig:
             )
         if (self.backbone == "mae") != (self.frame is not None):
             raise InputError(
-                f"ModelConfig: backbone {self.backbone!r} and frame {self.frame!r} do not go together; 'mae' sees one "
-                "frame (first, mid, last or random), 'videomae' and 'timesformer' see all of them (frame None)"
+                f"ModelConfig: backbone {self.backbone!r} and frame {self.frame!r} do not go together; 'mae' sees "
+                "single frames (first, mid, last, random or all), 'videomae' and 'timesformer' a video (frame None)"
             )
         if self.system != "cityguessr":
             self._check_baseline()
@@ -125,6 +134,8 @@ class ModelConfig:
         """ISNs and GeoDecoder are image systems over the 16 scenes, and neither aligns text."""
         wanted = {"backbone": "mae", "scene_classes": 16, "text_labels": None}
         wanted |= {"scene_labels": None} if self.system == "isns" else {}  # its scenes come from outside, no loss
+        if self.frame == "all":
+            raise InputError(f"ModelConfig: frame = 'all'; system {self.system!r} sees one frame of a clip")
         for field, value in wanted.items():
             if getattr(self, field) != value:
                 raise InputError(
@@ -145,7 +156,7 @@ class ModelConfig:
     @property
     def input_frames(self) -> int:
         """Frames that the model is given of a clip: one for an image system, all of them for the others."""
-        return self.frames if self.frame is None else 1
+        return self.frames if self.frame in (None, "all") else 1
 
     @property
     def text_width(self) -> int:

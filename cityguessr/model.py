@@ -169,10 +169,11 @@ class CityGuessr(System):
         self.classifiers = four_heads(self.backbone.width, taxonomy)
         d = sum(taxonomy.sizes.values())
         self.attention = self.ffn_s = self.ffn_t = None
-        if config.scene_labels or config.text_labels:
-            self.attention = SelfCrossAttention(config.attention_width, config.attention_heads)
+        if (config.scene_labels and config.scene_from == "attended") or config.text_labels:
+            self.attention = _attention(config, d)
         if config.scene_labels:
-            self.ffn_s = feed_forward([d, *config.scene_widths, config.scene_classes])
+            start = d if config.scene_from == "attended" else self.backbone.width
+            self.ffn_s = feed_forward([start, *config.scene_widths, config.scene_classes])
         if config.text_labels:
             self.ffn_t = feed_forward(evenly(d, config.text_width, config.text_layers))
 
@@ -186,19 +187,29 @@ class CityGuessr(System):
     def head(self, features: Tensor, need_weights: bool = False) -> Output:
         """All that follows the backbone: features (B, width) -> `Output`."""
         logits = {level: self.classifiers[level](features) for level in LEVELS}  # Fig. 5: PV_H1 .. PV_H4
-        if self.attention is None:
-            return Output(logits)
-        vector = torch.cat([logits[level] for level in LEVELS], dim=1)  # PV (B, d)
-        if need_weights:
-            attended, weights = self.attention(vector)  # PV' (B, d), (B, attention heads, d, d)
-        else:
-            attended, weights = self.attention.fast(vector), None
+        attended = weights = None
+        if self.attention is not None:
+            vector = torch.cat([logits[level] for level in LEVELS], dim=1)  # PV (B, d)
+            if not isinstance(self.attention, SelfCrossAttention):
+                attended = self.attention(vector)  # what stands in its place, for control
+            elif need_weights:
+                attended, weights = self.attention(vector)  # PV' (B, d), (B, attention heads, d, d)
+            else:
+                attended = self.attention.fast(vector)
+        scenes_read = attended if self.config.scene_from == "attended" else features
         return Output(
             logits,
-            scene=self.ffn_s(attended) if self.ffn_s else None,  # PV'_s (B, scene classes)
+            scene=self.ffn_s(scenes_read) if self.ffn_s else None,  # PV'_s (B, scene classes)
             text=self.ffn_t(attended) if self.ffn_t else None,  # PV'_t (B, text width)
             attention=weights,
         )
+
+
+def _attention(config: ModelConfig, d: int) -> nn.Module:
+    """What makes PV' of PV: the paper's attention, or what takes its place for control."""
+    if config.attention == "self_cross":
+        return SelfCrossAttention(config.attention_width, config.attention_heads)
+    return nn.Linear(d, d) if config.attention == "linear" else nn.Identity()
 
 
 def probabilities(logits: dict[str, Tensor]) -> dict[str, Tensor]:

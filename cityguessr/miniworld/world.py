@@ -36,9 +36,12 @@ class MiniWorldConfig:
     Attributes:
         seed: of everything drawn at random.
         clips_per_city: mean number of clips per city.
-        clips_min: fewest clips of a city; 5 or more keep every class in both halves of an 80:20 split.
+        clips_min: fewest clips of a city; four videos' worth or more keep every class in training and among the clips
+            of either kind that are held out.
         inequality: Gini index of the number of clips over cities (0.36 in the real data, supplement, Fig. S4).
         clips_per_video: about how many clips one source video gives.
+        seen, unseen: shares of a city's clips that are held out for validation: single clips of videos that training
+            has other clips of, as the paper splits (section 5.1), and whole videos, which training knows nothing of.
         clip_source_frames, kept_frames: a clip's length in the video, and how many of these frames are kept
             (paper, section 3: 800-900 and 100).
         height, width: of the videos and the kept frames in pixels, even numbers (H.264 in yuv420p).
@@ -47,15 +50,17 @@ class MiniWorldConfig:
     """
 
     seed: int = 0
-    clips_per_city: float = 10.0
-    clips_min: int = 5
+    clips_per_city: float = 21.0
+    clips_min: int = 10
     inequality: float = 0.36
-    clips_per_video: int = 3
-    clip_source_frames: int = 16
-    kept_frames: int = 16
+    clips_per_video: int = 2
+    seen: float = 0.2
+    unseen: float = 0.2
+    clip_source_frames: int = 8
+    kept_frames: int = 8
     height: int = 64
     width: int = 96
-    fps: int = 2
+    fps: int = 1
     samples: int = 1
     quality: int = 90
 
@@ -79,21 +84,34 @@ class MiniWorldConfig:
             )
         if not 0 <= self.inequality < 1:
             raise InputError(f"MiniWorldConfig: inequality={self.inequality} must lie in [0, 1)")
+        if not (self.seen >= 0 and self.unseen >= 0 and 0 < self.seen + self.unseen < 1):
+            raise InputError(
+                f"MiniWorldConfig: seen={self.seen}, unseen={self.unseen}; what is held out is a share between 0 and 1 "
+                "of all clips"
+            )
 
     @classmethod
     def mini(cls, seed: int = 0) -> MiniWorldConfig:
-        """The default of the offline run: about 1,660 clips of 16 frames at 96 x 64, eight seconds each."""
+        """The default of the offline run: about 3,500 clips of 8 frames at 96 x 64, a frame a second.
+
+        A city has about ten source videos of two clips each, two of which are held out whole.
+        """
         return cls(seed=seed)
 
     @classmethod
+    def midi(cls, seed: int = 0) -> MiniWorldConfig:
+        """The same cities with three times as many source videos: about 10,500 clips."""
+        return cls(seed=seed, clips_per_city=63.0, clips_min=30)
+
+    @classmethod
     def paper_scale(cls, seed: int = 0) -> MiniWorldConfig:
-        """The paper's sizes: about 68,000 clips of 850 frames, 100 kept, at 1280 x 720.
+        """The paper's sizes: about 68,000 clips of 850 frames, 100 kept, at 1280 x 720, a fifth of them held out.
 
         Its videos and frames take well over a terabyte; `write_prepared` renders what training reads of them alone.
         """
         return cls(
-            seed=seed, clips_per_city=68269 / 166, clips_per_video=30, clip_source_frames=850, kept_frames=100,
-            height=720, width=1280, fps=30, samples=2,
+            seed=seed, clips_per_city=68269 / 166, clips_per_video=30, seen=0.1, unseen=0.1, clip_source_frames=850,
+            kept_frames=100, height=720, width=1280, fps=30, samples=2,
         )  # fmt: skip
 
 
@@ -138,16 +156,15 @@ class MiniWorld:
 
     def _plans(self) -> list[VideoPlan]:
         config, plans = self.config, []
-        counts = self.clip_counts()
-        validation = _validation_counts(counts)
-        for city, count in enumerate(counts):
+        for city, count in enumerate(self.clip_counts()):
             style, folder = self.effects.style(city), self.taxonomy.folders[city]
             centre = tuple(self.taxonomy.latlon[city].tolist())
-            order = noise.uniform(noise.key(config.seed, "split", folder), torch.arange(count)).argsort().tolist()
-            held_out = set(order[: validation[city]])
             videos = max(2, round(count / config.clips_per_video)) if count > 1 else 1
             bounds = [count * number // videos for number in range(videos + 1)]
-            for number, (first, end) in enumerate(itertools.pairwise(bounds)):
+            spans = list(enumerate(itertools.pairwise(bounds)))
+            owners = [number for number, (first, end) in spans for _ in range(first, end)]
+            held_out = _held_out(owners, config, noise.key(config.seed, "split", folder))
+            for number, (first, end) in spans:
                 clips = tuple(
                     Clip(
                         f"{folder}_{clip:04d}",
@@ -294,12 +311,27 @@ def weibull_counts(n: int, mean: float, least: int, stretch: float) -> list[int]
     return [least + round(scale * quantile) for quantile in quantiles]
 
 
-def _validation_counts(counts: list[int], share: float = 0.2) -> list[int]:
-    """How many clips of each city are held out: a fifth of all, split by city, one at least (paper, section 5.1)."""
-    exact = [share * count for count in counts]
-    held = [max(1, int(x)) if count > 1 else 0 for x, count in zip(exact, counts, strict=True)]
-    # What whole numbers leave over goes to the cities with the largest remainders.
-    by_remainder = sorted(range(len(counts)), key=lambda city: held[city] - exact[city])
-    for city in by_remainder[: max(0, round(share * sum(counts)) - sum(held))]:
-        held[city] += 1
+def _held_out(videos: Sequence[int], config: MiniWorldConfig, key: int) -> set[int]:
+    """Which clips of a city are held out, by the source video of each of them, numbers from 0 in order.
+
+    Whole videos first, in an order drawn by `key`, until the share of unseen clips is reached as nearly as whole
+    videos can; then single clips of the others. A video that is not held out keeps a clip in training.
+    """
+    count = Counter(videos)
+    order = noise.uniform(key, torch.arange(len(videos))).argsort().tolist()
+    draw = list(dict.fromkeys(videos[clip] for clip in order))  # videos in the order in which their clips are drawn
+    whole: set[int] = set()
+    for video in draw[: len(draw) - 1]:
+        taken = sum(count[other] for other in whole)
+        wanted = config.unseen * len(videos)
+        if abs(taken + count[video] - wanted) < abs(taken - wanted) or (wanted and not whole and len(draw) > 2):
+            whole.add(video)
+    held = {clip for clip, video in enumerate(videos) if video in whole}
+    left = Counter({video: number for video, number in count.items() if video not in whole})
+    wanted = max(1, round(config.seen * len(videos))) if config.seen and not (whole and len(videos) < 4) else 0
+    for clip in order:
+        if wanted and clip not in held and left[videos[clip]] > 1:
+            held.add(clip)
+            left[videos[clip]] -= 1
+            wanted -= 1
     return held

@@ -29,7 +29,8 @@ Batch = tuple[Tensor, Tensor, Tensor]
 class ClipTensors(Dataset[Batch]):
     """A split of prepared clips as the loop wants it: `data[[3, 1]]` is the `Batch` of those two clips.
 
-    A video system gets all frames of a clip and the clip's scene label. An image system gets one frame, T = 1, and
+    A video system gets all frames of a clip and the clip's scene label; so does an image system that averages over
+    them. Any other image system gets one frame, T = 1, and
     that frame's scenes: the first, the middle, the last, or a random one, which in training is drawn anew every epoch
     and for evaluation once, from the seed and the clip's place in the split.
 
@@ -51,17 +52,20 @@ class ClipTensors(Dataset[Batch]):
         training: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.clips, self.frame, self.encoded = clips, config.frame, encoded and not in_memory
+        self.clips, self.encoded = clips, encoded and not in_memory
+        self.frame = None if config.frame == "all" else config.frame  # None: all of them
         self.labels = torch.stack([clips.labels[level] for level in LEVELS], dim=1)
         self.seed, self.training = seed, training
         self.positions = torch.tensor([(config.frames - 1) // 2 if config.frame == "mid" else 0]).repeat(len(clips))
         if config.frame == "last":
             self.positions += config.frames - 1
         self.frames_a_clip = config.frames
-        self.scenes = torch.zeros(len(clips), config.frames if config.frame else 1, config.scene_classes)
+        self.scenes = torch.zeros(len(clips), config.frames if self.frame else 1, config.scene_classes)
         if config.scene_labels or config.system == "isns":
             for index in range(len(clips)):
                 self.scenes[index] = self._scenes(index, config)
+        if training and config.scene_targets != "own":
+            self.scenes = _unrelated(self.scenes, config.scene_targets, seed)
         size = len(clips) * config.frames * 3 * config.size**2
         if in_memory and size > IN_MEMORY:
             raise InputError(f"{size / 1e9:.1f} GB of frames do not fit in memory; give the profile loader_workers > 0")
@@ -139,9 +143,18 @@ class ClipTensors(Dataset[Batch]):
                 f"clip {self.clips.clip_ids[index]}: labelled with {scenes.shape[1]} scenes, the model has "
                 f"{config.scene_classes}; prepare the data for that number"
             )
-        if config.frame is None:
+        if self.frame is None:
             return scene_label(scenes, config.scene_labels)[None]
         return scenes / scenes.sum(dim=1, keepdim=True)  # one row stands for every frame of a clip labelled as a whole
+
+
+def _unrelated(scenes: Tensor, how: str, seed: int) -> Tensor:
+    """Scene labels (N, T, scene classes) that say nothing of their clips: dealt anew among them, or drawn at random."""
+    generator = torch.Generator().manual_seed(seed)
+    if how == "shuffled":
+        return scenes[torch.randperm(len(scenes), generator=generator)]
+    drawn = torch.randint(scenes.shape[2], scenes.shape[:2], generator=generator)
+    return torch.nn.functional.one_hot(drawn, scenes.shape[2]).to(scenes)
 
 
 class EpochOrder:

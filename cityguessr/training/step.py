@@ -18,6 +18,9 @@ from cityguessr.training.recipe import Recipe, parameter_groups
 _WARM_STEPS = 3  # before a CUDA graph is recorded: compilation, Adam's state and cuDNN's choices are made in them
 
 
+RELEASED_BATCH = 12  # clips over which the released code sums the text loss
+
+
 def answer(model: System, frames: Tensor, scenes: Tensor) -> Output:
     """What a system says of a batch; only one whose networks are picked by the scene is told the scenes."""
     return model(frames, scenes) if model.routed else model(frames)
@@ -44,6 +47,8 @@ def total_loss(
         parts["scene"] = losses.scene(output.scene, scenes)
     if output.text is not None:
         parts["text"] = losses.text_alignment(output.text, text[by_level["city"]], config.text_reduction)
+        if config.text_reduction == "sum":  # whatever the batch here, the factor is that of the released code's
+            parts["text"] = parts["text"] * (RELEASED_BATCH / recipe.batch_size)
     return weighted_sum(parts, recipe), parts
 
 
