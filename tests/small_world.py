@@ -30,6 +30,7 @@ def made(truths: list[int], answers: list[int], tree: Taxonomy = TREE, videos: l
         clip_ids=names,
         video_ids=tuple(videos or names),
         places=torch.full((len(truths), 2), float("nan"), dtype=torch.float64),
+        seen=torch.zeros(len(truths), dtype=torch.bool),
     )
 
 
@@ -64,6 +65,7 @@ def trained(
         tuple(f"{clips}_{i}" for i in range(CLIPS)),
         tuple(f"video_{i // 3}" for i in range(CLIPS)),
         torch.full((CLIPS, 2), torch.nan, dtype=torch.float64),
+        torch.zeros(CLIPS, dtype=torch.bool),
     )
     return SimpleNamespace(
         folder=Path(f"seed{seed}-{code}"),

@@ -162,7 +162,7 @@ def logits(
     own, model.config = model.config, given.config
     try:
         batches: Iterator = track(Batches(data, order, batch, workers, place), "scoring, batches", total=len(order))
-        return evaluate(model.to(place), batches)[0]
+        return evaluate(model.to(place), batches).logits
     finally:
         model.config = own
 

@@ -44,6 +44,7 @@ REJECTED_SHARE = 0.05  # of the listed clips; more than these point at the sourc
 
 WORLDS: dict[str, tuple[MiniWorldConfig, MapillaryConfig]] = {
     "mini": (MiniWorldConfig.mini(), MapillaryConfig.mini()),
+    "midi": (MiniWorldConfig.midi(), MapillaryConfig.midi()),
     "paper": (MiniWorldConfig.paper_scale(), MapillaryConfig.paper_scale()),
 }
 """The size of a MiniWorld (`Profile.world`) -> how large it is in the layouts of CityGuessr68k and of Mapillary."""
@@ -162,9 +163,9 @@ def prepared(
     for that data set; scene labels of 16 and of 365 classes stand beside the same frames. A set that is there is not
     made again, but held against its source; without `data_root`, a set of real clips is taken as it is.
 
-    The MiniWorld of the paper's size is rendered straight to prepared clips (`rendered`), which takes about a hundredth
-    of the disk that its videos and frames would. With `data_root` these are written there first, as the small world's
-    are, and prepared in a folder of their own, with `-files` after the profile's name.
+    The larger MiniWorlds are rendered straight to prepared clips (`rendered`), which takes about a hundredth of the
+    disk that videos and frames of the paper's size would. With `data_root` these are written there first, as the small
+    world's are, and prepared in a folder of their own, with `-files` after the profile's name.
 
     Before a real set is prepared, `survey` prints what is there, how large the set will be and how long it takes, and
     the disk is checked; afterwards counts are held against the paper's, and `<set>-folders.csv` lists what is short.
@@ -189,7 +190,7 @@ def prepared(
     profile, workers = profiles.get(profile), workers or threads.cores()
     kind = _check(profile, dataset)
     name = profile.name if len(profile.datasets) == 1 or dataset == "cityguessr68k" else f"{profile.name}-{dataset}"
-    if profile.world == "paper" and dataset == "cityguessr68k":
+    if profile.world not in (None, "mini") and dataset == "cityguessr68k":
         if not data_root:
             folder = paths.data() / "prepared" / clip_format.folder(name)
             return rendered(WORLDS[profile.world][0], clip_format, folder, workers=workers, cluster=cluster)

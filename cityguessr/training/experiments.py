@@ -36,6 +36,7 @@ class Experiment:
         base: "described" or "released", which of the two readings of the method it starts from.
         dataset: one of `datasets.DATASETS`: "cityguessr68k", or "msls" for Table 6.
         recipe: which of the profile's recipes it is trained by, "paper" or "tuned".
+        weights: of the losses, where they are not the recipe's: fields of `Recipe`.
     """
 
     name: str
@@ -45,16 +46,33 @@ class Experiment:
     base: str = "described"
     dataset: str = "cityguessr68k"
     recipe: str = "paper"
+    weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def config(self, profile: str | Profile) -> ModelConfig:
         """The model at a profile's scale: the base, its own scale, the profile's, then what the experiment is about."""
         profile = profiles.get(profile)
         base = {"described": ModelConfig.as_described, "released": ModelConfig.as_released}[self.base]()
         on_dataset = profile.dataset_overrides.get(self.dataset, {})
-        fields = {**self.scale, **profile.overrides, **on_dataset, **self.changes}
+        fields = {**self.scale, **profile.overrides, **on_dataset}
+        if profile.starts:
+            fields["pretrained"] = profile.starts[self.changes.get("backbone", base.backbone)]
+        fields |= self.changes
         if fields.get("text_encoder") == "release" and fields.get("text_labels") == "city":
             fields["text_encoder"] = "clip"  # the release has one vector for all four names of a city together
         return base.replace(**fields)
+
+    def trained_by(self, profile: str | Profile) -> Profile:
+        """The profile with the recipe in force that this system is trained by."""
+        profile = profiles.get(profile).using(self.recipe)
+        return dataclasses.replace(profile, recipe=profile.recipe.replace(**self.weights)) if self.weights else profile
+
+    def offered(self, profile: str | Profile) -> bool:
+        """Whether a profile has its data, and its training would say something there.
+
+        A MiniWorld holds out whole videos beside single clips, so that no system needs a split by video of its own.
+        """
+        profile = profiles.get(profile)
+        return self.dataset in profile.datasets and not (profile.synthetic and self.changes.get("split") == "video")
 
 
 def _mae(frame: str) -> dict[str, object]:
@@ -104,7 +122,7 @@ EXPERIMENTS = {
         Experiment("tla_clip", "CLIP (text)", {"text_encoder": "clip"}),
         Experiment("tla_minilm", "MiniLM sentence encoder", {"text_encoder": "minilm"}),
         Experiment("tla_random", "random vectors", {"text_encoder": "random"}, {"text_dim": 512}),
-        # No video in both halves: what the split by clip gives away
+        # For real data, where source videos are known or were recovered: no video in both halves
         Experiment("cityguessr_by_video", "CityGuessr, split by source video", {"split": "video"}),
         Experiment("videomae_by_video", "VideoMAE, split by source video", {"split": "video", **_BARE}),
         # The same systems with another recipe, at the same compute
@@ -121,10 +139,23 @@ EXPERIMENTS = {
         Experiment(
             "cityguessr_as_released", "CityGuessr, as released (frames as the profile has them)", base="released"
         ),
+        # Controls, one part of the method at a time
+        Experiment("videomae_from_random", "VideoMAE, from random weights", {"pretrained": None, **_BARE}),
+        Experiment("mae_average", "MAE, average of all frames", _mae("all"), _MAE),
+        Experiment(
+            "scene_from_feature", "soft scenes, straight from the feature", {"scene_from": "feature", **_NO_TEXT}
+        ),
+        Experiment("attention_linear", "one linear layer for the attention", {"attention": "linear"}),
+        Experiment("attention_identity", "no attention", {"attention": "identity"}),
+        Experiment("scenes_shuffled", "soft scenes of other clips", {"scene_targets": "shuffled", **_NO_TEXT}),
+        Experiment("scenes_random", "scenes drawn at random", {"scene_targets": "random", **_NO_TEXT}),
+        Experiment("text_shuffled", "text features of other cities", {"text_targets": "shuffled"}),
+        Experiment("scene_weight_4", "scene loss times 4", weights={"scene_weight": 4.0}),
+        Experiment("text_weight_4", "text loss times 4", weights={"text_weight": 4.0}),
     )
 }
 
-_OWN = ("cityguessr_as_released", "videomae_by_video", "cityguessr_by_video")  # rows of Tables 3 and 5 besides
+_OWN = ("videomae_from_random", "cityguessr_as_released")  # rows of Tables 3 and 5 besides
 
 TABLES: dict[str, dict[str, str]] = {
     "table2": {row: row for row in ("mae_first", "mae_mid", "mae_last", "mae_random", "videomae")},
@@ -139,6 +170,16 @@ TABLES: dict[str, dict[str, str]] = {
     "table_s2": {row: row for row in ("no_tla", "tla_opt", "tla_bert", "tla_gpt2", "tla_clip")}
     | {row: row for row in ("tla_minilm", "tla_random")},
     "table_s3": {"cityguessr": "cityguessr"},
+    # What the paper does not ask: is it this part of the method, or anything in its place?
+    "controls": {
+        row: row
+        for row in (
+            *("mae_random", "mae_average", "videomae_from_random", "videomae"),
+            *("scenes_soft", "scene_from_feature", "scenes_shuffled", "scenes_random"),
+            *("cityguessr", "attention_linear", "attention_identity", "tla_random", "text_shuffled"),
+            *("scene_weight_4", "text_weight_4"),
+        )
+    },
     # VidTAG's table of systems on the same data: those of its rows that are systems of this paper
     "vidtag_cityguessr68k": {
         row: row for row in ("planet", "isns", "geodecoder", "timesformer", "videomae", "cityguessr")
@@ -165,8 +206,8 @@ def canonical(experiment: str | Experiment, profile: str | Profile) -> Experimen
     """The first experiment of the same configuration, data and recipe at a profile's scale: the one that is trained."""
     experiment = get(experiment)
 
-    def trained(other: Experiment) -> tuple[ModelConfig, str, str]:
-        return other.config(profile), other.dataset, other.recipe
+    def trained(other: Experiment) -> tuple[ModelConfig, str, str, Mapping[str, float]]:
+        return other.config(profile), other.dataset, other.recipe, other.weights
 
     same = (other for other in EXPERIMENTS.values() if trained(other) == trained(experiment))
     return next(same, experiment)

@@ -211,7 +211,7 @@ def chosen(names: Iterable[str], profile: Profile) -> list[str]:
             raise one_of("table or experiment", name, ["all", *TABLES, *EXPERIMENTS])
         group = EXPERIMENTS if name == "all" else TABLES[name].values() if name in TABLES else [name]
         chosen |= dict.fromkeys(
-            experiment for experiment in group if name != "all" or EXPERIMENTS[experiment].dataset in profile.datasets
+            experiment for experiment in group if name != "all" or EXPERIMENTS[experiment].offered(profile)
         )
     return list(chosen)
 

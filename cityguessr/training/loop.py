@@ -12,11 +12,12 @@ from cityguessr import hierarchy
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import ClipDataset
-from cityguessr.model import System
+from cityguessr.model import Output, System
 from cityguessr.systems import build
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training import state
+from cityguessr.training import auxiliary, state
 from cityguessr.training.augment import augmented
+from cityguessr.training.auxiliary import Auxiliary
 from cityguessr.training.batches import Batch, Batches, ClipTensors, EpochOrder, in_turn
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.profiles import Profile
@@ -24,6 +25,7 @@ from cityguessr.training.recipe import learning_rate
 from cityguessr.training.step import answer, step_for
 
 EVALUATED = 64  # clips at a time, where their frames are in memory
+WATCHED = 350  # clips of the validation split that are looked at after an epoch that cannot be the one that counts
 
 
 @dataclasses.dataclass
@@ -31,15 +33,15 @@ class Trained:
     """What a training leaves: the model at the epoch that counts, its validation logits, and the log.
 
     Attributes:
-        logits: level -> float32 (validation clips, number of classes), in the order of the validation split.
-        scene: float32 (validation clips, scene classes), or None without scene recognition.
-        epoch: the epoch, counted from 1, that model and logits come from.
-        log: one dictionary an epoch.
+        answers: what it says of the validation clips, in the order of the split, float32 on the CPU.
+        auxiliary: how good its scenes and texts are, beside the best constant answers.
+        epoch: the epoch, counted from 1, that model and answers come from.
+        log: one dictionary an epoch; its accuracies are those of `val_clips` clips of the validation split.
     """
 
     model: System
-    logits: dict[str, Tensor]
-    scene: Tensor | None
+    answers: Output
+    auxiliary: Auxiliary
     epoch: int
     log: list[dict[str, float]]
 
@@ -82,13 +84,15 @@ def train(
     model = build(config, taxonomy, allow_downloads)
     session = _Session(model, train_clips, val_clips, text, profile, seed, execution, checkpoint, report)
     done = session.resume() if checkpoint and checkpoint.is_file() else state.Progress()
-    first, logits, scene = done.epoch, None, None
+    first, answers = done.epoch, None
     for epoch in range(first, config.epochs):
         row = {"epoch": epoch + 1} | session.train_epoch(done)
         with session.step.averaged():
-            logits, scene = session.evaluate()
-            accuracies = hierarchy.accuracy(logits, val_clips.labels, taxonomy, config.evaluation)
-            row |= {f"val_{level}": value for level, value in accuracies.items()}
+            whole = epoch + 1 == config.epochs or config.selection == "best_on_validation"
+            chosen, answers = session.evaluate(whole)
+            labels = {level: val_clips.labels[level][chosen] for level in LEVELS}
+            accuracies = hierarchy.accuracy(answers.logits, labels, taxonomy, config.evaluation)
+            row |= {f"val_{level}": value for level, value in accuracies.items()} | {"val_clips": len(chosen)}
             best = done.best
             if config.selection == "best_on_validation" and (best is None or row["val_city"] > best["val_city"]):
                 weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
@@ -103,9 +107,10 @@ def train(
         model.load_state_dict(done.best["model"])
     else:
         session.step.exchange()  # the weights that were evaluated are those that are kept
-    if done.best is not None or logits is None:
-        logits, scene = session.evaluate()
-    return Trained(model.eval(), logits, scene, done.best["epoch"] if done.best else len(done.log), done.log)
+    if done.best is not None or answers is None or len(answers.logits[LEVELS[0]]) < len(val_clips):
+        _, answers = session.evaluate()
+    epoch = done.best["epoch"] if done.best else len(done.log)
+    return Trained(model.eval(), answers, session.auxiliary(answers, text), epoch, done.log)
 
 
 def predict(
@@ -133,29 +138,28 @@ def predict(
     data = ClipTensors(clips, bare, profile.loader_workers == 0)
     place = Execution(device).torch_device
     given = Batches(data, in_turn(chosen, EVALUATED), EVALUATED, profile.loader_workers, place)
-    logits, _ = evaluate(model.to(place), given)
-    return logits, {level: clips.labels[level][chosen] for level in LEVELS}
+    answers = evaluate(model.to(place), given)
+    return answers.logits, {level: clips.labels[level][chosen] for level in LEVELS}
 
 
 @torch.no_grad()
-def evaluate(model: System, given: Iterable[Batch], bf16: bool = False) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Logits of batches on the model's device, on the CPU in float32: level -> (N, number of classes), and the scenes'.
+def evaluate(model: System, given: Iterable[Batch], bf16: bool = False) -> Output:
+    """What a model says of batches on its device, all of them together, on the CPU in float32.
 
     Args:
         bf16: whether the backbone computes in bfloat16.
     """
     device = next(model.parameters()).device
     model.eval()
-    parts: dict[str, list[Tensor]] = {level: [] for level in (*LEVELS, "scene")}
+    parts: dict[str, list[Tensor]] = {level: [] for level in (*LEVELS, "scene", "text")}
     for frames, _, scenes in given:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             output = answer(model, frames, scenes)
-        answers = dict(output.logits) | ({} if output.scene is None else {"scene": output.scene})
-        for name, tensor in answers.items():
-            parts[name].append(tensor.float())
+        for name, tensor in (*output.logits.items(), ("scene", output.scene), ("text", output.text)):
+            if tensor is not None:
+                parts[name].append(tensor.float())
     joined = {name: torch.cat(tensors).cpu() for name, tensors in parts.items() if tensors}
-    scene = joined.pop("scene", None)
-    return joined, scene
+    return Output({level: joined[level] for level in LEVELS}, joined.get("scene"), joined.get("text"))
 
 
 class _Session:
@@ -185,8 +189,7 @@ class _Session:
         self.order = EpochOrder(len(self.train_set), profile.recipe.batch_size, seed)
         size, how = profile.recipe.batch_size, (profile.loader_workers, self.device, self.step.switches.prefetch)
         self.train_batches = Batches(self.train_set, self.order, size, *how)
-        size = max(size, EVALUATED) if profile.loader_workers == 0 else size
-        self.val_batches = Batches(self.val_set, in_turn(range(len(self.val_set)), size), size, *how)
+        self.eval_size, self.how = max(size, EVALUATED) if profile.loader_workers == 0 else size, how
         self.saved = "no checkpoint was written yet"
 
     def train_epoch(self, done: state.Progress) -> dict[str, float]:
@@ -221,9 +224,26 @@ class _Session:
         self._check(reading, epoch)
         return reading.means()
 
-    def evaluate(self) -> tuple[dict[str, Tensor], Tensor | None]:
-        """The validation split's logits, as `evaluate` gives them."""
-        return evaluate(self.model, self.val_batches, self.step.switches.bf16)
+    def evaluate(self, whole: bool = True) -> tuple[list[int], Output]:
+        """What the model says of the validation split, or of `WATCHED` clips spread over it; and which these are."""
+        count = len(self.val_set) if whole else min(WATCHED, len(self.val_set))
+        chosen = [i * len(self.val_set) // count for i in range(count)]
+        batches = Batches(self.val_set, in_turn(chosen, self.eval_size), self.eval_size, *self.how)
+        return chosen, evaluate(self.model, batches, self.step.switches.bf16)
+
+    def auxiliary(self, answers: Output, text: Tensor | None) -> Auxiliary:
+        """How good the scenes and texts of the whole validation split are, beside the best constant answers."""
+        found: dict[str, Tensor] = {}
+        every = range(len(self.val_set))
+        if answers.scene is not None:
+            train_labels = self.train_set.scenes.flatten(0, 1).cpu()
+            pair = auxiliary.scenes(answers.scene, self.val_set.targets(every)[1].cpu(), train_labels)
+            found |= dict(zip(("scene_loss", "scene_constant"), pair, strict=True))
+        if answers.text is not None and text is not None:
+            cities = [data.labels[:, 0].cpu() for data in (self.val_set, self.train_set)]
+            pair = auxiliary.texts(answers.text, *cities, text)
+            found |= dict(zip(("text_cosine", "text_constant"), pair, strict=True))
+        return Auxiliary(**found)
 
     def save(self, done: state.Progress) -> None:
         """Write all that a resumed training needs."""

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,14 @@ from torch import Tensor
 
 from cityguessr import hierarchy
 from cityguessr.base.digests import regular
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import InputError, one_of
 from cityguessr.taxonomy import LEVELS, Taxonomy
+from cityguessr.training.auxiliary import Auxiliary
 
+PARTS = ("seen", "unseen", "all")
+"""Validation clips whose source video has clips in training, those of videos held out whole, and both together."""
+
+_AUXILIARY = tuple(field.name for field in dataclasses.fields(Auxiliary))
 _LARGEST = 1024**3  # bytes of all arrays; 13,642 clips of 420 classes have 25 MB
 
 
@@ -33,6 +38,8 @@ class Predictions:
         scene: float32 (N, scenes) logits, or None for a system without scene recognition.
         clip_ids, video_ids: of the N clips; several clips may come from one video.
         places: float64 (N, 2), latitude and longitude in degrees of the clip's middle frame, NaN where not known.
+        seen: bool (N,), whether the clip's source video has clips in training, as nearly all of the paper's do.
+        auxiliary: how good the scene and the text head are on each clip, beside the best constant answer.
     """
 
     taxonomy: Taxonomy
@@ -43,6 +50,8 @@ class Predictions:
     clip_ids: tuple[str, ...]
     video_ids: tuple[str, ...]
     places: Tensor
+    seen: Tensor
+    auxiliary: Auxiliary = Auxiliary()  # noqa: RUF009 - frozen
 
     @classmethod
     def load(
@@ -77,7 +86,23 @@ class Predictions:
             clip_ids=tuple(arrays["clip_ids"].tolist()),
             video_ids=tuple(arrays["video_ids"].tolist()),
             places=torch.from_numpy(arrays["places"]),
+            seen=torch.from_numpy(arrays["seen"]),
+            auxiliary=Auxiliary(**{name: torch.from_numpy(arrays[name]) for name in _AUXILIARY if name in arrays}),
         )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that the clips fall into: ("seen", "unseen"), or ("all",) where all are of one kind.
+
+        Where a source does not say which clips were cut from one video, every clip counts as a video of its own.
+        """
+        return ("seen", "unseen") if 0 < int(self.seen.sum()) < len(self) else ("all",)
+
+    def part(self, name: str) -> Predictions:
+        """The clips whose source video is "seen" in training, those whose is "unseen", or "all" of them."""
+        if name not in PARTS:
+            raise one_of("part of the validation clips", name, PARTS)
+        return self if name == "all" else self.subset(self.seen if name == "seen" else ~self.seen)
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -97,8 +122,11 @@ class Predictions:
         """The top-k accuracy, as `hierarchy.accuracy`: level -> percent."""
         return hierarchy.accuracy(self.logits, self.labels, self.taxonomy, mode or self.mode, k)
 
-    def with_videos(self, videos: Mapping[str, str]) -> Predictions:
+    def with_videos(self, videos: Mapping[str, str], training: Iterable[str]) -> Predictions:
         """The same predictions with other source videos, clip -> video: recovered ones, where a release has none.
+
+        Args:
+            training: the videos of the training clips, which say which validation clips are of a seen one.
 
         Raises InputError for a clip that `videos` lacks.
         """
@@ -107,7 +135,9 @@ class Predictions:
                 f"{len(missing):,} of {len(self):,} clips have no video, the first {missing[0]}; recover the videos of "
                 "the clips that this run was validated on"
             )
-        return dataclasses.replace(self, video_ids=tuple(videos[clip] for clip in self.clip_ids))
+        names, known = tuple(videos[clip] for clip in self.clip_ids), set(training)
+        seen = torch.tensor([name in known for name in names], dtype=torch.bool)
+        return dataclasses.replace(self, video_ids=names, seen=seen)
 
     def subset(self, clips: Tensor) -> Predictions:
         """The predictions of some clips, by a LongTensor of their numbers or a bool (N,)."""
@@ -120,6 +150,10 @@ class Predictions:
             clip_ids=tuple(self.clip_ids[i] for i in numbers),
             video_ids=tuple(self.video_ids[i] for i in numbers),
             places=self.places[clips],
+            seen=self.seen[clips],
+            auxiliary=Auxiliary(
+                **{name: None if part is None else part[clips] for name, part in vars(self.auxiliary).items()}
+            ),
         )
 
 
@@ -143,13 +177,15 @@ def _wrong(arrays: dict[str, np.ndarray], taxonomy: Taxonomy) -> str | None:
         "clip_ids",
         "video_ids",
         "places",
+        "seen",
         *(f"{part}_{level}" for part in ("logits", "labels") for level in LEVELS),
     ]
     if absent := [name for name in names if name not in arrays]:
         return f"no array {', '.join(absent)}"
     clips = len(arrays["clip_ids"]) if arrays["clip_ids"].ndim else 0
     wanted: dict[str, tuple[str, tuple[int, ...]]] = {"clip_ids": ("U", (clips,)), "video_ids": ("U", (clips,))}
-    wanted["places"] = ("float64", (clips, 2))
+    wanted |= {"places": ("float64", (clips, 2)), "seen": ("bool", (clips,))}
+    wanted |= {name: ("float32", (clips,)) for name in _AUXILIARY if name in arrays}
     for level, size in taxonomy.sizes.items():
         wanted |= {f"logits_{level}": ("float32", (clips, size)), f"labels_{level}": ("int64", (clips,))}
     if "scene" in arrays:

@@ -51,9 +51,11 @@ class Profile:
     Attributes:
         name: as given to the notebooks (`profile: str = "mini"`).
         note: what a caption says of the profile.
-        world: how large the MiniWorld is that its clips are rendered from on the spot; None: they are real, and read.
+        world: how large the MiniWorld is that its clips are rendered from on the spot, a key of `datasets.WORLDS`;
+            None: they are real, and read.
         datasets: which of `datasets.DATASETS` it has.
         overrides: fields of `ModelConfig` that differ from the experiment's at this scale.
+        starts: backbone -> the pretrained weights that systems start from at this scale, where not the published ones.
         dataset_overrides: data set -> those that differ besides on it.
         recipe: how its models are trained: the paper's recipe, with what this scale needs, or after `using("tuned")`
             the tuned one.
@@ -64,9 +66,10 @@ class Profile:
 
     name: str
     note: str
-    world: Literal["mini", "paper"] | None = None
+    world: Literal["mini", "midi", "paper"] | None = None
     datasets: tuple[str, ...] = ("cityguessr68k",)
     overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    starts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     dataset_overrides: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
     recipe: Recipe = Recipe()  # noqa: RUF009 - frozen
     tuned: Recipe = _TUNED_FULL
@@ -94,26 +97,32 @@ MINI = Profile(
     note="MiniWorld: synthetic, not comparable with the paper",
     world="mini",
     datasets=("cityguessr68k", "msls"),
-    # Transformers small enough to train from random weights in about a minute on one core
+    # Transformers small enough to train in half a minute on one core
     overrides={
-        "pretrained": None,
         "frames": 8,
         "size": 64,
         "width": 96,
         "depth": 3,
         "heads": 3,
         "decoder_layers": 2,
-        "epochs": 8,
+        "epochs": 4,
         "sampling": "uniform",
         "text_encoder": "minilm",
         "text_dim": None,
     },
-    dataset_overrides={"msls": {"epochs": 32}},  # its 225 training sequences are eight steps an epoch
-    # a small transformer from random weights bears, and needs, a larger step
+    starts={backbone: f"miniworld/{backbone}" for backbone in ("videomae", "mae", "timesformer")},
+    dataset_overrides={"msls": {"epochs": 12}},  # it has few sequences, so that an epoch is few steps
+    # a small transformer bears, and in so few steps needs, a larger one
     recipe=Recipe(batch_size=32, learning_rate=3e-3, schedule="cosine", warmup_epochs=1),
     tuned=_TUNED_MINI,
     loader_workers=0,
     threads=1,  # a second one gains nothing on arrays this small; a second training beside it does
+)
+MIDI = dataclasses.replace(
+    MINI,
+    name="midi",
+    note="MiniWorld, three times as large: synthetic, not comparable with the paper",
+    world="midi",
 )
 WORLD68K = Profile(
     name="world68k",
@@ -134,7 +143,7 @@ MSLS = Profile(name="msls", note="Mapillary Street-Level Sequences, the real dat
 PAPER = CITYGUESSR68K
 """The paper's own protocol: nothing in it differs from the experiments as described, and the text is the authors'."""
 
-PROFILES = {profile.name: profile for profile in (MINI, WORLD68K, CITYGUESSR68K, OWN, MSLS)}
+PROFILES = {profile.name: profile for profile in (MINI, MIDI, WORLD68K, CITYGUESSR68K, OWN, MSLS)}
 
 
 def get(profile: str | Profile) -> Profile:

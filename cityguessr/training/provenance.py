@@ -29,6 +29,7 @@ CORE = (
     "training/batches.py",
     "training/recipe.py",
     "training/augment.py",
+    "training/auxiliary.py",
     "training/step.py",
     "training/loop.py",
 )

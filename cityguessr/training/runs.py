@@ -9,12 +9,13 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from filelock import FileLock
 from safetensors.torch import save
 from torch import Tensor
@@ -34,6 +35,8 @@ from cityguessr.training.loop import train
 from cityguessr.training.profiles import Profile
 from cityguessr.training.provenance import circumstances, code_version
 from cityguessr.training.seeds import check_seed
+
+_DEAL = 20_241_004  # deals the cities' text features to other cities, the same way for every seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +104,7 @@ def plan(
     check_seed(seed)
     profile = profiles.get(profile)
     experiment = experiments.canonical(experiment, profile)
-    profile = profile.using(experiment.recipe)
+    profile = experiment.trained_by(profile)
     config = experiment.config(profile)
     if clips is None:
         scenes = scene_labels.needed(config) or "clip"
@@ -205,12 +208,16 @@ def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> T
     if config.text_encoder != "release":
         encoder, labels = config.text_encoder, config.text_labels
         width = {"dimension": config.text_width} if encoder == "random" else {}
-        return text_features(clips.taxonomy, encoder, labels, allow_downloads=allow_downloads, **width)
-    if clips.text_features is None or clips.text_features.isnan().any():
+        features = text_features(clips.taxonomy, encoder, labels, allow_downloads=allow_downloads, **width)
+    elif clips.text_features is None or clips.text_features.isnan().any():
         raise InputError(
             f"{clips.folder}: its label files carry no text features for every city; choose another text_encoder"
         )
-    return clips.text_features
+    else:
+        features = clips.text_features
+    if config.text_targets == "own":
+        return features
+    return features[torch.randperm(len(features), generator=torch.Generator().manual_seed(_DEAL))]
 
 
 def _train(plan: Plan, clips: PreparedClips, report: Callable[[str], None]) -> None:
@@ -218,12 +225,12 @@ def _train(plan: Plan, clips: PreparedClips, report: Callable[[str], None]) -> N
     folder, config = plan.folder, plan.config
     write_json(folder / "config.json", plan.identity)
     write_bytes(folder / "taxonomy.csv", clips.taxonomy.csv().encode())
-    val = clips.split("val", config.split)
+    train_clips, val = (clips.split(split, config.split) for split in ("train", "val"))
     with threads.limited(plan.profile.threads):
         trained = train(
             config,
             clips.taxonomy,
-            clips.split("train", config.split),
+            train_clips,
             val,
             plan.text,
             plan.profile,
@@ -237,11 +244,14 @@ def _train(plan: Plan, clips: PreparedClips, report: Callable[[str], None]) -> N
     write_bytes(folder / "log.csv", table.encode())
     tensors = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(tensors))
-    arrays = {f"logits_{level}": trained.logits[level].numpy() for level in LEVELS}
+    arrays = {f"logits_{level}": trained.answers.logits[level].numpy() for level in LEVELS}
     arrays |= {f"labels_{level}": val.labels[level].numpy() for level in LEVELS}
     arrays |= {"clip_ids": np.array(val.clip_ids), "video_ids": np.array(val.video_ids), "places": _places(val)}
-    if trained.scene is not None:
-        arrays["scene"] = trained.scene.numpy()
+    arrays["seen"] = _seen(val.video_ids, train_clips.video_ids)
+    if trained.answers.scene is not None:
+        arrays["scene"] = trained.answers.scene.numpy()
+    auxiliary = dataclasses.asdict(trained.auxiliary)
+    arrays |= {name: values.numpy() for name, values in auxiliary.items() if values is not None}
     write_atomically(folder / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     seconds = sum(row["seconds"] for row in trained.log)  # of every session that had a part in it
     record = plan.identity | {
@@ -260,6 +270,12 @@ def _train(plan: Plan, clips: PreparedClips, report: Callable[[str], None]) -> N
     seal(folder, record | circumstances())
     (folder / "state.pt").unlink(missing_ok=True)  # a finished run is not resumed
     report(f"trained in {seconds:.0f} s: {os.path.relpath(folder, plan.root)}")
+
+
+def _seen(videos: Sequence[str], in_training: Sequence[str]) -> np.ndarray:
+    """Whether the source video of each validation clip has clips in training too: bool (N,)."""
+    known = set(in_training)
+    return np.array([video in known for video in videos], dtype=bool)
 
 
 def _places(clips: ClipDataset) -> np.ndarray:

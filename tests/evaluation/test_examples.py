@@ -31,7 +31,9 @@ def made(cities: Tensor, tree: Taxonomy = TREE, seed: int = 0, hint: float = 2.0
         logits[level][torch.arange(len(cities)), labels[level]] += hint
     ids = tuple(f"{tree.folders[c]}_{n:04d}" for n, c in enumerate(cities.tolist()))
     places = torch.full((len(cities), 2), float("nan")).double()
-    return Predictions(tree, "codependent", logits, labels, None, ids, ids, places)
+    return Predictions(
+        tree, "codependent", logits, labels, None, ids, ids, places, torch.zeros(len(ids), dtype=torch.bool)
+    )
 
 
 @pytest.fixture(scope="module")

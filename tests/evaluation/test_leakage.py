@@ -77,11 +77,12 @@ def test_a_line_says_whether_the_own_video_may_be_in_training() -> None:
 
 def test_predictions_take_recovered_videos() -> None:
     predictions = made([LONDON, LYON, TOKYO], [LONDON, LYON, LYON])
-    named = predictions.with_videos({"clip0": "a", "clip1": "a", "clip2": "b"})
+    named = predictions.with_videos({"clip0": "a", "clip1": "a", "clip2": "b"}, ["a", "c"])
+    assert named.seen.tolist() == [True, True, False]
     assert named.video_ids == ("a", "a", "b")
     assert np.array_equal(named.logits["city"], predictions.logits["city"])
     with pytest.raises(InputError, match="2 of 3 clips have no video, the first clip1"):
-        predictions.with_videos({"clip0": "a"})
+        predictions.with_videos({"clip0": "a"}, [])
 
 
 def test_what_cannot_be_trained_is_left_out_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:

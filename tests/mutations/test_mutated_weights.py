@@ -151,7 +151,14 @@ def finished(folder: Path, seed: int) -> Path:
     arrays = {f"logits_{level}": torch.randn(6, tree.size(level)).numpy() for level in LEVELS}
     arrays |= {f"labels_{level}": ids.numpy() for level, ids in tree.chain(cities).items()}
     names = np.array([f"clip{i}" for i in range(6)])
-    np.savez_compressed(folder / "predictions.npz", clip_ids=names, video_ids=names, places=np.zeros((6, 2)), **arrays)
+    np.savez_compressed(
+        folder / "predictions.npz",
+        clip_ids=names,
+        video_ids=names,
+        places=np.zeros((6, 2)),
+        seen=names == "clip0",
+        **arrays,
+    )
     seal(folder, {"seed": seed, "code": "one", "training": {}, "data": {"fingerprint": "x", "folder": "none"}})
     return folder
 

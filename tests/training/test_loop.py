@@ -82,8 +82,8 @@ def same_weights(a: Trained, b: Trained) -> bool:
 def test_the_same_seed_gives_the_same_logits_twice_and_another_seed_does_not(taxonomy: Taxonomy) -> None:
     first, again, other = run(taxonomy), run(taxonomy), run(taxonomy, seed=1)
     assert same_weights(first, again)
-    assert all(torch.equal(first.logits[level], again.logits[level]) for level in LEVELS)
-    assert not torch.equal(first.logits["city"], other.logits["city"])
+    assert all(torch.equal(first.answers.logits[level], again.answers.logits[level]) for level in LEVELS)
+    assert not torch.equal(first.answers.logits["city"], other.logits["city"])
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
@@ -98,7 +98,7 @@ def test_resume_at_any_epoch_boundary_is_bit_equal(
     assert len(stopped.log) == stop_after
     resumed = run(taxonomy, config, checkpoint=path)
     assert same_weights(whole, resumed)
-    assert torch.equal(whole.logits["city"], resumed.logits["city"])
+    assert torch.equal(whole.answers.logits["city"], resumed.answers.logits["city"])
     assert timeless(whole.log) == timeless(resumed.log)
     assert whole.epoch == resumed.epoch
 
@@ -191,7 +191,7 @@ def test_a_finished_training_resumes_to_itself(taxonomy: Taxonomy, tmp_path: Pat
     lines: list[str] = []
     again = run(taxonomy, checkpoint=tmp_path / "state.pt", report=lines.append)
     assert same_weights(whole, again)
-    assert torch.equal(whole.logits["city"], again.logits["city"])
+    assert torch.equal(whole.answers.logits["city"], again.answers.logits["city"])
     assert lines == ["resumed after epoch 3 of 3"]
 
 
@@ -206,7 +206,7 @@ def test_best_on_validation_keeps_the_best_epoch(taxonomy: Taxonomy) -> None:
     best = max(row["val_city"] for row in trained.log)
     assert trained.log[trained.epoch - 1]["val_city"] == best
     labels = Clips(taxonomy, 24, 2).labels
-    assert hierarchy.accuracy(trained.logits, labels, taxonomy)["city"] == best
+    assert hierarchy.accuracy(trained.answers.logits, labels, taxonomy)["city"] == best
 
 
 def test_the_default_evaluates_the_last_epoch(taxonomy: Taxonomy) -> None:
@@ -263,7 +263,7 @@ def test_text_of_another_width_is_refused_before_anything_is_built(taxonomy: Tax
 def test_predict_gives_the_logits_of_training(taxonomy: Taxonomy) -> None:
     trained, clips = run(taxonomy), Clips(taxonomy, 24, 2)
     logits, labels = predict(trained.model, clips, PROFILE, device="cpu")
-    assert torch.allclose(logits["city"], trained.logits["city"], atol=1e-5)
+    assert torch.allclose(logits["city"], trained.answers.logits["city"], atol=1e-5)
     some, few = predict(trained.model, clips, PROFILE, limit=6, device="cpu")
     assert torch.equal(few["city"], labels["city"][::4])
     assert torch.allclose(some["city"], logits["city"][::4], atol=1e-5)

@@ -202,7 +202,7 @@ def test_what_was_evaluated_is_what_is_kept(taxonomy: Taxonomy, selection: str) 
     trained = run(taxonomy, config, profile=dataclasses.replace(PROFILE, recipe=TUNED))
     with torch.no_grad():
         logits = trained.model(Clips(taxonomy, 24, 2).frames).logits
-    torch.testing.assert_close(logits["city"], trained.logits["city"])
+    torch.testing.assert_close(logits["city"], trained.answers.logits["city"])
     plain = run(taxonomy, config, profile=dataclasses.replace(PROFILE, recipe=TUNED.replace(average=0.0)))
     assert not same_weights(trained, plain)
 
@@ -291,9 +291,9 @@ def test_a_tuned_training_resumes_at_any_step_bit_for_bit(taxonomy: Taxonomy, tm
     resumed = run(taxonomy, config, profile=profile, checkpoint=path)
     assert same_weights(whole, resumed)
     assert timeless(whole.log) == timeless(resumed.log)
-    assert torch.equal(whole.logits["city"], resumed.logits["city"])
+    assert torch.equal(whole.answers.logits["city"], resumed.answers.logits["city"])
     finished = run(taxonomy, config, profile=profile, checkpoint=path)
-    assert torch.equal(whole.logits["city"], finished.logits["city"])
+    assert torch.equal(whole.answers.logits["city"], finished.logits["city"])
     assert same_weights(whole, finished)
 
 

@@ -301,6 +301,7 @@ def test_weights_that_do_not_fit_or_are_not_finite_are_refused_by_name(root: Pat
         (lambda a: a.update(labels_city=a["labels_city"].astype(float)), "labels_city is float64"),
         (lambda a: a.update(clip_ids=a["clip_ids"].astype(object)), "no archive of arrays"),
         (lambda a: a.update(places=a["places"] * 0 + 181), "places lie beyond 90 degrees"),
+        (lambda a: a.update(seen=a["seen"].astype(int)), "seen is int64"),
     ],
 )
 def test_predictions_that_do_not_belong_together_are_refused(

@@ -8,7 +8,7 @@ from torch import nn
 
 from cityguessr.base.errors import InputError
 from cityguessr.config import ModelConfig
-from cityguessr.model import CityGuessr
+from cityguessr.model import CityGuessr, SelfCrossAttention
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 SCENE_LABEL = {"soft": "soft scene label", "majority": "majority scene", "first": "scene of frame 1"}
@@ -66,7 +66,9 @@ def read(model: CityGuessr) -> Parts:
         heads=encoder.config.num_attention_heads,
         width=model.classifiers["city"].in_features,
         classes={level: model.classifiers[level].out_features for level in LEVELS},
-        attention=(attention.query.out_features, attention.attention.num_heads) if attention else None,
+        attention=(attention.query.out_features, attention.attention.num_heads)
+        if isinstance(attention, SelfCrossAttention)
+        else None,
         ffn_s=_widths(model.ffn_s),
         ffn_t=_widths(model.ffn_t),
         parameters={name: sum(p.numel() for p in m.parameters()) for name, m in modules.items() if m is not None},
