@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+from collections import Counter
 from pathlib import Path
 
 import av
@@ -122,11 +123,37 @@ def test_countries_drive_on_their_own_side(full: MiniWorld) -> None:
 
 def test_the_world_has_the_size_and_the_inequality_of_its_configuration(full: MiniWorld) -> None:
     counts = torch.tensor(full.clip_counts(), dtype=torch.float64)
-    assert 1550 <= counts.sum() <= 1750
-    assert counts.min() >= 5
+    assert 3300 <= counts.sum() <= 3600
+    assert counts.min() >= 10
     assert inequality.gini(counts) == pytest.approx(0.36, abs=0.02)  # as in the real data (supplement, Fig. S4)
-    held_out = sum(clip.split == "val" for video in full.videos for clip in video.clips)
-    assert held_out / float(counts.sum()) == pytest.approx(0.20, abs=0.005)
+
+
+def held_out_of(world: MiniWorld) -> dict[str, Counter[int]]:
+    """City -> its clips in training, its held-out clips of videos that training has, and those of videos held out."""
+    kinds: dict[str, Counter[int]] = {"train": Counter(), "seen": Counter(), "unseen": Counter()}
+    for video in world.videos:
+        trained = any(clip.split == "train" for clip in video.clips)
+        for clip in video.clips:
+            kinds["train" if clip.split == "train" else "seen" if trained else "unseen"][video.city] += 1
+    return kinds
+
+
+def test_a_fifth_is_held_out_of_videos_in_training_and_a_fifth_as_whole_videos(full: MiniWorld) -> None:
+    kinds = held_out_of(full)
+    total = sum(map(Counter.total, kinds.values()))
+    for kind in ("seen", "unseen"):
+        assert kinds[kind].total() / total == pytest.approx(0.20, abs=0.005)
+        assert kinds[kind].total() >= 650  # enough to tell differences of two or three points
+    for clips in kinds.values():
+        assert min(clips[city] for city in range(full.taxonomy.size("city"))) >= 2
+
+
+@pytest.mark.parametrize(("seen", "unseen"), [(0.2, 0.0), (0.0, 0.3), (0.1, 0.1)])
+def test_a_world_may_hold_out_clips_or_videos_alone(seen: float, unseen: float) -> None:
+    kinds = held_out_of(MiniWorld(MiniWorldConfig(seen=seen, unseen=unseen)))
+    total = sum(map(Counter.total, kinds.values()))
+    assert kinds["seen"].total() / total == pytest.approx(seen, abs=0.03)
+    assert kinds["unseen"].total() / total == pytest.approx(unseen, abs=0.03)
 
 
 def test_every_class_is_in_both_splits_and_every_city_has_several_videos(full: MiniWorld) -> None:

@@ -36,6 +36,8 @@ def test_rows_that_differ_in_how_they_are_read_name_known_modes() -> None:
 
 def test_rows_stand_in_the_paper_s_order_before_our_own() -> None:
     for table, rows in experiments.TABLES.items():
+        if table not in paper.TITLES:  # a table of ours
+            continue
         printed = [row for row in dict.fromkeys(row for row, _ in paper.rows(table)) if row in rows]
         assert list(rows)[: len(printed)] == printed
 
@@ -49,8 +51,8 @@ def test_an_experiment_is_the_smallest_difference() -> None:
     assert changed("tla_random") == {"text_encoder": "random", "text_dim": 512}  # as wide as CLIP's
     assert changed("tla_random", MINI) == {"text_encoder": "random"}
     assert changed("two_layer_ffn_t") == {"text_layers": 2}
-    assert set(changed("timesformer", MINI)) == {"backbone", "scene_labels", "text_labels"}
-    assert set(changed("isns", MINI)) == {"system", "backbone", "frame", "scene_labels", "text_labels"}
+    assert set(changed("timesformer", MINI)) == {"backbone", "pretrained", "scene_labels", "text_labels"}
+    assert set(changed("isns", MINI)) == {"system", "backbone", "pretrained", "frame", "scene_labels", "text_labels"}
 
 
 def test_full_size_names_its_pretrained_weights() -> None:
@@ -63,7 +65,9 @@ def test_full_size_names_its_pretrained_weights() -> None:
         "geodecoder": "facebook/vit-mae-base",
     }
     assert {name: experiments.get(name).config(FULL).pretrained for name in published} == published
-    assert {experiments.get(name).config(MINI).pretrained for name in published} == {None}
+    small = {name: experiments.get(name).config(MINI) for name in published}
+    assert {config.pretrained for config in small.values()} == {f"miniworld/{c.backbone}" for c in small.values()}
+    assert experiments.get("videomae_from_random").config(MINI).pretrained is None
 
 
 def test_equal_experiments_are_one() -> None:
@@ -103,7 +107,7 @@ def test_contrast_names_what_differs() -> None:
     assert frame.loc["scenes_majority"].to_dict() == {
         "scene_labels": "majority",
         "text_labels": "None",
-        "split": "clip",
+        "pretrained": "miniworld/videomae",
     }
 
 

@@ -293,7 +293,7 @@ def test_a_tuned_training_resumes_at_any_step_bit_for_bit(taxonomy: Taxonomy, tm
     assert timeless(whole.log) == timeless(resumed.log)
     assert torch.equal(whole.answers.logits["city"], resumed.answers.logits["city"])
     finished = run(taxonomy, config, profile=profile, checkpoint=path)
-    assert torch.equal(whole.answers.logits["city"], finished.logits["city"])
+    assert torch.equal(whole.answers.logits["city"], finished.answers.logits["city"])
     assert same_weights(whole, finished)
 
 
