@@ -11,7 +11,7 @@ TESTS_AT_ONCE ?= -n logical --maxprocesses 4 --dist loadfile
 PYTEST_FLAGS ?= -x
 LAB_FLAGS ?=
 GPU_FLAGS ?=
-# The checks run the notebooks with one seed; figures/ holds what three seeds gave.
+# The checks run the notebooks with one seed; figures/ holds what five seeds gave.
 TEST_FIGURES = runs/figures/test
 
 RUN = .venv/bin/python -m cityguessr.notebooks
@@ -26,7 +26,7 @@ help:
 	@echo "make lab         JupyterLab on notebooks/"
 	@echo "make table4      one table or figure: table4, table_s3, ledger, 40_world_maps, ... with PROFILE=, SEEDS=, PARAMS=\"-p name value\""
 	@echo "make figures     every figure of the paper and the world maps, from the trained runs"
-	@echo "make notebooks   run all notebooks with three seeds and keep their outputs in notebooks/, to commit"
+	@echo "make notebooks   run all notebooks with five seeds and keep their outputs in notebooks/, to commit"
 	@echo "make gpu-check   correctness and speed on a CUDA GPU, in eight minutes, to figures/gpu/; GPU_FLAGS=\"--only throughput\""
 	@echo "make env | lock | clean"
 

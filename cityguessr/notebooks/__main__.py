@@ -4,7 +4,7 @@
     python -m cityguessr.notebooks run table4 --profile cityguessr68k --seeds 0,1,2 -p epochs 2
     python -m cityguessr.notebooks run figures    # those that draw the paper's figures
     python -m cityguessr.notebooks paper          # all of them, from the embedded default
-    python -m cityguessr.notebooks refresh [NAME...]   # run with three seeds, and keep the outputs in notebooks/
+    python -m cityguessr.notebooks refresh [NAME...]   # run with five seeds, and keep the outputs in notebooks/
 
 papermill does the running. An unknown parameter or a value of the wrong type is an error before anything runs, with
 these commands and with plain papermill, where `notebooks.check_parameters(globals())` is the first statement after a
@@ -24,7 +24,7 @@ from cityguessr.base.progress import duration
 from cityguessr.notebooks import runner
 from cityguessr.notebooks.parameters import bind, declared, read_parameters, unknown
 
-KEPT_SEEDS = "0,1,2"  # of the outputs in notebooks/, for each notebook that has `seeds`
+KEPT_SEEDS = "0,1,2,3,4"  # of the outputs in notebooks/, for each notebook that has `seeds`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
