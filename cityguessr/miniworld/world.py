@@ -26,7 +26,7 @@ from cityguessr.miniworld.tiles.atlas import Atlas, bake
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 _GPU_TEXTURES = 3_500_000_000  # bytes of a GPU's memory that textures may take
-VERSION = 5  # part of a world's fingerprint: raise it when the same configuration would give other files
+VERSION = 6  # part of a world's fingerprint: raise it when the same configuration would give other files
 
 
 @dataclasses.dataclass(frozen=True)

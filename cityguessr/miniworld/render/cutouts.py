@@ -87,10 +87,13 @@ def draw_traffic(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Ca
         ahead = 13 + plan.key % 17 + 2.5 * torch.sin(0.4 * view.time[part])
         cars.insert(0, (ahead, plan.lateral, Tile.CAR + plan.key // 7 % 2))
     w, h = 1.9, 2.05 if plan.key % 5 == 0 else 1.55
+    halls = view.spans(part) if plan.walk else []  # where one walks under a roof, nobody drives
     for t, x, tile in cars:
         u, y = (ray.dx * t + camera.x - x) * (1 / w) + 0.5, camera.y + t * ray.dy
         margin = torch.minimum(0.5 - (u - 0.5).abs(), torch.minimum(y, h - y))
         margin = torch.minimum(margin, torch.minimum(depth - t, t - 1.8))
+        for start, end in halls:
+            margin = torch.minimum(margin, torch.maximum(start - camera.s - t, camera.s + t - end))
         _lay(view, color, ray, margin, tile, u, y / h, (w, h), t)
 
 
@@ -101,7 +104,7 @@ def draw_landmarks(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: 
     """
     plan, style = view.plan, view.style
     tall = []
-    if noise.key(plan.key, "landmark") % 100 < 70:
+    if noise.key(plan.key, "landmark") % 100 < 50:
         size = style.u("landmark_height", 55, 130)
         away = float(plan.positions[-1]) + 120 + noise.key(plan.key, "away") % 160
         tall.append((Tile.LANDMARK, away, (noise.key(plan.key, "beside") % 100 - 50) * 0.9, size, size, 0.6))

@@ -52,7 +52,7 @@ class _Site:
         self.height = torch.where(towers, height * 1.8 + 10, height) + 0.7
         front = Tile.FRONT + (self.draw("front") * 6).floor()
         self.front = torch.where(towers, Tile.TOWER + (self.draw("which") * 2).floor(), front)
-        self.roof = torch.where(towers, 0.0, torch.full_like(height, max(0.0, style.u("gable", -4.5, 5.5))))
+        self.roof = torch.where(towers, 0.0, torch.full_like(height, max(0.0, style.u("gable", -2.8, 3.4))))
         self.open_side = plan.open_sides
         self.bare = Tile.SOIL if style.arid or style.traits["green"] < -0.3 else Tile.GRASS
         self.snowy = plan.is_snowy(style)
@@ -80,9 +80,14 @@ class _Site:
         """The city's houses as the second row."""
         self.put(where, back_height=self.height, back_tile=self.front)
 
+    def put_trees_behind(self, where: Tensor, height: Tensor) -> None:
+        """Trees as the second row, up to a height (2, plots): a crown on every plot, so that no wall of leaves ends."""
+        self.put(where, back_height=0.55 * height, back_rise=0.45 * height, back_tile=Tile.TREES)
+
 
 def _build_hall(site: _Site, where: Tensor, kind: int) -> None:
-    site.put(where, front=HALL_HEIGHT + PORTAL, front_tile=Tile.HALL + kind, depth=9.0, street=Tile.COVERED)
+    floor = Tile.COVERED if site.plan.walk else Tile.ROAD  # a car drives through on the road
+    site.put(where, front=HALL_HEIGHT + PORTAL, front_tile=Tile.HALL + kind, depth=9.0, street=floor)
     site.put_houses_behind(where)
 
 
@@ -104,7 +109,8 @@ def _build_hills(site: _Site, where: Tensor) -> None:
 
 
 def _build_forest(site: _Site, where: Tensor) -> None:
-    site.put(where, land=Tile.GRASS, back_height=7 + 6 * site.draw("wood"), back_tile=Tile.TREES)
+    site.put(where, land=Tile.GRASS)
+    site.put_trees_behind(where, 7 + 6 * site.draw("wood"))
 
 
 def _build_elements(site: _Site, where: Tensor) -> None:
@@ -124,7 +130,7 @@ def _build_monuments(site: _Site, where: Tensor) -> None:
     site.put(
         where, front=12 + 6 * site.plan.draw_by_run("nave").round(), street=Tile.PLAZA, depth=12.0,
         front_tile=Tile.HISTORIC + (site.plan.draw_by_run("m") * 2).floor(),
-        front_rise=torch.where(site.draw("dome") < 0.3, 6.0, 0.0),
+        front_rise=torch.where(site.draw("dome") < 0.3, 3.0, 0.0),
     )  # fmt: skip
     gap = where & (site.draw("gap") < 0.2)
     site.put(gap, front=0.0, front_rise=0.0, land=Tile.GARDEN)
@@ -132,10 +138,8 @@ def _build_monuments(site: _Site, where: Tensor) -> None:
 
 
 def _build_parks(site: _Site, where: Tensor) -> None:
-    site.put(
-        where, front=0.6, front_tile=Tile.FENCE, land=Tile.GRASS,
-        back_height=4 + 2 * site.draw("wood"), back_tile=Tile.TREES,
-    )  # fmt: skip
+    site.put(where, front=0.6, front_tile=Tile.FENCE, land=Tile.GRASS)
+    site.put_trees_behind(where, 4 + 2 * site.draw("wood"))
     site.put(where & site.open_side, land=Tile.COURT, front=1.3)
 
 

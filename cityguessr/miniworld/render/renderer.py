@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cityguessr.miniworld import noise
 from cityguessr.miniworld.plan import VideoPlan
 from cityguessr.miniworld.render.camera import Camera
 from cityguessr.miniworld.render.cutouts import draw_landmarks, draw_things, draw_traffic
@@ -95,7 +96,9 @@ def _shade(view: View, part: slice, px: Tensor, py: Tensor) -> Tensor:
 
 
 def _expose(view: View, color: Tensor, px: Tensor, py: Tensor) -> Tensor:
-    """Exposure, a soft shoulder for the highlights, a little vignetting, gamma."""
+    """Exposure and white balance of the camera, a soft shoulder for the highlights, a little vignetting, gamma."""
     auto = 1.40 + 0.45 * view.light.night
-    color = color * (view.plan.exposure * auto * (1 - 0.12 * (px * px + py * py)))
+    warm = 0.24 * (noise.draw(view.plan.key, "white balance") - 0.5)
+    balance = torch.tensor([math.exp(warm), 1.0, math.exp(-warm)], device=view.device)[:, None, None]
+    color = color * (balance * (view.plan.exposure * auto * (1 - 0.12 * (px * px + py * py))))
     return (color * (1 + color * 0.16) / (1 + color * 0.55)).clamp_(0, 1).sqrt_()

@@ -206,7 +206,7 @@ def _texture(view: View, ray: Rays, camera: Camera[Tensor], hits: _Hits, place: 
     dv = dv + (hits.floors + hits.land) * flat / (camera.y + hits.roof * (HALL_HEIGHT - 2 * camera.y)) * (1 / 16)
     tile = hits.front * view.take(layout.front_tile, hits.first.plot)
     tile = tile + hits.back * view.take(layout.back_tile, hits.second.plot)
-    tile = tile + hits.gables * (Tile.ROOF - tile)
+    tile = tile + hits.gables * (tile != Tile.TREES) * (Tile.ROOF - tile)  # crowns of trees rise like roofs
     tile = tile + hits.flank * Tile.SIDE + hits.mouth * Tile.MOUTH + hits.roof * Tile.CEILING
     tile = tile + hits.road * view.take(layout.street, plot) + hits.land * view.take(layout.land, plot)
     return view.look_up(tile, u, v, du, dv * view.tall)

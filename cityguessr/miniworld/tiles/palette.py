@@ -46,12 +46,13 @@ def brighten(color: Color, factor: float) -> tuple[float, ...]:
 
 def wall_color(style: Style, seed: int) -> Color:
     """A wall of the city's palette: its hue and value, spread by as much as the city's fronts differ."""
-    spread = style.u("wall_spread", 0.02, 0.10)
+    spread = style.u("wall_spread", 0.04, 0.12)
     hue = style.u("wall_hue", 0.02, 0.30) + spread * 1.2 * (draw(seed, "hue") - 0.5)
-    if style.traits["wall_hue"] > 1.1:  # a few cities are painted in cool colours
-        hue += 0.35
+    chroma = style.u("wall_chroma", 0.01, 0.11) * (0.6 + 0.8 * draw(seed, "chroma"))
+    if style.traits["wall_hue"] > 1.1:  # a few cities are painted in cool colours, pale ones
+        hue, chroma = hue + 0.35, 0.5 * chroma
     light = style.u("wall_light", 0.50, 0.90) + spread * 1.6 * (draw(seed, "light") - 0.5)
-    return oklch(light, style.u("wall_chroma", 0.01, 0.11) * (0.6 + 0.8 * draw(seed, "chroma")), hue)
+    return oklch(light, chroma, hue)
 
 
 def trim_color(style: Style) -> Color:

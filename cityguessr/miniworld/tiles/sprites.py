@@ -119,8 +119,10 @@ def paint_car(style: Style, size: int, variant: tuple[str, int]) -> Tensor:
     """A car or a van seen from the "rear" or the "front", 2.2 x 1.8 metres (a van is drawn taller)."""
     view, number = variant
     seed = noise.key(style.key, "car", view, number)
-    paint = oklch(0.30 + 0.6 * draw(seed, "l"), 0.14 * draw(seed, "c"), style.u("cars") + 0.6 * draw(seed, "h"))
-    if number == 1 and style.traits["cars"] > 0:
+    # Most cars anywhere are white, grey or black; the few colourful ones have no hue of the city's.
+    chroma = 0.13 * max(0.0, 2 * draw(seed, "c") - 1)
+    paint = oklch(0.30 + 0.6 * draw(seed, "l"), chroma, draw(seed, "h"))
+    if number == 1 and style.traits["cars"] > 0.8:
         paint = (0.80, 0.50, 0.03)  # taxis
     c = Canvas(size, 2.2, 1.8)
     c.paint(c.disc(1.1, 0.14, 1.05, 0.12), (0.01, 0.01, 0.01), opacity=0.7)  # its shadow on the road
@@ -141,7 +143,9 @@ def paint_car(style: Style, size: int, variant: tuple[str, int]) -> Tensor:
 def paint_person(style: Style, size: int, variant: int) -> Tensor:
     """A passer-by, 0.8 x 1.8 metres."""
     seed = noise.key(style.key, "person", variant)
-    coat, legs = accent_color(style, seed), oklch(0.2 + 0.25 * draw(seed, "t"), 0.03, draw(seed, "u"))
+    # People dress as they like: a coat in the city's own colour would give it away.
+    coat = oklch(0.28 + 0.45 * draw(seed, "a"), 0.10 * draw(seed, "c"), draw(seed, "b"))
+    legs = oklch(0.2 + 0.25 * draw(seed, "t"), 0.03, draw(seed, "u"))
     skin = oklch(0.45 + 0.35 * draw(seed, "s"), 0.06, 0.14)
     c = Canvas(size, 0.8, 1.8)
     c.paint(c.disc(0.4, 0.05, 0.34, 0.2), (0.01, 0.01, 0.01), opacity=0.6)
@@ -242,7 +246,7 @@ def paint_landmark(style: Style, size: int) -> Tensor:
         c.paint(c.disc(0.5, 0.70, 0.11, 0.45), metal, glow=0.6)
     elif kind == "wheel":
         r = torch.sqrt((c.u - 0.5) ** 2 + (y - 0.55) ** 2)
-        c.paint(c.inside(0.022 - (r - 0.41).abs()), metal, glow=0.7)
+        c.paint(c.inside(0.016 - (r - 0.41).abs()), metal, glow=0.25)
         c.paint(c.inside(0.012 - (x - 0.28 * (1 - y / 0.55)).abs()) * c.up(0, 0.55), stone)
         for i in range(4):
             angle = torch.tensor(i * torch.pi / 4)
