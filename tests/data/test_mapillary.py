@@ -135,12 +135,6 @@ def _expected(share: float) -> dict[str, int]:
     return {city: -int(-share * n // 1) for city, n in (("London", 6), ("Copenhagen", 2), ("Banglore", 5))}
 
 
-def test_rounding_up_by_city_gives_a_validation_half_like_the_papers() -> None:
-    sizes = [11320 // 21 + 7 * (k - 10) for k in range(21)]  # 21 uneven cities, about as many sequences
-    val = sum(-(-size // 5) for size in sizes)
-    assert 0 < val - round(0.2 * sum(sizes)) < 2 * (2271 - 2264)
-
-
 def test_the_counts_are_held_against_the_papers_and_a_difference_is_said(root: Path) -> None:
     source = MapillarySource(root)
     table = datasets.against_paper(source).set_index("quantity")
