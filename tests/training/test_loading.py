@@ -63,6 +63,7 @@ def test_a_damaged_frame_stops_a_loader_with_one_clear_message(train: ClipDatase
 
 @pytest.mark.parametrize("frame", [None, "random"])
 @pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.filterwarnings("error")  # in the workers too, whose error then ends the test
 def test_workers_write_nothing_to_standard_error(
     train: ClipDataset, frame: str | None, encoded: bool, capfd: pytest.CaptureFixture
 ) -> None:
