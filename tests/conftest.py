@@ -17,10 +17,6 @@ STARTED = time.time()
 mpl.use("agg")  # no window, on any machine
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "speed: prints a duration and asserts nothing, for machines are noisy")
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if folder := os.environ.get("CITYGUESSR_FIGURES"):  # set by `make test`, which runs the notebooks too
         terminalreporter.write_line(

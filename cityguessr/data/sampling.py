@@ -15,10 +15,11 @@ _Item = TypeVar("_Item")
 def frame_indices(total: int, frames: int, sampling: Sampling = "uniform") -> list[int]:
     """The indices of the `total` frames that make a clip of `frames`: from 0, in the order the model sees them.
 
-    `uniform`: the clip is cut into `frames` equal segments and the middle frame of each is taken (paper, section 5.2:
-    frames spread over the whole video). `released`: as the authors' loader does, the frames are files `1.jpg`, `2.jpg`
-    ... sorted by name, not by number, of which every fifth is taken until there are enough; of 100 files these are
-    1, 13, 18, 22, 27, ... Both take every frame once at most.
+    The paper says how many, 15 (section 5.2), and not which. `uniform`, this project's choice: the clip is cut into
+    `frames` equal segments and the middle frame of each is taken. `released`: as the authors' loader does, the frames
+    are files `1.jpg`, `2.jpg` ... sorted by name, not by number, of which every fifth is taken until there are enough;
+    of 100 files these are 1, 13, 18, 22, 27, ... The loader takes 16; 15 of them are another reading of the paper.
+    Both take every frame once at most.
 
     Raises InputError where there are too few frames, or the arguments make no sense.
     """

@@ -189,10 +189,10 @@ def likeness(found: NDArray, elsewhere: NDArray, threshold: float, near: float) 
 
 
 def accuracies(frame: pd.DataFrame, title: str) -> Figure:
-    """City accuracy of several systems under several splits, with 95 % intervals over source videos.
+    """City accuracy of several systems on several parts of the clips, with 95 % intervals over source videos.
 
     Args:
-        frame: columns system, split, own_video (whether a clip's own video may be in training), accuracy, low, high,
+        frame: columns system, part, own_video (whether a clip's own video may be in training), accuracy, low, high,
             one line each, in the order in which they are drawn.
     """
     fig, ax = plt.subplots(
@@ -208,7 +208,7 @@ def accuracies(frame: pd.DataFrame, title: str) -> Figure:
             ax.plot(row.accuracy, y, "o", color=colour, ms=5.5)
             ends = row.high if row.high == row.high else row.accuracy
             ax.text(ends, y, f"  {row.accuracy:.1f}", va="center", fontsize=8, color=TEXT)
-            ticks.append((y, row.split))
+            ticks.append((y, row.part))
         y += 1.2
     ax.set_yticks(*zip(*ticks, strict=True))
     ax.tick_params(axis="y", length=0)

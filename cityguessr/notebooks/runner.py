@@ -1,15 +1,14 @@
 """Running notebooks with papermill: which there are, one at a time or two side by side, and keeping their outputs."""
 
 import contextlib
+import functools
 import io
 import logging
-import multiprocessing
 import os
 import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,13 +16,14 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from traitlets.config import Config
 
-from cityguessr.base import paths
+from cityguessr.base import paths, pools
 from cityguessr.base.errors import InputError, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.base.progress import duration
 from cityguessr.notebooks.parameters import declared
 
 Plan = Sequence[tuple[Path, dict[str, Any]]]  # notebooks with their parameters, in the order in which they run
+_KEPT = "pages that ran are kept"
 NICKNAMES = {"ledger": "90_paper_vs_measured", "table1": "11_explore_dataset"}
 
 
@@ -182,22 +182,21 @@ def run_all(plan: Plan, refresh: bool = False, side_by_side: bool = False) -> bo
     if not side_by_side:
         return all(_run_page(*job) for job in jobs)
     last = [job for job in jobs if job[1].stem >= "90"]
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        for group in ([job for job in jobs if job not in last], last):
-            futures = [pool.submit(_run_silently, *job) for job in group]
-            for future in as_completed(futures):
-                ran, printed = future.result()
-                print(printed, end="", flush=True)
-                if not ran:
-                    pool.shutdown(cancel_futures=True)
-                    return False
+    # Two pages share the processors; threads in excess of them wait for one another more than they work.
+    few = os.environ.get("OMP_NUM_THREADS", str(max(1, pools.cores() // 2)))
+    for group in ([job for job in jobs if job not in last], last):
+        failed: list[str] = []  # looked at before each page is begun; one that runs beside it is run to its end
+        tasks = ((job[1].stem, functools.partial(_run_silently, *job)) for job in group if not failed)
+        for name, (ran, printed) in pools.in_processes(tasks, [{"OMP_NUM_THREADS": few}] * min(2, len(group)), _KEPT):
+            print(printed, end="", flush=True)
+            failed += [] if ran else [name]
+        if failed:
+            return False
     return True
 
 
 def _run_silently(*job: Any) -> tuple[bool, str]:
     """What `_run_page` returns, and what it printed."""
-    # Two pages share the processors; threads in excess of them wait for one another more than they work.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         return _run_page(*job), printed.getvalue()

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 
 import pytest
 import torch
@@ -180,22 +179,6 @@ def test_equal_to_a_loop_over_dictionaries(taxonomy: Taxonomy) -> None:
     for level in LEVELS:
         loop = torch.tensor([list(p[level].values()) for p in loop_refined], dtype=torch.float64)
         assert (refined[level].double() - loop).abs().max() < 1e-6
-
-
-@pytest.mark.speed
-def test_many_times_faster_than_a_loop(taxonomy: Taxonomy) -> None:
-    logits, labels = validation_split(taxonomy)
-    start = time.perf_counter()
-    by_loop(logits, labels, taxonomy)
-    loop_seconds = time.perf_counter() - start
-    seconds = []
-    for _ in range(9):
-        start = time.perf_counter()
-        hierarchy.refine(logits, taxonomy)
-        hierarchy.accuracy(logits, labels, taxonomy, "codependent")
-        seconds.append(time.perf_counter() - start)
-    ratio = loop_seconds / min(seconds)
-    print(f"refine and accuracy: {1e3 * min(seconds):.1f} ms, a loop {loop_seconds:.2f} s: {ratio:.0f} times as long")
 
 
 def test_unknown_mode_and_wrong_width_are_refused(taxonomy: Taxonomy, four_cities: Taxonomy) -> None:

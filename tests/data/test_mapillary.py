@@ -135,12 +135,6 @@ def _expected(share: float) -> dict[str, int]:
     return {city: -int(-share * n // 1) for city, n in (("London", 6), ("Copenhagen", 2), ("Banglore", 5))}
 
 
-def test_rounding_up_by_city_gives_a_validation_half_like_the_papers() -> None:
-    sizes = [11320 // 21 + 7 * (k - 10) for k in range(21)]  # 21 uneven cities, about as many sequences
-    val = sum(-(-size // 5) for size in sizes)
-    assert 0 < val - round(0.2 * sum(sizes)) < 2 * (2271 - 2264)
-
-
 def test_the_counts_are_held_against_the_papers_and_a_difference_is_said(root: Path) -> None:
     source = MapillarySource(root)
     table = datasets.against_paper(source).set_index("quantity")
@@ -405,7 +399,7 @@ def _files(root: Path) -> dict[str, bytes]:
 def test_sequences_are_as_uneven_over_cities_as_mapillarys(mini: MapillaryWorld) -> None:
     counts = mini.config.sequence_counts()
     kept = [counts[folder] for folder, row in cities().items() if row["kept"] == "1"]
-    assert 250 <= sum(kept) <= 330
+    assert 600 <= sum(kept) <= 660
     assert gini(kept) == pytest.approx(0.65, abs=0.02)  # supplement, section 6.3
     assert gini(list(counts.values())) == pytest.approx(0.65, abs=0.02)
     assert min(kept) >= 2
@@ -416,7 +410,7 @@ def test_sequences_are_as_uneven_over_cities_as_mapillarys(mini: MapillaryWorld)
 def test_lengths_and_cameras_differ_within_a_city(mini: MapillaryWorld) -> None:
     lengths = [sequence.video.frames for sequence in mini.sequences.values()]
     assert 6 <= min(lengths) < 15
-    assert 40 < max(lengths) <= 60
+    assert 2 * min(lengths) < max(lengths) <= 40
     largest = Counter(s.folder for s in mini.sequences.values()).most_common(1)[0][0]
     here = [sequence for sequence in mini.sequences.values() if sequence.folder == largest]
     assert len({mini.size(sequence) for sequence in here}) >= 3
@@ -569,7 +563,7 @@ def test_the_real_profile_reads_a_tree_and_says_how_it_compares(
     with pytest.raises(InputError, match="'msls' reads the real data set; give its folder as data_root"):
         prepare_profile(msls, FORMAT, dataset="msls")
     with pytest.raises(
-        InputError, match="the profile 'msls' has msls and not cityguessr68k; profiles that have it: mini, world68k"
+        InputError, match="the profile 'msls' has msls and not cityguessr68k; profiles that have it: mini, midi, world68k"
     ):  # a Table 3 of it would be no Table 3
         prepare_profile(msls, FORMAT, data_root=root)
     clips = prepare_profile(msls, FORMAT, data_root=root, workers=1, dataset="msls")
@@ -592,7 +586,7 @@ def test_a_model_of_more_frames_leaves_out_what_is_shorter(home: Path, root: Pat
 
 
 def test_a_data_set_that_a_profile_does_not_have_is_refused(home: Path, root: Path) -> None:
-    with pytest.raises(InputError, match="has cityguessr68k and not msls; profiles that have it: mini, world68k, msls"):
+    with pytest.raises(InputError, match="has cityguessr68k and not msls; profiles that have it: mini, midi, world68k, msls"):
         prepare_profile(profiles.get("cityguessr68k"), FORMAT, data_root=root, dataset="msls")
     with pytest.raises(InputError, match="no data set 'gama'; it is one of cityguessr68k, msls"):
         prepare_profile(profiles.get("mini"), FORMAT, dataset="gama")

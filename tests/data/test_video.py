@@ -35,6 +35,7 @@ def test_released_frames_are_every_fifth_file_by_name() -> None:
     numbers = [i + 1 for i in frame_indices(100, 16, "released")]
     assert numbers[:5] == [1, 13, 18, 22, 27]
     assert len(set(numbers)) == 16
+    assert [i + 1 for i in frame_indices(100, 15, "released")] == numbers[:15]  # the other reading of the paper's 15
     with pytest.raises(InputError, match="every 5th of 75 frames"):
         frame_indices(75, 16, "released")
     assert len(frame_indices(76, 16, "released")) == 16

@@ -39,7 +39,7 @@ def test_a_recovered_video_is_a_block_as_long_as_its_clips() -> None:
 
 def test_colours_say_whether_the_own_drive_is_in_training() -> None:
     row = {"system": "x", "low": 1.0, "accuracy": 2.0, "high": 3.0}
-    frame = pd.DataFrame([row | {"split": "a", "own_video": True}, row | {"split": "b", "own_video": False}])
+    frame = pd.DataFrame([row | {"part": "a", "own_video": True}, row | {"part": "b", "own_video": False}])
     (ax,) = split_audit.accuracies(frame, "A title").axes
     dots = [line for line in ax.lines if line.get_marker() == "o"]
     assert [line.get_color() for line in dots] == [SERIES[0], SERIES[2]]

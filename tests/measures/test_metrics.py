@@ -1,7 +1,6 @@
 """Beyond the paper: calibration, error in km and bootstrap intervals, against answers known beforehand."""
 
 import math
-import time
 
 import pytest
 import torch
@@ -168,14 +167,6 @@ def test_what_cannot_be_compared_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=says):
             metrics.paired_bootstrap(*arguments)
-
-
-@pytest.mark.speed
-def test_the_papers_validation_set_takes_a_moment() -> None:
-    hits = torch.rand(2, 13_655) < 0.6
-    start = time.perf_counter()
-    metrics.paired_bootstrap(hits, hits[:1], torch.arange(13_655) // 3)
-    print(f"2000 draws over 13,655 clips of 4,552 videos: {time.perf_counter() - start:.2f} s")
 
 
 def test_an_end_that_is_zero_but_for_rounding_does_not_exclude_zero() -> None:

@@ -1,8 +1,13 @@
 """The notebooks keep the house's form, and their runner is strict."""
 
 import ast
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +178,43 @@ def test_a_failing_cell_is_shown_and_nothing_is_taken_for_whole(house: Path, cap
     assert "1 / 0" in printed
     assert "40_world_maps.failed.ipynb" in printed
     assert not (house / "runs/notebooks/mini/40_world_maps.ipynb").exists()
+
+
+SIDE_BY_SIDE = """
+import sys
+from cityguessr.notebooks import runner
+
+if __name__ == "__main__":
+    sys.exit(not runner.run_all([(path, {}) for path in runner.available()], side_by_side=True))
+"""
+
+
+def test_pages_side_by_side_run_to_the_end_and_leave_no_process_when_ended(house: Path) -> None:
+    """One page is done and said to be, then SIGTERM comes while the other waits: its worker and its kernel end too."""
+    pids = house / "pids"
+    wait = f"import os, time\n\nopen({str(pids)!r}, 'w').write(f'{{os.getppid()}} {{os.getpid()}}')\ntime.sleep(300)"
+    nbformat.write(page(wait, declared=DECLARED.splitlines()[0]), house / "notebooks" / "40_world_maps.ipynb")
+    (house / "script.py").write_text(SIDE_BY_SIDE)
+    process = subprocess.Popen(
+        [sys.executable, house / "script.py"],
+        env=os.environ | {"CITYGUESSR_ROOT": str(house), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert "32_table4_small" in process.stdout.readline()
+    assert (house / "runs/notebooks/mini/32_table4_small.ipynb").exists()
+    for _ in range(600):
+        if pids.exists() and len(numbers := pids.read_text().split()) == 2:
+            break
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(30) == -signal.SIGTERM
+    for _ in range(300):
+        left = [number for number in numbers if Path(f"/proc/{number}").exists()]
+        if not left:
+            break
+        time.sleep(0.1)
+    assert left == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Batches that workers decode ahead are those of the data set, and a damaged frame stops them with a clear message."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,12 +15,18 @@ from cityguessr.speed.loaders import AllFrames
 from cityguessr.training import loading
 from cityguessr.training.batches import Batches, ClipTensors, EpochOrder
 
+CPU = torch.device("cpu")
 BATCHES = [[4, 0, 7], [1, 2, 3], [8, 6, 5], [0, 0, 1], [2]]
 
 
-@pytest.fixture
-def train(tmp_path: Path) -> ClipDataset:
-    return noisy_clips(tmp_path)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def train(home: Path) -> ClipDataset:
+    return noisy_clips(home)
 
 
 def batches_of(clips: ClipDataset, **options: int) -> loading.FrameBatches:
@@ -40,8 +47,8 @@ def test_every_batch_holds_its_clips_while_it_is_in_use(train: ClipDataset) -> N
     assert len(loader.memory) == 6
 
 
-def test_a_damaged_frame_stops_a_loader_with_one_clear_message(train: ClipDataset, tmp_path: Path) -> None:
-    shard = tmp_path / "prepared" / "clips-00000.parquet"
+def test_a_damaged_frame_stops_a_loader_with_one_clear_message(train: ClipDataset, home: Path, tmp_path: Path) -> None:
+    shard = shutil.copytree(home / "prepared", tmp_path / "prepared") / "clips-00000.parquet"
     content, frame = shard.read_bytes(), train.jpegs(6)[2]
     shard.write_bytes(content.replace(frame, frame[:-40] + bytes(40)))
     clips = PreparedClips.load(tmp_path / "prepared").split("train")
@@ -52,6 +59,26 @@ def test_a_damaged_frame_stops_a_loader_with_one_clear_message(train: ClipDatase
     message = str(caught.value)
     assert message.startswith(f"{shard}: a frame of the clip {clips.clip_ids[6]} is damaged, or not the one written")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("frame", [None, "random"])
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.filterwarnings("error")  # in the workers too, whose error then ends the test
+def test_workers_write_nothing_to_standard_error(
+    train: ClipDataset, frame: str | None, encoded: bool, capfd: pytest.CaptureFixture
+) -> None:
+    """A warning there would come once from every worker, epoch after epoch."""
+    image = {} if frame is None else {"backbone": "mae", "frame": frame, "text_labels": None}
+    config = ModelConfig(pretrained=None, frames=4, size=16, width=24, heads=2, **image)
+    data = ClipTensors(train, config, in_memory=False, encoded=encoded, training=True)
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # torch says most things once a process, and the first may have been another test's
+    try:
+        taken = sum(len(batch[1]) for batch in Batches(data, EpochOrder(len(train), 4, seed=0), 4, 2, CPU)._read())
+    finally:
+        torch.set_warn_always(before)
+    assert taken == len(train)
+    assert capfd.readouterr().err == ""
 
 
 def test_too_little_shared_memory_is_said_before_a_worker_dies_of_it(
