@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -67,7 +68,7 @@ class Results:
     def top_k(self, k: int = 5, mode: str = "none") -> dict[str, dict[tuple[str, str], list[float]]]:
         """Row -> (metric, level) -> one top-k accuracy per seed, `top5` and where there is one `top5_unseen`.
 
-        Each level's own k answers are counted when it is left to `mode`'s default.
+        By default each level's own k answers are counted.
         """
         table = {}
         for row, runs in self.runs.items():
@@ -76,14 +77,17 @@ class Results:
         return table
 
     def intervals(self) -> dict[tuple[str, str, str], tuple[float, float]]:
-        """(row, metric, level) -> the 95 % interval of `top1` and `top1_unseen`, over seeds and source videos."""
+        """(row, metric, level) -> the 95 % interval of `top1` and `top1_unseen`, over seeds and source videos.
+
+        In percent, cut to what an accuracy can be; NaN where all clips come from one video.
+        """
         found = {}
         for row, runs in self.runs.items():
             for part, metric in zip(_parts(runs), ("top1", f"top1{UNSEEN}"), strict=False):
                 ids = runs[0].predictions.part(part).video_ids
                 for level, hits in right(runs, self.modes[row], part).items():
                     interval = Interval.over(hits, ids)
-                    found[row, metric, level] = interval.low, interval.high
+                    found[row, metric, level] = tuple(np.clip((interval.low, interval.high), 0, 100).tolist())
         return found
 
     def differences(self, reference: str = REFERENCE) -> pd.DataFrame:

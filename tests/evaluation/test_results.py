@@ -61,7 +61,7 @@ def test_differences_are_taken_clip_by_clip(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_difference_on_all_clips_lies_between_those_on_seen_and_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {name: (trained(45, seen=30),) for name in experiments.TABLES["table3"].values()}
     answers["videomae"] = (trained(20, seen=30),)
-    frame = collect(monkeypatch, "table3", answers).differences().set_index(["row", "level", "clips_of"])
+    frame = collect(monkeypatch, "table3", answers).differences().set_index(["row", "level", "clips_of"]).sort_index()
     parts = frame.loc["videomae", "city"]
     assert parts["clips"].to_dict() == {"seen": 30, "unseen": 30, "all": 60}
     assert parts.loc["all", "difference"] == pytest.approx(parts.loc[["seen", "unseen"], "difference"].mean())
