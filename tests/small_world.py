@@ -11,6 +11,7 @@ from cityguessr.config import ModelConfig
 from cityguessr.evaluation import results
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import experiments, jobs
+from cityguessr.training.auxiliary import Auxiliary
 from cityguessr.training.predictions import Predictions
 
 TREE = Taxonomy.cityguessr68k()
@@ -44,11 +45,15 @@ def trained(
     clips: str = "clip",
     split: str = "clip",
     evaluation: str = "codependent",
+    seen: int = 0,
+    auxiliary: Auxiliary | None = None,
     **more: object,
 ) -> Any:
     """A run that gives the right city for so many of 60 clips, and one far away for the others.
 
     Args:
+        seen: how many clips, the first ones, are of videos that training has seen.
+        auxiliary: what its scene and text head reach.
         more: what its provenance holds besides.
     """
     labels = TREE.chain(torch.randint(166, (CLIPS,), generator=torch.Generator().manual_seed(7)))
@@ -65,12 +70,13 @@ def trained(
         tuple(f"{clips}_{i}" for i in range(CLIPS)),
         tuple(f"video_{i // 3}" for i in range(CLIPS)),
         torch.full((CLIPS, 2), torch.nan, dtype=torch.float64),
-        torch.zeros(CLIPS, dtype=torch.bool),
+        torch.arange(CLIPS) < seen,
+        auxiliary or Auxiliary(),
     )
     return SimpleNamespace(
         folder=Path(f"seed{seed}-{code}"),
         config=config,
-        provenance={"code": code, "training": {"batch_size": 12}, **more},
+        provenance={"code": code, "seed": seed, "training": {"batch_size": 12}, **more},
         predictions=predictions,
     )
 

@@ -5,15 +5,21 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from cityguessr.base.errors import InputError
+from cityguessr import paper
+from cityguessr.base.errors import InputError, one_of
 
 REFERENCE = "cityguessr"
 """The full model, which other rows are compared with."""
 
 COLUMNS = ("table", "row", "label", "metric", "level", "paper", "measured", "std", "n_seeds", "profile", "state")
+UNSEEN = "_unseen"
+"""How the id of a metric ends that counts the clips of source videos held out whole, where there are such."""
+
 METRICS = {
     "top1": "top-1 accuracy (%)",
     "top5": "top-5 accuracy (%)",
+    "top1_unseen": "top-1 accuracy (%)",
+    "top5_unseen": "top-5 accuracy (%)",
     "conflict_rate": "conflict rate (%)",
     "ece": "expected calibration error (%)",
     "median_km": "median error (km)",
@@ -26,6 +32,35 @@ METRICS = {
 
 DIFFERENCES = ("row", "label", "level", "difference", "low", "high")
 """Columns of a frame of differences: percentage points of top-1; NaN where two systems cannot be compared."""
+
+OWN_TABLES = {"controls": "Controls: this part of the method, or anything in its place?"}
+"""Table id -> title, of the tables that the paper lacks."""
+
+
+def title(table: str) -> str:
+    """What a table is called. Raises InputError for a table that neither the paper nor this project has."""
+    titles = {**paper.TITLES, **OWN_TABLES}
+    if table not in titles:
+        raise one_of("table", table, titles)
+    return titles[table]
+
+
+def printed_rows(table: str) -> list[tuple[str, str]]:
+    """The rows of a table that the paper prints, as `paper.rows`: none of a table of `OWN_TABLES`."""
+    return [] if table in OWN_TABLES else paper.rows(table)
+
+
+def part_of(differences: pd.DataFrame, part: str) -> pd.DataFrame:
+    """The lines of a frame of differences on "seen", "unseen" or "all" clips; without a column `clips_of` it is all."""
+    if "clips_of" not in differences.columns:
+        return differences if part == "all" else differences.iloc[:0]
+    return differences[differences["clips_of"] == part]
+
+
+def shown_parts(differences: pd.DataFrame) -> list[str]:
+    """The parts that a table shows: seen and unseen clips beside each other, or all where they are of one kind."""
+    there = [part for part in ("seen", "unseen") if len(part_of(differences, part))]
+    return there or ["all"]
 
 
 def common_words(labels: Iterable[str]) -> str:

@@ -1,22 +1,30 @@
-"""A table's results: the runs behind its rows, what each of them is worth, and how sure the differences are."""
+"""A table's results: the runs behind its rows, what each of them is worth, and how sure the differences are.
+
+One training has validation clips of two kinds. The paper's are *seen*: other clips of their source video are in
+training. Accuracies on them have the plain names, and those on videos that were held out whole end in `_unseen`. Where
+all clips are of one kind, they are what the plain names count.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from cityguessr import hierarchy, paper
+from cityguessr import hierarchy
 from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun, InputError, one_of
-from cityguessr.evaluation.columns import DIFFERENCES, REFERENCE
+from cityguessr.evaluation.columns import REFERENCE, UNSEEN, printed_rows
+from cityguessr.evaluation.learning import learned
 from cityguessr.measures import metrics
+from cityguessr.measures.intervals import Interval
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import experiments, jobs, profiles
-from cityguessr.training.predictions import Predictions
+from cityguessr.training.predictions import PARTS, Predictions
 from cityguessr.training.runs import Run
 
 
@@ -43,7 +51,7 @@ class Results:
     @property
     def labels(self) -> dict[str, str]:
         """Row -> label, of the rows that the paper lacks."""
-        printed, names = dict(paper.rows(self.table)), experiments.TABLES[self.table]
+        printed, names = dict(printed_rows(self.table)), experiments.TABLES[self.table]
         return {row: experiments.get(name).label for row, name in names.items() if row not in printed}
 
     def measured(self) -> dict[str, dict[tuple[str, str], list[float]]]:
@@ -53,34 +61,73 @@ class Results:
             values = [measure(run.predictions, self.modes[row]) for run in runs]
             if row in experiments.READINGS.get(self.table, ()):  # such a row is about the answers themselves
                 for value, run in zip(values, runs, strict=True):
-                    value["conflict_rate", "all"] = _conflict_rate(run.predictions, self.modes[row])
+                    value["conflict_rate", "all"] = _conflict_rate(protocol(run.predictions), self.modes[row])
             table[row] = {key: [value[key] for value in values] for key in values[0]}
         return table
 
-    def intervals(self) -> dict[tuple[str, str], tuple[float, float]]:
-        """(row, level) -> the 95 % interval of the top-1 accuracy over source videos, in percent."""
-        return {
-            (row, level): metrics.bootstrap(hits, runs[0].predictions.video_ids)[1:]
-            for row, runs in self.runs.items()
-            for level, hits in right(runs, self.modes[row]).items()
-        }
+    def top_k(self, k: int = 5, mode: str = "none") -> dict[str, dict[tuple[str, str], list[float]]]:
+        """Row -> (metric, level) -> one top-k accuracy per seed, `top5` and where there is one `top5_unseen`.
+
+        By default each level's own k answers are counted.
+        """
+        table = {}
+        for row, runs in self.runs.items():
+            values = [_accuracies(run.predictions, mode, k) for run in runs]
+            table[row] = {key: [value[key] for value in values] for key in values[0]}
+        return table
+
+    def intervals(self) -> dict[tuple[str, str, str], tuple[float, float]]:
+        """(row, metric, level) -> the 95 % interval of `top1` and `top1_unseen`, over seeds and source videos.
+
+        In percent, cut to what an accuracy can be; NaN where all clips come from one video.
+        """
+        found = {}
+        for row, runs in self.runs.items():
+            for part, metric in zip(_parts(runs), ("top1", f"top1{UNSEEN}"), strict=False):
+                ids = runs[0].predictions.part(part).video_ids
+                for level, hits in right(runs, self.modes[row], part).items():
+                    interval = Interval.over(hits, ids)
+                    found[row, metric, level] = tuple(np.clip((interval.low, interval.high), 0, 100).tolist())
+        return found
 
     def differences(self, reference: str = REFERENCE) -> pd.DataFrame:
-        """How much better each row is than the reference, clip by clip, with 95 % intervals over source videos.
+        """How much better each row is than the reference, clip by clip, with 95 % intervals over seeds and videos.
 
-        Columns: row, label, level, difference, low, high, in percentage points, NaN for a row that is validated on
-        other clips, as one split by source video is; clips and videos, how many of them the reference was validated on.
-        The reference itself and rows without runs are left out; where the reference has no run, the frame is empty.
+        Columns: row, label, clips_of ("seen", "unseen", "all"; only "all" where the clips are of one kind), level;
+        difference, low, high, in percentage points, NaN for a row that is validated on other clips; p, two-sided;
+        seed_sd, standard deviation of the paired differences over seeds; n_seeds, which both have; clips and videos.
+        With one seed the interval says nothing of other trainings. The reference itself and rows without runs are left
+        out; where the reference has no run, the frame is empty.
         """
-        if reference not in self.runs:
-            return pd.DataFrame(columns=[*DIFFERENCES, "clips", "videos"])
-        labels, lines = dict(paper.rows(self.table)) | self.labels, []
-        for row in self.runs:
-            if row != reference:
-                gains = gain((self.runs[row], self.modes[row]), (self.runs[reference], self.modes[reference]))
-                lines += [(row, labels[row], level, *gains[level]) for level in LEVELS]
-        videos = self.runs[reference][0].predictions.video_ids
-        return pd.DataFrame(lines, columns=list(DIFFERENCES)).assign(clips=len(videos), videos=len(set(videos)))
+        names = ["row", "label", "clips_of", "level", "difference", "low", "high", "p", "seed_sd", "n_seeds"]
+        labels, lines = dict(printed_rows(self.table)) | self.labels, []
+        for row in self.runs if reference in self.runs else ():
+            if row == reference:
+                continue
+            sides = (self.runs[row], self.modes[row]), (self.runs[reference], self.modes[reference])
+            parts = _parts(self.runs[reference])
+            for part in parts if parts == ("all",) else PARTS:
+                found = compare(*sides, part)
+                for level in LEVELS:
+                    x = found.get(level)
+                    numbers = (x.mean, x.low, x.high, x.p, x.seed_sd, x.seeds) if x else (float("nan"),) * 5 + (0,)
+                    sizes = (x.clips, x.videos) if x else (0, 0)
+                    lines.append((row, labels[row], part, level, *numbers, *sizes))
+        return pd.DataFrame(lines, columns=[*names, "clips", "videos"])
+
+    def learned(self) -> pd.DataFrame:
+        """What the scene and the text heads of the rows learned beyond a constant, on all validation clips.
+
+        Columns: row, label, and those of `learned`. A row without such heads has no line.
+        """
+        labels = dict(printed_rows(self.table)) | self.labels
+        frames = [learned(runs).assign(row=row, label=labels[row]) for row, runs in self.runs.items()]
+        frame = pd.concat(frames, ignore_index=True)
+        return frame[["row", "label", *[name for name in frame.columns if name not in ("row", "label")]]]
+
+    def starts(self) -> dict[str, str]:
+        """Row -> the weights that its trainings started from, in words."""
+        return {row: start(runs[0].config.pretrained) for row, runs in self.runs.items()}
 
     def circumstances(self) -> dict[str, tuple[str, ...]]:
         """In which of torch version, device and precision the runs differ, and the values that they have.
@@ -156,7 +203,8 @@ def reason(error: CannotRun) -> str:
 def measure(predictions: Predictions, mode: str | None = None) -> dict[tuple[str, str], float]:
     """What a run is worth on its validation split: (metric, level) -> value.
 
-    - `top1` at the four levels, in percent;
+    - `top1` at the four levels, in percent, of clips whose source video is seen in training, and `top1_unseen` of those
+      whose is not; where all clips are of one kind, `top1` is theirs, and so is everything below;
     - `conflict_rate` ("all"): how often the four heads' own answers contradict each other, in percent, whatever the
       mode: codependent answers never do. In Table 4, whose rows are modes, it is that of the row's answers;
     - `ece` ("city"): expected calibration error in percent, of the probability with which the city is given: softmax of
@@ -167,8 +215,10 @@ def measure(predictions: Predictions, mode: str | None = None) -> dict[tuple[str
     Args:
         mode: one of `hierarchy.MODES`; the run's own when left out.
     """
-    mode, taxonomy, cities = mode or predictions.mode, predictions.taxonomy, predictions.labels["city"]
-    values = {("top1", level): value for level, value in predictions.accuracy(mode).items()}
+    mode = mode or predictions.mode
+    values = _accuracies(predictions, mode)
+    predictions = protocol(predictions)
+    taxonomy, cities = predictions.taxonomy, predictions.labels["city"]
     values["conflict_rate", "all"] = _conflict_rate(predictions, "none")
     probabilities = hierarchy.probabilities(predictions.logits, taxonomy, mode)["city"]
     values["ece", "city"] = metrics.calibration_error(probabilities, cities)
@@ -181,9 +231,37 @@ def _conflict_rate(predictions: Predictions, mode: str) -> float:
     return hierarchy.conflict_rate(predictions.logits, predictions.taxonomy, mode)
 
 
-def right(runs: Sequence[Run], mode: str | None = None) -> dict[str, Tensor]:
-    """Whether each validation clip is right, seed by seed: level -> bool (seeds, N); `mode` as in `measure`."""
-    seeds = [run.predictions.right(mode) for run in runs]
+def protocol(predictions: Predictions) -> Predictions:
+    """The clips that stand for the paper's validation split: those of seen videos, or all where there is one kind."""
+    return predictions.part(predictions.parts[0])
+
+
+def _accuracies(predictions: Predictions, mode: str, k: int = 1) -> dict[tuple[str, str], float]:
+    """(metric, level) -> top-k accuracy in percent, of both parts."""
+    values = {}
+    for part, metric in zip(predictions.parts, (f"top{k}", f"top{k}{UNSEEN}"), strict=False):
+        values |= {(metric, level): x for level, x in predictions.part(part).accuracy(mode, k).items()}
+    return values
+
+
+def _parts(runs: Sequence[Run]) -> tuple[str, ...]:
+    return runs[0].predictions.parts
+
+
+def start(pretrained: str | None) -> str:
+    """The weights that a training started from, `ModelConfig.pretrained`, in words."""
+    if pretrained is None:
+        return "random weights"
+    return "pretrained on other MiniWorlds" if pretrained.startswith("miniworld/") else pretrained
+
+
+def right(runs: Sequence[Run], mode: str | None = None, part: str = "all") -> dict[str, Tensor]:
+    """Whether each validation clip is right, seed by seed: level -> bool (seeds, N); `mode` as in `measure`.
+
+    Args:
+        part: whose clips, one of `predictions.PARTS`.
+    """
+    seeds = [run.predictions.part(part).right(mode) for run in runs]
     return {level: torch.stack([seed[level] for seed in seeds]) for level in LEVELS}
 
 
@@ -191,16 +269,35 @@ Answers = tuple[Sequence[Run], str | None]
 """The runs of a system, one per seed, and the mode in which they are read: None for the runs' own."""
 
 
-def gain(a: Answers, b: Answers) -> dict[str, tuple[float, float, float]]:
-    """How much better system a is than b on the same clips: level -> (difference, low, high) in percentage points.
+def compare(a: Answers, b: Answers, part: str = "all") -> dict[str, Interval]:
+    """How much better system a is than b on the same clips: level -> its mean and interval, over seeds and videos.
 
-    The interval is that of `metrics.paired_bootstrap`; NaN where the two were not validated on the same clips.
+    The same seed gives both systems the same first weights where shapes agree, and the same order of clips, so that a
+    seed of one is paired with the same seed of the other; a seed that only one has is left out. Empty where the two
+    were not validated on the same clips, have no seed in common, or there are no clips of that part.
+
+    Args:
+        part: whose clips, one of `predictions.PARTS`.
     """
-    first, second = (runs[0].predictions for runs, _ in (a, b))
-    if first.clip_ids != second.clip_ids:
-        return dict.fromkeys(LEVELS, (float("nan"),) * 3)
-    hits = [right(*answers) for answers in (a, b)]
-    return {level: metrics.paired_bootstrap(hits[0][level], hits[1][level], first.video_ids) for level in LEVELS}
+    seeds = [{run.provenance["seed"]: run for run in runs} for runs, _ in (a, b)]
+    shared = [seed for seed in seeds[0] if seed in seeds[1]]
+    sides = [[known[seed] for seed in shared] for known in seeds]
+    if not shared or sides[0][0].predictions.clip_ids != sides[1][0].predictions.clip_ids:
+        return {}
+    videos = sides[1][0].predictions.part(part).video_ids
+    if not videos:
+        return {}
+    first, second = (right(runs, mode, part) for runs, (_, mode) in zip(sides, (a, b), strict=True))
+    return {level: Interval.over(first[level].double() - second[level].double(), videos) for level in LEVELS}
+
+
+def gain(a: Answers, b: Answers, part: str = "all") -> dict[str, tuple[float, float, float]]:
+    """`compare` as numbers alone: level -> (difference, low, high) in percentage points, NaN where there are none."""
+    found = compare(a, b, part)
+    return {
+        level: (found[level].mean, found[level].low, found[level].high) if found else (float("nan"),) * 3
+        for level in LEVELS
+    }
 
 
 def _circumstances(provenance: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,17 @@ from numpy.typing import ArrayLike
 
 from cityguessr import paper
 from cityguessr.base.errors import InputError
-from cityguessr.evaluation.columns import METRICS, REFERENCE, check_differences, common_words
+from cityguessr.evaluation.columns import (
+    METRICS,
+    OWN_TABLES,
+    REFERENCE,
+    UNSEEN,
+    check_differences,
+    common_words,
+    part_of,
+    printed_rows,
+    shown_parts,
+)
 from cityguessr.figures.style import GUIDE, LEVEL_COLOURS, MUTED, PAPERS_OWN, TEXT
 from cityguessr.taxonomy import LEVELS
 
@@ -23,16 +33,19 @@ def compare(
     frame: pd.DataFrame,
     metric: str | None = None,
     levels: Sequence[str] = LEVELS,
-    intervals: Mapping[tuple[str, str], tuple[float, float]] | None = None,
+    intervals: Mapping[tuple[str, str, str], tuple[float, float]] | None = None,
 ) -> Figure:
     """Paper and measured at a glance: one panel per level, one line per row, bars of one standard deviation over seeds.
+
+    Where clips of unseen videos were counted apart, theirs is a hollow dot below that of the seen ones.
 
     Args:
         frame: the columns of `columns.COLUMNS`.
         metric: which metric; the table's first when left out.
         levels: the panels.
-        intervals: (row, level) -> (low, high) of the measured value, as from `metrics.bootstrap`: bars of 95 %
-            intervals over source videos, which there are for one seed too, instead of standard deviations.
+        intervals: (row, metric, level) -> (low, high) of the measured value, as from `Results.intervals`: bars of 95 %
+            intervals over seeds and source videos, which there are for one seed too, instead of standard deviations.
+            Not used where there are none of this metric.
 
     Raises InputError where the table has no number of that metric at these levels, or no row of an interval.
     """
@@ -42,39 +55,62 @@ def compare(
     if part.empty:
         name = frame["table"].iloc[0]
         raise InputError(f"{name} has no {metric} at {', '.join(levels)}; it has {', '.join(metrics)}")
-    for row, _ in intervals or {}:
-        if row not in set(part["row"]):
-            raise InputError(f"intervals: no row {row!r} with {metric}; there are {', '.join(part['row'].unique())}")
+    for row, *_ in intervals or {}:
+        if row not in set(frame["row"]):
+            raise InputError(f"intervals: no row {row!r}; there are {', '.join(frame['row'].unique())}")
+    if not any(name == metric for _, name, _ in intervals or {}):
+        intervals = None
     levels = [level for level in levels if level in set(part["level"])]
     lines = list(dict.fromkeys(zip(part["row"], part["label"], strict=True)))
     fig, axes = level_panels(levels, [label for _, label in lines])
+    rows = [row for row, _ in lines]
+    unseen = frame[frame["metric"] == f"{metric}{UNSEEN}"]
     for ax, level in zip(axes, levels, strict=True):
         cells = part[part["level"] == level].set_index(["row", "label"]).reindex(lines)
-        if intervals is None:
-            low, high = cells["measured"] - cells["std"], cells["measured"] + cells["std"]
-        else:
-            ends = [intervals.get((row, level), (math.nan, math.nan)) for row, _ in lines]
-            low, high = np.array(ends, dtype=float).T
-        paper_and_measured(ax, level, cells["paper"], cells["measured"], low, high)
+        ends = _ends(cells, rows, metric, level, intervals)
+        seen_and_unseen = None
+        if len(unseen):
+            held_out = unseen[unseen["level"] == level].drop_duplicates("row").set_index("row").reindex(rows)
+            low, high = _ends(held_out, rows, f"{metric}{UNSEEN}", level, intervals)
+            seen_and_unseen = held_out["measured"], low, high
+        paper_and_measured(ax, level, cells["paper"], cells["measured"], *ends, unseen=seen_and_unseen)
     fig.supxlabel(METRICS.get(metric, metric), fontsize=8.5)
     bars = " ± one standard deviation over seeds" if part["std"].notna().any() else ""
     if intervals is not None:
         bars = ", 95 % interval"
-    paper_legend(fig, "paper", f"measured{bars}", bool(bars))
+    _legend(fig, "paper", f"measured{bars}", bool(bars), part["paper"].notna().any(), len(unseen) > 0)
     return fig
 
 
-def differences(frame: pd.DataFrame, table: str, reference: str = REFERENCE) -> Figure:
+def _ends(
+    cells: pd.DataFrame,
+    rows: Sequence[str],
+    metric: str,
+    level: str,
+    intervals: Mapping[tuple[str, str, str], tuple[float, float]] | None,
+) -> tuple[ArrayLike, ArrayLike]:
+    """The ends of the bars of rows, (lines,) each."""
+    if intervals is None:
+        return cells["measured"] - cells["std"], cells["measured"] + cells["std"]
+    low, high = np.array([intervals.get((row, metric, level), (math.nan, math.nan)) for row in rows], dtype=float).T
+    return low, high
+
+
+def differences(
+    frame: pd.DataFrame, table: str, reference: str = REFERENCE, labels: Mapping[str, str] | None = None
+) -> Figure:
     """How each row of a table compares with a reference: one panel per level, one line per row, with 95 % intervals.
 
-    A dot is the measured difference, its line the interval, a hollow diamond the paper's own difference. Rows of the
-    paper that are not in the frame have their diamond and `not run`.
+    A dot is the measured difference, its line the interval, a hollow diamond the paper's own difference. Where clips of
+    seen and unseen videos were compared, the hollow dot below is that of the unseen. Rows of the paper that are not in
+    the frame have their diamond and `not run`.
 
     Args:
         frame: columns row, label, level, difference, low, high: row minus reference in percentage points of top-1;
-            NaN where the two cannot be compared.
-        table: a table of `paper.TITLES`.
+            NaN where the two cannot be compared; and clips_of, as from `Results.differences`, where there are parts.
+        table: a table of `paper.TITLES` or `columns.OWN_TABLES`.
         reference: the row that the others are compared with.
+        labels: row -> label of rows that the paper lacks, where the reference may be one.
 
     Raises InputError for a frame without these columns, an unknown table, and a reference that it lacks.
     """
@@ -82,33 +118,36 @@ def differences(frame: pd.DataFrame, table: str, reference: str = REFERENCE) -> 
     printed = printed[(printed["table"] == table) & (printed["metric"] == "top1")]
     values = printed.set_index(["row", "level"])["value"]
     names: dict[str, list[str]] = {}
-    for row, label in paper.rows(table):
+    for row, label in printed_rows(table):
         names.setdefault(row, []).append(label)
-    labels = {row: common_words(texts) for row, texts in names.items()}
-    check_differences(frame, {**labels, **dict.fromkeys(frame["row"])}, reference)
-    labels |= dict(zip(frame["row"], frame["label"], strict=True))
+    known = {row: common_words(texts) for row, texts in names.items()}
+    check_differences(frame, {**known, **(labels or {}), **dict.fromkeys(frame["row"])}, reference)
+    own = {reference: labels[reference]} if labels and reference in labels else {}
+    labels = own | known | dict(zip(frame["row"], frame["label"], strict=True))
     of, rows = labels[reference], [row for row in labels if row != reference]
     if not rows:
         raise InputError(f"{table} has no row beside {reference!r} to compare it with")
-    cells = frame.set_index(["row", "level"])[["difference", "low", "high"]]
+    parts = [part_of(frame, name) for name in shown_parts(frame)]
+    cells = [part.set_index(["row", "level"])[["difference", "low", "high"]] for part in parts]
     fig, axes = level_panels(LEVELS, [labels[row] for row in rows], sharex=True)
     missing = ["no comparison" if row in set(frame["row"]) else "not run" for row in rows]
     for ax, level in zip(axes, LEVELS, strict=True):
         ax.axvline(0, color=TEXT, lw=0.8, zorder=1)
         claimed = [values.get((row, level), math.nan) - values.get((reference, level), math.nan) for row in rows]
-        part = cells.reindex([(row, level) for row in rows])
-        paper_and_measured(ax, level, claimed, part["difference"], part["low"], part["high"], missing)
+        drawn = [part.reindex([(row, level) for row in rows]) for part in cells]
+        first, *others = [(part["difference"], part["low"], part["high"]) for part in drawn]
+        paper_and_measured(ax, level, claimed, *first, missing, *others)
         ax.set_xlabel("percentage points")
     fig.suptitle(f"Top-1 accuracy that each row gains or loses against {of}", x=0.01, ha="left", fontsize=10)
-    paper_legend(fig, "paper's difference", "measured, 95 % interval", True, below=True)
+    _legend(fig, "paper's difference", "measured, 95 % interval", True, table not in OWN_TABLES, len(parts) > 1, True)
     return fig
 
 
 def claims(frame: pd.DataFrame) -> Figure:
-    """The paper's conclusions, one line each: its own difference and the measured one with its 95 % interval.
+    """The conclusions of a list, one line each: the paper's own difference and the measured one with its 95 % interval.
 
-    Right of zero a claim is confirmed, left of it contradicted; where the interval includes zero the runs leave it
-    open.
+    A filled dot is a claim that holds or is contradicted, after the correction for the length of the list; a hollow one
+    is undecided; a cross says nothing of its claim, since the head that it is about did not learn its task.
 
     Args:
         frame: from `claims.check`: columns claim, section, paper, measured, low, high, verdict.
@@ -117,11 +156,19 @@ def claims(frame: pd.DataFrame) -> Figure:
     fig, (ax,) = level_panels(["claims"], labels, wrap=46)
     ax.axvline(0, color=TEXT, lw=0.8, zorder=1)
     paper_and_measured(ax, "claims", frame["paper"], frame["measured"], frame["low"], frame["high"])
-    decided = frame["verdict"].isin(["holds", "contradicted"]).to_numpy()
-    ax.plot(frame["measured"][~decided], np.flatnonzero(~decided), "o", mfc="white", mec=TEXT, ms=4.5, zorder=5)
+    for verdict, marker, size in (("undecided", "o", 4.5), ("not tested", "x", 5)):
+        at = (frame["verdict"] == verdict).to_numpy()
+        if verdict == "not tested":  # over a white dot, so that only the cross is left
+            ax.plot(frame["measured"][at], np.flatnonzero(at), "o", mfc="white", mec="white", ms=5.5, zorder=5)
+        ax.plot(frame["measured"][at], np.flatnonzero(at), marker, ls="", mfc="white", mec=TEXT, ms=size, zorder=6)
     ax.set_title("")
     ax.set_xlabel("top-1 accuracy gained, in percentage points")
-    paper_legend(fig, "paper's difference", "measured, 95 % interval (hollow: it includes zero)", True)
+    marks = {"decided, 95 % interval": "o", "undecided": "o", "not tested": "x"}
+    keys = [
+        Line2D([], [], marker=marker, ms=4.5, lw=0, color=TEXT, mfc="white" if words == "undecided" else TEXT)
+        for words, marker in marks.items()
+    ]
+    _key(fig, [(_DIAMOND, "paper"), *zip(keys, marks, strict=True)])
     return fig
 
 
@@ -159,16 +206,22 @@ def paper_and_measured(
     low: ArrayLike,
     high: ArrayLike,
     missing: Sequence[str] | None = None,
+    unseen: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
 ) -> None:
     """Draw one panel: the paper's number a hollow diamond, the measured one a dot on the line of its interval.
 
-    All are (lines,), NaN where there is none; `missing` says what to write where nothing was measured.
+    All are (lines,), NaN where there is none; `missing` says what to write where nothing was measured. `unseen` is what
+    was measured on unseen videos with the ends of its interval, drawn as a hollow dot a little below.
     """
     claimed, measured, low, high = (np.asarray(values, dtype=float) for values in (claimed, measured, low, high))
     y, colour = np.arange(len(claimed)), LEVEL_COLOURS.get(level, TEXT)
     ax.hlines(y, claimed, measured, color=GUIDE, lw=1.0, ls=(0, (1, 1.5)), zorder=1)
     ax.hlines(y, low, high, color=colour, lw=1.6, zorder=3)
     ax.plot(measured, y, "o", color=colour, ms=4.5, zorder=4)
+    if unseen is not None:
+        value, start, end = (np.asarray(values, dtype=float) for values in unseen)
+        ax.hlines(y + _BELOW, start, end, color=colour, lw=1.0, zorder=3)
+        ax.plot(value, y + _BELOW, "o", mfc="white", mec=colour, ms=4, zorder=4)
     ax.scatter(claimed, y, marker="D", s=20, facecolor="none", edgecolor=PAPERS_OWN, linewidth=1.1, zorder=5)
     ax.margins(x=0.16)
     text = {"va": "center", "size": 7, "color": MUTED, "bbox": {"fc": "white", "ec": "none", "pad": 0.8}, "zorder": 2}
@@ -182,12 +235,37 @@ def paper_and_measured(
         ax.annotate(reason, (claimed[at], at), textcoords="offset points", **side, **text)
 
 
+_BELOW = 0.26  # of a line
+_DIAMOND = Line2D([], [], marker="D", ms=4.5, ls="", mfc="none", mec=PAPERS_OWN, mew=1.1)
+
+
 def paper_legend(fig: Figure, claimed: str, measured: str, bars: bool, below: bool = False) -> None:
     """Draw the key of `paper_and_measured` above or below the panels, in no level's colour."""
-    diamond = Line2D([], [], marker="D", ms=4.5, ls="", mfc="none", mec=PAPERS_OWN, mew=1.1)
-    dot = Line2D([], [], marker="o", ms=4.5, lw=1.6 if bars else 0, color=TEXT)
+    _legend(fig, claimed, measured, bars, below=below)
+
+
+def _legend(
+    fig: Figure,
+    claimed: str,
+    measured: str,
+    bars: bool,
+    papers: bool = True,
+    unseen: bool = False,
+    below: bool = False,
+) -> None:
+    """`paper_legend` where the paper may have no number, or unseen videos a dot of their own."""
+    width = 1.6 if bars else 0
+    dots = [(Line2D([], [], marker="o", ms=4.5, lw=width, color=TEXT), measured)]
+    if unseen:
+        hollow = Line2D([], [], marker="o", ms=4, lw=width / 1.6, color=TEXT, mfc="white")
+        dots = [(dots[0][0], f"{measured} (seen videos)"), (hollow, "unseen videos")]
+    _key(fig, [*([(_DIAMOND, claimed)] if papers else []), *dots], below)
+
+
+def _key(fig: Figure, entries: Sequence[tuple[Line2D, str]], below: bool = False) -> None:
     # Its place is kept free by hand: in a file cut to its contents, a legend "outside" slides over the line below.
     height = 0.27 / fig.get_size_inches()[1]
     fig.get_layout_engine().set(rect=(0, height if below else 0, 1, 1 - height))
     place = {"loc": "lower right" if below else "upper right", "bbox_to_anchor": (0, 0, 1, 1)}
-    fig.legend([diamond, dot], [claimed, measured], ncols=2, bbox_transform=fig.transFigure, borderaxespad=0.1, **place)
+    handles, texts = zip(*entries, strict=True)
+    fig.legend(handles, texts, ncols=len(entries), bbox_transform=fig.transFigure, borderaxespad=0.1, **place)

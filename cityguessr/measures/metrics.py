@@ -1,8 +1,8 @@
 """Numbers that the paper leaves out: calibration, error in km, how certain a difference is. Pure functions of tensors.
 
 Clips cut from one source video are not independent, so intervals resample whole videos (a cluster bootstrap). They say
-how much an accuracy, or a difference of two, would move with other videos to validate on; how much it moves with the
-seed of the training is what the standard deviation in the tables shows.
+how much an accuracy, or a difference of two, would move with other videos to validate on, the trained models as they
+are. How much it would move with other trainings too is what `measures.intervals` says.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,15 +1,34 @@
-"""What the paper concludes from its tables, one comparison per claim, and whether it holds in your own runs."""
+"""What the paper concludes from its tables, one comparison per claim, and whether it holds in your own runs.
+
+A claim is decided on all validation clips, those of seen and of unseen videos together. With twenty of them one would
+be significant at 5 % by chance alone, so p-values are adjusted by Holm's method over the list. A claim about scenes or
+text says something only where the head that it is about learned its task; otherwise it is `not tested`.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from cityguessr import paper
 from cityguessr.base.errors import CannotRun
-from cityguessr.evaluation.results import gain
+from cityguessr.evaluation.columns import printed_rows
+from cityguessr.evaluation.learning import learned
+from cityguessr.evaluation.results import compare
+from cityguessr.measures.intervals import ONE_SEED, Interval, holm
 from cityguessr.training import experiments, jobs, profiles
+from cityguessr.training.runs import Run
+
+MARGIN = 5.0
+"""Percent of the best constant's loss that a head has to take away for its task to count as learned: the lower end of
+the 95 % interval on validation clips lies above it."""
+
+LEVEL = 0.05
+"""The risk, over a whole list of claims, that one is decided which is not so."""
+
+_SCENES, _TEXT, _BOTH = ("scenes",), ("text",), ("scenes", "text")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +39,8 @@ class Claim:
         text: in words.
         section: of the paper; "ours" where the paper makes no such claim.
         table: its table, for the paper's numbers and the rows' experiments.
+        mechanism: the heads through which it would hold, of "scenes" and "text"; each row that has such a head must
+            have learned it.
     """
 
     text: str
@@ -28,15 +49,30 @@ class Claim:
     better: str
     worse: str
     level: str = "city"
+    mechanism: tuple[str, ...] = ()
 
 
 CLAIMS = (
     Claim("Of single frames, a random one serves best (against the first)", "5.3", "table2", "mae_random", "mae_first"),
     Claim("A video is better than its best single frame", "5.3", "table2", "videomae", "mae_random"),
-    Claim("Scene recognition helps", "5.4", "table3", "scenes_soft", "videomae"),
-    Claim("Soft scene labels are better than majority labels", "5.4", "table3", "scenes_soft", "scenes_majority"),
-    Claim("TextLabel Alignment helps", "5.5", "table3", "cityguessr", "scenes_soft"),
-    Claim("All hierarchies are better than the city alone", "5.5", "table3", "cityguessr", "scenes_soft_tla_city"),
+    Claim("Scene recognition helps", "5.4", "table3", "scenes_soft", "videomae", mechanism=_SCENES),
+    Claim(
+        "Soft scene labels are better than majority labels",
+        "5.4",
+        "table3",
+        "scenes_soft",
+        "scenes_majority",
+        mechanism=_SCENES,
+    ),
+    Claim("TextLabel Alignment helps", "5.5", "table3", "cityguessr", "scenes_soft", mechanism=_TEXT),
+    Claim(
+        "All hierarchies are better than the city alone",
+        "5.5",
+        "table3",
+        "cityguessr",
+        "scenes_soft_tla_city",
+        mechanism=_TEXT,
+    ),
     Claim("Hierarchical evaluation helps (against none)", "5.6", "table4", "codependent", "none"),
     Claim("Codependent beats independent at the country", "5.6", "table4", "codependent", "independent", "country"),
     Claim("Codependent beats independent at the continent", "5.6", "table4", "codependent", "independent", "continent"),
@@ -44,13 +80,48 @@ CLAIMS = (
     Claim("GeoDecoder is better than ISNs", "5.7", "table5", "geodecoder", "isns"),
     Claim("VideoMAE is better than TimeSformer", "5.7", "table5", "videomae", "timesformer"),
     Claim("The full model is better than GeoDecoder", "5.7", "table5", "cityguessr", "geodecoder"),
-    Claim("The full model is better than its backbone alone", "5.7", "table5", "cityguessr", "videomae"),
-    Claim("The full model is better than its backbone on Mapillary", "6", "table6", "cityguessr", "videomae"),
-    Claim("16 scenes are better than 365", "S1", "table_s1", "scenes_16", "scenes_365"),
-    Claim("CLIP is better than no text", "S2", "table_s2", "tla_clip", "no_tla"),
-    Claim("OPT is better than no text", "S2", "table_s2", "tla_opt", "no_tla"),
-    Claim("Sentence features are better than no text", "ours", "table_s2", "tla_minilm", "no_tla"),
-    Claim("Words are better than random vectors", "ours", "table_s2", "tla_minilm", "tla_random"),
+    Claim(
+        "The full model is better than its backbone alone", "5.7", "table5", "cityguessr", "videomae", mechanism=_BOTH
+    ),
+    Claim(
+        "The full model is better than its backbone on Mapillary",
+        "6",
+        "table6",
+        "cityguessr",
+        "videomae",
+        mechanism=_BOTH,
+    ),
+    Claim("16 scenes are better than 365", "S1", "table_s1", "scenes_16", "scenes_365", mechanism=_SCENES),
+    Claim("CLIP is better than no text", "S2", "table_s2", "tla_clip", "no_tla", mechanism=_TEXT),
+    Claim("OPT is better than no text", "S2", "table_s2", "tla_opt", "no_tla", mechanism=_TEXT),
+    Claim("Sentence features are better than no text", "ours", "table_s2", "tla_minilm", "no_tla", mechanism=_TEXT),
+    Claim("Words are better than random vectors", "ours", "table_s2", "tla_minilm", "tla_random", mechanism=_TEXT),
+)
+
+CONTROLS = (
+    Claim("A video is better than the average of its frames", "ours", "controls", "videomae", "mae_average"),
+    Claim("The average of frames is better than one", "ours", "controls", "mae_average", "mae_random"),
+    Claim("Pretrained weights are better than random ones", "ours", "controls", "videomae", "videomae_from_random"),
+    Claim(
+        "Scenes are better read from attention than from the feature",
+        "ours",
+        "controls",
+        "scenes_soft",
+        "scene_from_feature",
+        mechanism=_SCENES,
+    ),
+    Claim("A clip's own scenes are better than those of another", "ours", "controls", "scenes_soft", "scenes_shuffled"),
+    Claim("A clip's own scenes are better than drawn ones", "ours", "controls", "scenes_soft", "scenes_random"),
+    Claim("Attention is better than one linear layer", "ours", "controls", "cityguessr", "attention_linear"),
+    Claim("Attention is better than none", "ours", "controls", "cityguessr", "attention_identity"),
+    Claim("Words are better than random vectors", "ours", "controls", "cityguessr", "tla_random"),
+    Claim("A city's own words are better than those of another", "ours", "controls", "cityguessr", "text_shuffled"),
+)
+"""What the controls ask, a list of its own."""
+
+COLUMNS = (
+    *("claim", "section", "level", "paper", "measured", "low", "high", "p", "p_holm", "verdict", "seen", "unseen"),
+    *("detectable", "seed_sd", "n_seeds", "clips", "videos", "learned", "note"),
 )
 
 
@@ -58,6 +129,7 @@ def check(
     profile: str = "mini",
     seeds: Sequence[int] = (0,),
     *,
+    claims: Sequence[Claim] = CLAIMS,
     data_root: str | Path | None = None,
     msls_root: str | Path | None = None,
     allow_downloads: bool = False,
@@ -66,16 +138,75 @@ def check(
     """Every claim beside what the runs of a profile show, trained now where they are not there.
 
     Args:
+        claims: the list: `CLAIMS` of the paper, or `CONTROLS`.
         msls_root: the folder of the real Mapillary sequences, for a profile of the real CityGuessr68k; without it the
             claim on Mapillary is not run.
 
-    Columns: claim, section, level, paper (difference in percentage points, NaN where it has none), measured, low, high
-    (a 95 % paired bootstrap interval over source videos) and verdict: `holds` or `contradicted` where the interval is
-    on one side of zero, `undecided` where it is not, `not run` where weights or data are missing.
+    Columns, differences in percentage points of top-1, NaN where there is none:
+        claim, section, level;
+        paper: its own difference;
+        measured, low, high: on all validation clips, with a 95 % interval over seeds and source videos;
+        p, p_holm: two-sided, alone and adjusted over the claims that were tested;
+        verdict: see `verdict`;
+        seen, unseen: the difference on clips of videos that training has seen, and of those that it has not;
+        detectable: the true difference that would have been found with 80 % power at 5 %, before the adjustment;
+        seed_sd, n_seeds: standard deviation of the paired differences over seeds, and how many there are;
+        clips, videos: how many there are; where they are as many, source videos are unknown or have one clip each;
+        learned: how much of the best constant's loss the claim's heads take away, with its interval;
+        note: what limits the comparison.
     """
-    names = {name for claim in CLAIMS for name in (_experiment(claim, claim.better), _experiment(claim, claim.worse))}
+    done = _runs(claims, profile, seeds, msls_root, data_root, {"allow_downloads": allow_downloads, "cluster": cluster})
+    lines, learning = [], {}
+    for claim in claims:
+        sides = [(_experiment(claim, row), row) for row in (claim.better, claim.worse)]
+        line = dict.fromkeys(COLUMNS, math.nan) | {"n_seeds": 0, "clips": 0, "videos": 0, "learned": "", "note": ""}
+        line |= {"claim": claim.text, "section": claim.section, "level": claim.level, "paper": _paper(claim)}
+        tested = True
+        if not any(isinstance(done[name], CannotRun) for name, _ in sides):
+            modes = experiments.READINGS.get(claim.table, {})
+            answers = [(done[name], modes.get(row)) for name, row in sides]
+            if found := compare(*answers).get(claim.level):
+                parts = {part: compare(*answers, part).get(claim.level) for part in answers[0][0][0].predictions.parts}
+                line |= _numbers(found, parts)
+            for name, _ in sides:
+                if name not in learning:
+                    learning[name] = learned(done[name]).set_index("head").to_dict("index")
+            tested, line["learned"] = _mechanism(claim, {row: learning[name] for name, row in sides})
+        lines.append(line | {"verdict": "" if tested else "not tested"})
+    frame = pd.DataFrame(lines, columns=list(COLUMNS))
+    frame["p_holm"] = holm(frame["p"].where(frame["verdict"] == "").tolist())
+    decided = [verdict(x.measured, x.p_holm, x.verdict != "not tested") for x in frame.itertuples()]
+    return frame.assign(verdict=decided)
+
+
+def verdict(difference: float, p_holm: float, tested: bool = True) -> str:
+    """What a difference means for the claim that it is positive.
+
+    - `not run`: weights or data are missing;
+    - `not tested`: the claim is about a head that did not learn its task;
+    - `holds` or `contradicted`: the adjusted p-value is at most 5 %, for or against it;
+    - `undecided`: it is not.
+    """
+    if math.isnan(difference):
+        return "not run"
+    if not tested:
+        return "not tested"
+    if not p_holm <= LEVEL:
+        return "undecided"
+    return "holds" if difference > 0 else "contradicted"
+
+
+def _runs(
+    claims: Sequence[Claim],
+    profile: str,
+    seeds: Sequence[int],
+    msls_root: str | Path | None,
+    data_root: str | Path | None,
+    common: Mapping[str, object],
+) -> dict[str, tuple[Run, ...] | CannotRun]:
+    """Experiment -> its runs, or why there are none."""
+    names = {_experiment(claim, row) for claim in claims for row in (claim.better, claim.worse)}
     order = [name for name in experiments.EXPERIMENTS if name in names]
-    common = {"allow_downloads": allow_downloads, "cluster": cluster}
     on_msls: list[str] = []
     if "msls" not in profiles.get(profile).datasets:  # Mapillary has a profile, and a folder, of its own
         on_msls = [name for name in order if experiments.get(name).dataset == "msls"]
@@ -84,23 +215,34 @@ def check(
     done |= dict.fromkeys(on_msls, CannotRun("the folder of Mapillary was not given"))
     if on_msls and msls_root:
         done |= jobs.ensure_all(on_msls, "msls", seeds, data_root=msls_root, **common)
-    lines = []
-    for claim in CLAIMS:
-        sides = [done[_experiment(claim, row)] for row in (claim.better, claim.worse)]
-        measured = (float("nan"),) * 3
-        if not any(isinstance(runs, CannotRun) for runs in sides):
-            modes = experiments.READINGS.get(claim.table, {})
-            measured = gain((sides[0], modes.get(claim.better)), (sides[1], modes.get(claim.worse)))[claim.level]
-        lines.append((claim.text, claim.section, claim.level, _paper(claim), *measured, verdict(*measured)))
-    columns = ["claim", "section", "level", "paper", "measured", "low", "high", "verdict"]
-    return pd.DataFrame(lines, columns=columns)
+    return done
 
 
-def verdict(difference: float, low: float, high: float) -> str:
-    """What the interval of a difference means for the claim that the difference is positive."""
-    if difference != difference:
-        return "not run"
-    return "holds" if low > 0 else "contradicted" if high < 0 else "undecided"
+def _numbers(found: Interval, parts: Mapping[str, Interval | None]) -> dict[str, object]:
+    """The columns of a claim that was measured."""
+    notes = [ONE_SEED] if found.seeds == 1 else []
+    if found.over_clips:
+        notes.append("interval over clips: too narrow if several were cut from one video")
+    means = {part: x.mean for part, x in parts.items() if x and part != "all"}
+    return {
+        **{"measured": found.mean, "low": found.low, "high": found.high, "p": found.p, **means},
+        **{"detectable": found.detectable, "seed_sd": found.seed_sd, "n_seeds": found.seeds},
+        **{"clips": found.clips, "videos": found.videos, "note": "; ".join(notes)},
+    }
+
+
+def _mechanism(claim: Claim, rows: Mapping[str, Mapping[str, dict[str, float]]]) -> tuple[bool, str]:
+    """Whether every head that a claim is about learned its task in the rows that have it, and how much, in words."""
+    tested, words = True, []
+    for head in claim.mechanism:
+        there = {row: heads[head] for row, heads in rows.items() if head in heads}
+        tested &= bool(there) and all(x["low"] > MARGIN for x in there.values())
+        for row, x in there.items():
+            named = f"{head} of {row}" if len(there) > 1 else head
+            words.append(f"{named} {x['skill']:.1f} % [{x['low']:.1f}, {x['high']:.1f}]")
+        if not there:
+            words.append(f"{head}: no head of the two was measured")
+    return tested, "; ".join(words)
 
 
 def _experiment(claim: Claim, row: str) -> str:
@@ -109,8 +251,8 @@ def _experiment(claim: Claim, row: str) -> str:
 
 def _paper(claim: Claim) -> float:
     """The paper's own difference, where it prints both rows."""
-    printed = {row for row, _ in paper.rows(claim.table)}
+    printed = {row for row, _ in printed_rows(claim.table)}
     if not {claim.better, claim.worse} <= printed:
-        return float("nan")
+        return math.nan
     better, worse = (paper.value(claim.table, row, "top1", claim.level) for row in (claim.better, claim.worse))
     return round(better - worse, 1)

@@ -65,15 +65,21 @@ class Layout:
         return markdown(self)
 
     def write(
-        self, folder: Path, name: str, frame: pd.DataFrame, differences: pd.DataFrame | None = None
+        self,
+        folder: Path,
+        name: str,
+        frame: pd.DataFrame,
+        differences: pd.DataFrame | None = None,
+        learned: pd.DataFrame | None = None,
     ) -> list[Path]:
-        """Write `<name>.csv` (the frame), `.md`, `.tex` and, where there are any, `<name>_differences.csv`.
+        """Write `<name>.csv` (the frame), `.md`, `.tex` and, where there are any, `<name>_{differences,learned}.csv`.
 
         Each file is written whole or not at all. Returns the paths. Raises InputError where they cannot be written.
         """
         contents = {f"{name}.csv": _csv(frame), f"{name}.md": markdown(self), f"{name}.tex": latex(self)}
-        if differences is not None and len(differences):
-            contents[f"{name}_differences.csv"] = _csv(differences)
+        for what, more in (("differences", differences), ("learned", learned)):
+            if more is not None and len(more):
+                contents[f"{name}_{what}.csv"] = _csv(more)
         for file, text in contents.items():
             write_bytes(folder / file, text.encode())
         return [folder / file for file in contents]
@@ -102,8 +108,14 @@ def markdown(layout: Layout) -> str:
 
 def latex(layout: Layout) -> str:
     """The table as one `table` float of booktabs tabulars, in ASCII."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
-    special |= {c: f"\\{c}" for c in "&%$#_{}"} | {"–": "--", "−": "$-$", "×": r"$\times$", "é": r"\'e"}
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "√": r"$\surd$",
+    }
+    special |= {c: f"\\{c}" for c in "&%$#_{}"} | {"ρ": r"$\rho$", "–": "--", "−": "$-$", "×": r"$\times$", "é": r"\'e"}
     special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"}
 
     def safe(text: str) -> str:

@@ -1,13 +1,14 @@
 """How a table is laid out: which blocks it has, what stands in their cells, and what is bold."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from cityguessr import paper
 from cityguessr.base.errors import InputError
-from cityguessr.evaluation.columns import COLUMNS, METRICS, check_differences, common_words, lower_is_better
+from cityguessr.evaluation.columns import COLUMNS, METRICS, OWN_TABLES, UNSEEN, common_words, lower_is_better, title
+from cityguessr.tables.certainty import difference_grid, learned_grid, seeds_in_words
 from cityguessr.tables.formats import Cell, Grid, Layout
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import profiles
@@ -35,12 +36,21 @@ def number(value: float, metric: str = "", spread: float = math.nan) -> str:
     return f"{value:,.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:,.{digits}f}")
 
 
-def lay_out(frame: pd.DataFrame, caption: str, differences: pd.DataFrame | None, reference: str) -> Layout:
+def lay_out(
+    frame: pd.DataFrame,
+    caption: str,
+    differences: pd.DataFrame | None,
+    reference: str,
+    learned: pd.DataFrame | None = None,
+    starts: Mapping[str, str] | None = None,
+) -> Layout:
     """A table laid out; see `tables.Table` for the arguments.
 
     There is one line per row; under each level the paper's number and the measured mean ± spread; the best measured in
-    bold. Metrics that the paper's table does not print follow in blocks of their own, and the differences to a
-    reference in a last one, where an interval that excludes 0 is bold.
+    bold. Where clips of unseen videos were counted apart, they have the next block: beside each other, three numbers
+    with two spreads at each of four levels would be too wide to read. Metrics that the paper's table does not print
+    follow in blocks of their own, then what the auxiliary heads learned, and last the differences to a reference, where
+    an interval that excludes 0 is bold.
 
     Raises InputError for frames of other columns, and a reference or rows of differences that the table lacks.
     """
@@ -48,18 +58,36 @@ def lay_out(frame: pd.DataFrame, caption: str, differences: pd.DataFrame | None,
         raise InputError("this is no frame of `tables.beside_paper`: its columns are " + ", ".join(COLUMNS))
     table, profile = frame["table"].iloc[0], profiles.get(frame["profile"].iloc[0])
     results = paper.results()
-    printed = frame["metric"].isin(set(results.loc[results["table"] == table, "metric"]))
-    grid, unit = _main(frame[printed])
+    metrics = {"top1"} if table in OWN_TABLES else set(results.loc[results["table"] == table, "metric"])
+    printed = frame["metric"].isin(metrics)
+    parted = frame["metric"].str.endswith(UNSEEN).any()
+    grid, unit = _main(frame[printed], "seen" if parted else "measured")
     grids = [grid, *_beyond(frame, frame[~printed])]
     notes = {r["label"]: f"{r['label']}: {r['state']}." for r in frame.to_dict("records") if r["n_seeds"] == 0}
+    if learned is not None and len(learned):
+        grids.append(learned_grid(learned))
     if differences is not None and len(differences):
-        grids.append(_difference_grid(frame, differences, reference))
+        grids.append(difference_grid(frame, differences, reference))
     opening = f"{caption.rstrip('.')}. " if caption else ""
+    beside = "Measured" if table in OWN_TABLES else "Paper beside measured"
     full = (
-        f"{opening}Paper beside measured {unit}, mean ± sample standard deviation over seeds. "
-        f"Profile {profile.name} ({profile.note})."
+        f"{opening}{beside} {unit}, mean ± sample standard deviation over seeds{_SEEN if parted else ''}. "
+        f"Profile {profile.name} ({profile.note})." + _start_words(frame, starts or {})
     )
-    return Layout(table, paper.TITLES[table], full, tuple(grids), tuple(notes.values()))
+    return Layout(table, title(table), full, tuple(grids), tuple(notes.values()))
+
+
+_SEEN = ", on clips whose source video has other clips in training (seen), as most of the paper's have"
+
+
+def _start_words(frame: pd.DataFrame, starts: Mapping[str, str]) -> str:
+    """Which weights the rows started from: the commonest first, the others with their rows."""
+    rows: dict[str, list[str]] = {}
+    for row, words in starts.items():
+        rows.setdefault(words, []).append(common_words(dict.fromkeys(frame.loc[frame["row"] == row, "label"])))
+    parts = sorted(rows.items(), key=lambda item: -len(item[1]))
+    listed = [words if not i else f"{words} for {', '.join(labels)}" for i, (words, labels) in enumerate(parts)]
+    return f" Weights at the start: {'; '.join(listed)}." if listed else ""
 
 
 def _measured(cell: dict | None) -> Cell:
@@ -80,8 +108,8 @@ def _best(cells: Sequence[dict]) -> set[tuple[str, str]]:
     return best
 
 
-def _main(frame: pd.DataFrame) -> tuple[Grid, str]:
-    """The block that the paper prints, paper beside measured, and what its numbers are."""
+def _main(frame: pd.DataFrame, measured: str = "measured") -> tuple[Grid, str]:
+    """The block that the paper prints, paper beside what is headed `measured`, and what its numbers are."""
     metrics = list(dict.fromkeys(frame["metric"]))
     # Table S3 has one line for top-1 and one for top-5: where every line has one metric, columns are levels alone.
     one_metric = frame.groupby(["row", "label"])["metric"].nunique().max() == 1
@@ -89,31 +117,25 @@ def _main(frame: pd.DataFrame) -> tuple[Grid, str]:
     cells = {((r["row"], r["label"]), key): r for r, key in zip(frame.to_dict("records"), keys, strict=True)}
     columns, lines = list(dict.fromkeys(keys)), list(dict.fromkeys(line for line, _ in cells))
     best = {key: _best([c for (_, k), c in cells.items() if k == key]) for key in columns}
-    body = []
+    body, own = [], frame["table"].iloc[0] in OWN_TABLES
     for line in lines:
         row = [Cell(line[1])]
         for key in columns:
             cell = cells.get((line, key))
             known = cell is not None and not math.isnan(cell["paper"])
-            row.append(Cell(number(cell["paper"], cell["metric"]) if known else "–", pale=True))
+            if not own:
+                row.append(Cell(number(cell["paper"], cell["metric"]) if known else "–", pale=True))
             row.append(_measured(cell)._replace(bold=line in best[key]))
         counts = sorted({int(c["n_seeds"]) for (other, _), c in cells.items() if other == line} - {0})
-        body.append((*row, Cell(_seeds(counts), pale=True)))
+        body.append((*row, Cell(seeds_in_words(counts), pale=True)))
     groups = []
     for metric, level in columns:
         plain = metric is None or metric == metrics[0]  # the caption says what the first metric is
-        groups += 2 * [level.capitalize() if plain else f"{level.capitalize()}, {METRICS.get(metric, metric)}"]
-    heads = (Cell("System"), *[Cell("paper", pale=True), Cell("measured")] * len(columns), Cell("Seeds"))
+        groups += (2 - own) * [level.capitalize() if plain else f"{level.capitalize()}, {METRICS.get(metric, metric)}"]
+    heads = (Cell("System"), *[Cell("paper", pale=True), Cell(measured)][own:] * len(columns), Cell("Seeds"))
     names = [METRICS.get(metric, metric) for metric in metrics]
     unit = " and ".join(names) if one_metric else f"{names[0]} (or as the heading says)"
-    return Grid(heads, ("", *groups, ""), tuple(body), "l" + "rr" * len(columns) + "l"), unit
-
-
-def _seeds(counts: Sequence[int]) -> str:
-    if not counts:
-        return "–"
-    low, high = min(counts), max(counts)
-    return "one seed" if high == 1 else f"{low if low == high else f'{low}–{high}'} seeds"
+    return Grid(heads, ("", *groups, ""), tuple(body), "l" + "rr"[own:] * len(columns) + "l"), unit
 
 
 def _beyond(frame: pd.DataFrame, extra: pd.DataFrame) -> list[Grid]:
@@ -126,7 +148,9 @@ def _beyond(frame: pd.DataFrame, extra: pd.DataFrame) -> list[Grid]:
     levels = {
         metric: [v for v in (*LEVELS, "all") if v in set(part["level"])] for metric, part in extra.groupby("metric")
     }
-    order = [*(m for m in _BEYOND if m in levels), *(m for m in dict.fromkeys(extra["metric"]) if m not in _BEYOND)]
+    unseen = [metric for metric in levels if metric.endswith(UNSEEN)]
+    others = [metric for metric in dict.fromkeys(extra["metric"]) if metric not in (*_BEYOND, *unseen)]
+    order = [*unseen, *(metric for metric in _BEYOND if metric in levels), *others]
     blocks = [[(m, level) for level in levels[m]] for m in order if len(levels[m]) > 1]
     blocks.append([(m, level) for m in order if len(levels[m]) == 1 for level in levels[m]])
     cells = {(r["row"], (r["metric"], r["level"])): r for r in extra.to_dict("records")}
@@ -143,49 +167,18 @@ def _beyond(frame: pd.DataFrame, extra: pd.DataFrame) -> list[Grid]:
         words = [_BEYOND.get(metric, ("", METRICS.get(metric, metric), "")) for metric, _ in columns]
         heads = [level.capitalize() for _, level in columns] if wide else [heading for _, heading, _ in words]
         groups = ("", *([""] * len(columns) if wide else [group for group, _, _ in words]))
-        title = "Beyond the paper" + (f": {METRICS.get(columns[0][0], columns[0][0])}" if wide else "")
-        text = " ".join(["Measured alone.", *dict.fromkeys(text for _, _, text in words if text)])
+        name, text = (
+            "Beyond the paper",
+            " ".join(
+                [
+                    "Measured alone, on the clips of the first block.",
+                    *dict.fromkeys(text for _, _, text in words if text),
+                ]
+            ),
+        )
+        if columns[0][0] in unseen:
+            name, text = "Unseen source videos", "The same systems on clips of videos that were held out whole."
+        title = name + (f": {METRICS.get(columns[0][0], columns[0][0])}" if wide else "")
         heads = (Cell("System"), *map(Cell, heads))
         grids.append(Grid(heads, groups, tuple(body), "l" + "r" * len(columns), title, text))
     return grids
-
-
-def _difference_grid(frame: pd.DataFrame, differences: pd.DataFrame, reference: str) -> Grid:
-    """Row minus reference, level by level, with the interval; bold where the interval excludes 0."""
-    check_differences(differences, frame["row"], reference)
-    cells = {(r["row"], r["level"]): r for r in differences.to_dict("records")}
-    labels = {row: dict.fromkeys(part["label"]) for row, part in frame.groupby("row")}
-    compared = set(differences["row"])
-    body, gaps = [], False
-    for row in dict.fromkeys(frame["row"]):
-        if row == reference or row not in compared:
-            continue
-        line = [Cell(common_words(labels[row]))]
-        for level in LEVELS:
-            cell = cells.get((row, level))
-            known = cell is not None and not math.isnan(cell["difference"])
-            gaps |= not known
-            line.append(_difference(cell) if known else Cell("–"))
-        body.append(tuple(line))
-    of = common_words(labels[reference])
-    seeds = _seeds(sorted(set(frame.loc[(frame["metric"] == "top1") & (frame["n_seeds"] > 0), "n_seeds"].astype(int))))
-    text = f"Percentage points; bold where the interval excludes 0. {seeds.capitalize()} a row, averaged clip by clip"
-    over = "source videos"
-    if {"clips", "videos"} <= set(differences.columns) and differences["clips"].notna().any():
-        clips, videos = differences["clips"].max(), differences["videos"].max()
-        over = "clips" if clips == videos else over  # the source does not say which clips were cut from one video
-        text += f"; {clips:,.0f} clips" + (f" of {videos:,.0f} source videos" if videos < clips else "")
-    text += ". –: the two were not validated on the same clips." if gaps else "."
-    title = f"Difference to {of}, top-1, 95 % paired bootstrap over {over}"
-    heads = (Cell("System"), *(Cell(level.capitalize()) for level in LEVELS))
-    return Grid(heads, ("",) * 5, tuple(body), "lrrrr", title, text)
-
-
-def _difference(cell: dict) -> Cell:
-    def signed(value: float) -> str:
-        return f"{value:+.1f}".replace("+0.0", "0.0").replace("-0.0", "0.0").replace("-", "−")
-
-    if math.isnan(cell["low"]) or math.isnan(cell["high"]):
-        return Cell(signed(cell["difference"]))
-    text = f"{signed(cell['difference'])} [{signed(cell['low'])}, {signed(cell['high'])}]"
-    return Cell(text, bold=cell["low"] > 0 or cell["high"] < 0)

@@ -17,7 +17,15 @@ from matplotlib.figure import Figure
 from cityguessr import paper
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
-from cityguessr.evaluation.columns import COLUMNS, METRICS, REFERENCE, common_words
+from cityguessr.evaluation.columns import (
+    COLUMNS,
+    METRICS,
+    OWN_TABLES,
+    REFERENCE,
+    common_words,
+    printed_rows,
+    title,
+)
 from cityguessr.evaluation.results import Results
 from cityguessr.figures import comparison
 from cityguessr.tables.formats import Layout
@@ -27,6 +35,9 @@ from cityguessr.training import profiles
 
 Measured = Mapping[str, Mapping[tuple[str, str], Sequence[float]]]
 """Row -> (metric, level) -> one value per seed."""
+
+_ABOUT_HEADS = ("table3", "table_s1", "table_s2", "controls")
+"""The tables whose rows differ in scenes or text: they show whether a head learned its task at all."""
 
 _NAMES = {"torch": "torch version", "device": "device", "precision": "precision"}
 
@@ -39,19 +50,23 @@ class Table:
         frame: one number per line, in the columns of `columns.COLUMNS`, as from `beside_paper`.
         caption: what it shows; what the profile's numbers are worth is added to it.
         differences: the columns of `columns.DIFFERENCES`, row minus reference in percentage points of top-1 with the
-            ends of the interval of 95 % from `metrics.paired_bootstrap`; columns `clips` and `videos`, where there are
-            any, are mentioned below. None for a table without differences.
+            ends of the interval of 95 %; the other columns of `Results.differences` are shown where there are any. None
+            for a table without differences.
         reference: the row that the others are compared with.
-        intervals: (row, level) -> (low, high) of the measured top-1, as from `metrics.bootstrap`.
+        intervals: (row, metric, level) -> (low, high) of measured accuracies, as from `Results.intervals`.
         mode: the mode that its answers are read in, one of `hierarchy.MODES`.
+        learned: what the auxiliary heads learned, as from `Results.learned`; None for a table that is not about them.
+        starts: row -> the weights that it started from, in words.
     """
 
     frame: pd.DataFrame
     caption: str = ""
     differences: pd.DataFrame | None = None
     reference: str = REFERENCE
-    intervals: Mapping[tuple[str, str], tuple[float, float]] | None = None
+    intervals: Mapping[tuple[str, str, str], tuple[float, float]] | None = None
     mode: str = "codependent"
+    learned: pd.DataFrame | None = None
+    starts: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         self.layout  # noqa: B018 - a table that cannot be laid out is refused at once
@@ -59,7 +74,7 @@ class Table:
     @cached_property
     def layout(self) -> Layout:
         """Its blocks and cells. Raises InputError for other columns, and a reference or differences that it lacks."""
-        return lay_out(self.frame, self.caption, self.differences, self.reference)
+        return lay_out(self.frame, self.caption, self.differences, self.reference, self.learned, self.starts)
 
     def _repr_html_(self) -> str:
         return self.layout._repr_html_()
@@ -70,12 +85,14 @@ class Table:
     def write(self, folder: Path | None = None) -> list[Path]:
         """Write `figures/tables/<table>.csv` (every column), `.md`, `.tex` (booktabs) and `<table>_differences.csv`.
 
+        What auxiliary heads learned, where the table shows it, is `<table>_learned.csv`.
+
         A table that is read in another mode than the paper's, codependent, is called `<table>_<mode>`. `folder`
         replaces `figures/tables`. Returns the paths. Raises InputError where they cannot be written.
         """
         name = self.layout.name if self.mode == "codependent" else f"{self.layout.name}_{self.mode}"
         target = folder or paths.figures(self.frame["profile"].iloc[0]) / "tables"
-        return self.layout.write(target, name, self.frame, self.differences)
+        return self.layout.write(target, name, self.frame, self.differences, self.learned)
 
     def compare(self, metric: str | None = None, levels: Sequence[str] = LEVELS) -> Figure:
         """Draw paper and measured at a glance, with the intervals of top-1 where there are any: `comparison.compare`.
@@ -84,8 +101,7 @@ class Table:
             metric: which metric; the table's first when left out.
             levels: the panels.
         """
-        first = self.frame["metric"].iloc[0]
-        return comparison.compare(self.frame, metric, levels, self.intervals if (metric or first) == "top1" else None)
+        return comparison.compare(self.frame, metric, levels, self.intervals)
 
     def plot_differences(self) -> Figure:
         """Draw how each row compares with the reference: `comparison.differences`.
@@ -94,7 +110,8 @@ class Table:
         """
         if self.differences is None:
             raise InputError("this table was made without differences; `tables.build` takes them from the runs")
-        return comparison.differences(self.differences, self.frame["table"].iloc[0], self.reference)
+        labels = {row: common_words(dict.fromkeys(part["label"])) for row, part in self.frame.groupby("row")}
+        return comparison.differences(self.differences, self.frame["table"].iloc[0], self.reference, labels)
 
 
 def build(results: Results, caption: str = "", reference: str = REFERENCE, more: Measured | None = None) -> Table:
@@ -124,6 +141,8 @@ def build(results: Results, caption: str = "", reference: str = REFERENCE, more:
         reference,
         results.intervals(),
         results.mode,
+        results.learned() if results.table in _ABOUT_HEADS else None,
+        results.starts(),
     )
 
 
@@ -146,7 +165,7 @@ def beside_paper(
     """Measurements beside the paper's numbers, one number per line, in the paper's order.
 
     Args:
-        table: a table of `paper.TITLES`.
+        table: a table of `paper.TITLES`, or of `columns.OWN_TABLES`, which has no paper's side.
         measured: row -> (metric, level) -> one value per seed, accuracies in [0, 100].
         profile: the profile that they were measured under.
         missing: row -> why it was not run, such as `the weights of TimeSformer are not on this machine`.
@@ -164,7 +183,8 @@ def beside_paper(
     profiles.get(profile)
     missing, labels = dict(missing or {}), dict(labels or {})
     printed = paper.results()
-    order = [row for row, _ in paper.rows(table)]
+    title(table)  # an unknown table is refused
+    order = [row for row, _ in printed_rows(table)]
     printed = printed[printed["table"] == table]
     rows = [*dict.fromkeys([*order, *labels])]
     for row in (*measured, *missing):
@@ -185,6 +205,8 @@ def beside_paper(
             texts = {m: f"{common} {METRICS[m].split()[0]}" for m in metrics} if by_metric else {}
         values = measured.get(row, {})
         expected = numbers or dict.fromkeys(zip(printed["metric"], printed["level"], strict=True))
+        if table in OWN_TABLES:
+            expected = dict.fromkeys(("top1", level) for level in LEVELS)
         for metric, level in dict.fromkeys([*(expected if numbers or not values else ()), *values]):
             seeds = values.get((metric, level), ())
             reason = missing.get(row, f"no {metric} at {level} was computed")

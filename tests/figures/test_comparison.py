@@ -10,6 +10,7 @@ import pytest
 from cityguessr import paper
 from cityguessr.base.errors import InputError
 from cityguessr.figures import comparison
+from cityguessr.figures.style import TEXT
 from cityguessr.taxonomy import LEVELS
 
 
@@ -70,7 +71,12 @@ def test_claims_are_drawn_where_they_were_measured() -> None:
     columns = ["claim", "section", "level", "paper", "measured", "low", "high", "verdict"]
     lines = [("A helps", "5.3", "city", 9.0, 4.0, 1.0, 7.0, "holds")]
     lines += [("B helps", "ours", "city", np.nan, -1.0, -4.0, 2.0, "undecided")]
+    lines += [("C helps", "5.5", "city", 2.0, 2.0, 1.0, 3.0, "not tested")]
     (ax,) = comparison.claims(pd.DataFrame(lines, columns=columns)).axes
-    dots = [line for line in ax.lines if line.get_marker() == "o"]
-    assert [point for dot in dots for point in dot.get_xdata()] == [4.0, -1.0, -1.0]  # the open one is hollow on top
-    assert dots[1].get_markerfacecolor() == "white"
+    white = [line for line in ax.lines if line.get_mfc() == "white"]
+    points = {(line.get_marker(), line.get_mec()): line.get_xdata().tolist() for line in white}
+    assert points == {
+        ("o", TEXT): [-1.0],  # hollow: undecided
+        ("o", "white"): [2.0],  # and the cross of what was not tested stands in place of its dot
+        ("x", TEXT): [2.0],
+    }

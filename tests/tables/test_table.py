@@ -9,15 +9,17 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+import torch
 from small_world import collect, trained
 
 from cityguessr import figures, paper, tables
 from cityguessr.base.errors import InputError
-from cityguessr.evaluation import columns
+from cityguessr.evaluation import columns, results
 from cityguessr.figures import comparison
 from cityguessr.tables import Table, beside_paper
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import experiments
+from cityguessr.training.auxiliary import Auxiliary
 
 
 def _levels(*values: float, metric: str = "top1", step: float = 10) -> dict[tuple[str, str], list[float]]:
@@ -164,11 +166,11 @@ def test_the_plots_bars_are_standard_deviations_or_the_given_intervals(table5: p
 
     deviation = math.sqrt(2)
     assert bars(comparison.compare(table5))[0] == pytest.approx([21 - deviation, 21 + deviation])
-    fig = comparison.compare(table5, intervals={("isns", "city"): (21.5, 27), ("isns", "state"): (30, 35)})
+    fig = comparison.compare(table5, intervals={("isns", "top1", "city"): (21.5, 27)})
     assert "95 % interval" in fig.legends[0].get_texts()[1].get_text()
     assert bars(fig) == [[21.5, 27]]
-    with pytest.raises(InputError, match="no row 'isn' with top1"):
-        comparison.compare(table5, intervals={("isn", "city"): (0, 1)})
+    with pytest.raises(InputError, match="no row 'isn'"):
+        comparison.compare(table5, intervals={("isn", "top1", "city"): (0, 1)})
 
 
 @pytest.fixture
@@ -243,13 +245,13 @@ def test_differences_stand_in_a_last_block_and_are_bold_where_they_are_sure(
     table5: pd.DataFrame, differences: pd.DataFrame, tmp_path: Path
 ) -> None:
     text = repr(Table(table5, "", differences))
-    assert "Difference to CityGuessr (ours), top-1, 95 % paired bootstrap over source videos" in text
+    assert "Difference to CityGuessr (ours), top-1, 95 % intervals over seeds and source videos" in text
     assert blocks(text)[-1][2:] == [
         "| PlaNet |" + " **−3.1 [−5.0, −1.2]** |" * 4,
         "| ISNs |" + " +0.5 [0.0, +1.0] |" * 4,
         "| VideoMAE |" + " – |" * 4,
     ]
-    assert "1–3 seeds a row" in text
+    assert "1–3 seeds, the same for both sides" in text
     assert "–: the two were not validated on the same clips" in text
     counted = differences.assign(clips=1322, videos=410)
     assert "1,322 clips of 410 source videos" in repr(Table(table5, "", counted))
@@ -318,10 +320,11 @@ def test_a_table_is_built_of_runs_and_keeps_what_it_was_asked(monkeypatch: pytes
     assert "A caption." in repr(table)
     label = dict(paper.rows("table3"))["videomae"]
     assert f"Difference to {label}" in repr(table)
+    assert "Weights at the start: " in table.layout.caption
     names = [path.name for path in table.write(tmp_path)]
     assert names == [f"table3_none{end}" for end in (".csv", ".md", ".tex", "_differences.csv")]
-    assert "95 % interval" in table.compare().legends[0].get_texts()[1].get_text()
-    assert "interval" not in table.compare("ece", ["city"]).legends[0].get_texts()[1].get_text()
+    assert "95 % interval" in table.compare().legends[0].get_texts()[-1].get_text()
+    assert "interval" not in table.compare("ece", ["city"]).legends[0].get_texts()[-1].get_text()
     assert label in table.plot_differences().get_suptitle()
     plt.close("all")
 
@@ -343,3 +346,60 @@ def test_the_caption_says_in_what_the_runs_differ(monkeypatch: pytest.MonkeyPatc
     assert words in repr(table)
     bare = tables.build(collect(monkeypatch, "table_s1", mixed))
     assert bare.layout.caption.startswith(words)
+
+
+@pytest.fixture
+def parted(monkeypatch: pytest.MonkeyPatch) -> results.Results:
+    """Runs of seen and unseen clips, with two seeds, one of them alone with one, and a text head that has learned."""
+    cosine = Auxiliary(text_cosine=torch.linspace(0.75, 0.85, 60), text_constant=torch.full((60,), 0.75))
+    answers = {
+        name: tuple(trained(right - seed, seed, seen=24, auxiliary=cosine) for seed in (0, 1))
+        for right, name in zip(range(30, 60, 2), dict.fromkeys(experiments.TABLES["controls"].values()), strict=False)
+    }
+    answers["mae_random"] = (trained(20, seen=24),)
+    return collect(monkeypatch, "controls", answers)
+
+
+def test_seen_and_unseen_stand_in_one_table_that_the_paper_lacks(parted: results.Results, tmp_path: Path) -> None:
+    table = tables.build(parted, "Controls")
+    text = repr(table)
+    assert "seen | State" in blocks(text)[0][0]
+    assert "paper" not in blocks(text)[0][0]
+    assert "Unseen source videos: top-1 accuracy (%)" in text
+    main, unseen = ("\n".join(block) for block in blocks(text)[:2])
+    measured = table.frame.set_index(["row", "metric", "level"])["measured"]
+    assert f"| random vectors | {measured['tla_random', 'top1', 'city']:.1f} ±" in main
+    assert f"| random vectors | {measured['tla_random', 'top1_unseen', 'city']:.1f} ±" in unseen
+    lines = blocks(text)[-1]
+    assert lines[0] == "| System | Videos | City | State | Country | Continent | Seeds (sd) |"
+    assert [line.split(" | ")[1] for line in lines[2:4]] == ["seen", "unseen"]
+    assert lines[2].endswith("| 1 |")
+    assert "one seed: not the spread of trainings" in text.lower()
+    assert "60 clips of 20 source videos" in text
+    written = [path.name for path in table.write(tmp_path)]
+    assert written[-2:] == ["controls_differences.csv", "controls_learned.csv"]
+    assert (tmp_path / "controls.tex").read_text().isascii()
+
+
+def test_a_missing_row_of_a_table_that_the_paper_lacks_has_its_reason() -> None:
+    rows = experiments.TABLES["controls"]
+    labels = {row: experiments.get(name).label for row, name in rows.items()}
+    measured = {row: _levels(30) for row in rows if row != "mae_average"}
+    frame = beside_paper("controls", measured, "mini", {"mae_average": "it is a test"}, labels)
+    assert "| MAE, average of all frames | not run | not run | not run | not run | – |" in repr(Table(frame))
+
+
+def test_unseen_videos_are_hollow_dots(parted: results.Results) -> None:
+    table = tables.build(parted, "Controls")
+    for fig in (table.compare(), table.plot_differences()):
+        assert [text.get_text() for text in fig.legends[0].get_texts()][-1] == "unseen videos"
+        hollow = [line for line in fig.axes[0].lines if line.get_markerfacecolor() == "white"]
+        assert len(hollow) == 1
+        assert sum(x == x for x in hollow[0].get_xdata()) >= 14
+        plt.close(fig)
+
+
+def test_intervals_over_clips_say_what_they_leave_out(table5: pd.DataFrame, differences: pd.DataFrame) -> None:
+    text = repr(Table(table5, "", differences.assign(clips=500, videos=500)))
+    assert "over seeds and clips" in text
+    assert "√(1 + (m − 1) ρ)" in text
