@@ -586,7 +586,7 @@ def test_a_model_of_more_frames_leaves_out_what_is_shorter(home: Path, root: Pat
 
 
 def test_a_data_set_that_a_profile_does_not_have_is_refused(home: Path, root: Path) -> None:
-    with pytest.raises(InputError, match="68k and not msls; have it: mini, midi, world68k, msls"):
+    with pytest.raises(InputError, match="and not msls; profiles that have it: mini, midi, world68k, msls"):
         prepare_profile(profiles.get("cityguessr68k"), FORMAT, data_root=root, dataset="msls")
     with pytest.raises(InputError, match="no data set 'gama'; it is one of cityguessr68k, msls"):
         prepare_profile(profiles.get("mini"), FORMAT, dataset="gama")
