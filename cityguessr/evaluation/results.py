@@ -50,9 +50,11 @@ class Results:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Row -> label, of the rows that the paper lacks."""
+        """Row -> label, of the collected rows that the paper lacks."""
         printed, names = dict(printed_rows(self.table)), experiments.TABLES[self.table]
-        return {row: experiments.get(name).label for row, name in names.items() if row not in printed}
+        return {
+            row: experiments.get(name).label for row, name in names.items() if row not in printed and row in self.modes
+        }
 
     def measured(self) -> dict[str, dict[tuple[str, str], list[float]]]:
         """Row -> (metric, level) -> one value per seed; for the metrics see `measure`."""

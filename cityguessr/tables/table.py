@@ -134,8 +134,9 @@ def build(results: Results, caption: str = "", reference: str = REFERENCE, more:
     """
     measured = results.measured()
     measured |= {row: {**measured.get(row, {}), **values} for row, values in (more or {}).items()}
+    left_out = {row: "it was left out here" for row, _ in printed_rows(results.table) if row not in results.modes}
     return Table(
-        beside_paper(results.table, measured, results.profile, results.missing, results.labels),
+        beside_paper(results.table, measured, results.profile, {**left_out, **results.missing}, results.labels),
         _with_circumstances(caption, results.circumstances()),
         results.differences(reference),
         reference,

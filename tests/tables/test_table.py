@@ -403,3 +403,11 @@ def test_intervals_over_clips_say_what_they_leave_out(table5: pd.DataFrame, diff
     text = repr(Table(table5, "", differences.assign(clips=500, videos=500)))
     assert "over seeds and clips" in text
     assert "√(1 + (m − 1) ρ)" in text
+
+
+@pytest.mark.parametrize("table", ["controls", "table3"])
+def test_some_rows_of_a_table_make_a_table(monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    found = collect(monkeypatch, table, {"cityguessr": (trained(40),)}, only=["cityguessr", "videomae"])
+    text = repr(tables.build(found))
+    assert set(found.differences()["row"]) == {"videomae"}
+    assert ("left out here" in text) == (table == "table3")  # the paper's rows stay, with the reason
