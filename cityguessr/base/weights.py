@@ -136,6 +136,32 @@ def missing(
     )
 
 
+def check(name: str | None, allow_downloads: bool) -> None:
+    """Raise MissingWeights where a checkpoint is neither in its folder nor in the hub's cache and may not be fetched.
+
+    Nothing is read, so that damage is not found. None, random weights, is always there.
+    """
+    if name is None or allow_downloads or not (lacks := _lacking(name)):
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        cached = isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except ValueError:  # no name on the hub
+        cached = False
+    if not cached:
+        raise missing(name, allow_downloads=False, lacks=" and ".join(lacks))
+
+
+def _lacking(name: str, pickles: bool = True) -> list[str]:
+    """What the folder of a checkpoint is short of, as the end of a message."""
+    local, stems = place(name), ["model*.safetensors", *(["pytorch_model*.bin"] if pickles else [])]
+    lacks = [] if (local / "config.json").is_file() else ["config.json"]
+    if not any(file for stem in stems for file in local.glob(stem)):
+        lacks.append(" or ".join(stems).replace("*", ""))
+    return lacks
+
+
 @contextlib.contextmanager
 def reading(name: str, allow_downloads: bool, purpose: str = "", pickles: bool = True) -> Iterator[str]:
     """A folder or hub name to read a checkpoint from, quietly, with one clear message for whatever goes wrong.
@@ -147,11 +173,8 @@ def reading(name: str, allow_downloads: bool, purpose: str = "", pickles: bool =
 
     Raises MissingWeights where it is not on this machine, and InputError where its files are damaged or incomplete.
     """
-    local, stems = place(name), ["model*.safetensors", *(["pytorch_model*.bin"] if pickles else [])]
-    lacks = [] if (local / "config.json").is_file() else ["config.json"]
-    if not any(file for stem in stems for file in local.glob(stem)):
-        lacks.append(" or ".join(stems).replace("*", ""))
-    source = name if lacks else str(local)
+    lacks = _lacking(name, pickles)
+    source = name if lacks else str(place(name))
     try:
         with quietly():
             yield source

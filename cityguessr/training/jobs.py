@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from cityguessr.base import paths
+from cityguessr.base import paths, weights
 from cityguessr.base.errors import CannotRun, InputError, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.base.progress import duration
@@ -255,9 +255,17 @@ def _command(options: argparse.Namespace, names: Sequence[str], profile: Profile
     if options.list:
         with contextlib.redirect_stdout(sys.stderr):  # what preparation prints; the list has one line per training
             plans, missing = _plans(todo, profile, **common)
+        for plan in plans.values():  # a task that cannot find its weights would die in the queue
+            try:
+                if not plan.done:
+                    weights.check(plan.config.pretrained, options.allow_downloads)
+            except CannotRun as error:
+                missing[plan.experiment.name] = error
         for number, (experiment, seed) in enumerate(todo):
             plan = plans.get((experiment.name, seed))
-            state = f"not possible here: {missing[experiment.name]}" if plan is None else "done" if plan.done else "-"
+            state = "done" if plan and plan.done else "-"
+            if state == "-" and experiment.name in missing:
+                state = f"not possible here: {missing[experiment.name]}"
             print(f"{number:>3}  {experiment.name:<24} seed {seed}  {state}")
         return 0
     if options.task is not None:

@@ -271,4 +271,11 @@ def test_the_command_says_what_it_could_not_train(
     said = capsys.readouterr().out
     assert re.search(r"^pretrained: not trained: the weights .* are not on this machine", said, re.MULTILINE)
     assert "1 of 2 experiments have all their runs" in said
+    assert jobs.main([*arguments[:6], "--list"]) == 0
+    done, impossible = capsys.readouterr().out.splitlines()
+    assert done.split() == ["0", "videomae", "seed", "0", "done"]
+    assert "1  pretrained               seed 0  not possible here: the weights" in impossible
+    assert "are not on this machine" in impossible
+    assert jobs.main([*arguments[:6], "--list", "--allow-downloads"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["1", "pretrained", "seed", "0", "-"]
     assert jobs.main(["videomae", *arguments[2:6]]) == 0
