@@ -11,7 +11,7 @@ TEXT_WIDTHS = {"minilm": 384, "clip": 512, "bert": 768, "gpt2": 768, "opt": 768,
 """Text encoder (see `text.features`) -> width of its features; "release": the columns of the released label files."""
 
 Sampling = Literal["uniform", "released"]
-"""Which frames of a clip are kept: evenly over it (the paper), or every fifth file by name (the released code)."""
+"""Which frames of a clip are kept: evenly over it (this project's choice), or every fifth file by name (released)."""
 SAMPLINGS = get_args(Sampling)
 
 # Mean and standard deviation of ImageNet, per colour channel: what every pretrained backbone here was trained with.
@@ -58,9 +58,9 @@ class ModelConfig:
     """
 
     # --- What the model is given of a clip (`clip_format`) -----------------------------------------------------------
-    frames: int = 15  # paper 5.2: 15 frames; released code: 16
+    frames: int = 15  # paper 5.2: 15, and not which; released code: 16
     size: int = 224  # pixels, height and width of a frame (5.2)
-    # paper: frames of the video, evenly; "released": every 5th file by name, 16 of them
+    # evenly: this project's choice, the paper does not say; "released": every 5th file by name, 16 of them
     sampling: Literal["uniform", "released"] = "uniform"
     scene_classes: Literal[16, 365] = 16  # or the 365 categories of Places365 that make up the 16 scenes (Table S1)
     # Table 2: the one of these frames that an image system sees; "all": each of them, features averaged (ours)

@@ -322,12 +322,13 @@ def _check_agreement(
     for row, seeds in runs.items():
         system = experiments.get(names[row])
         dataset, recipe = system.dataset, system.recipe
+        named = ("" if recipe == "paper" else f" ({recipe})") + (f" {dict(system.weights)}" if system.weights else "")
         how = "" if system.base == "described" else f", as {system.base}"  # other frames: other clips may lack some
         for run in seeds:
             clips = run.predictions.clip_ids, run.predictions.labels["city"].tolist()
             facts = {
                 f"code ({run.config.selection})": run.provenance["code"],
-                "training settings" + ("" if recipe == "paper" else f" ({recipe})"): run.provenance["training"],
+                f"training settings{named}": run.provenance["training"],
                 f"validation clips of {dataset}, split by {run.config.split}{how}": clips,
             }
             for what, value in facts.items():
