@@ -21,9 +21,9 @@ def learned(runs: Sequence[Run]) -> pd.DataFrame:
         constant, answer: what the best constant and the head reach, the cross-entropy of scenes in nats (lower is
             better) and the cosine of text (higher is better);
         better: by how much the head is better, in nats or cosine;
-        skill, low, high: how much of the constant's loss is gone, in percent, with its 95 % interval over seeds and
-            source videos: 0 for a constant, 100 for a loss of 0 (the skill score of Murphy 1988). The loss of text is 1
-            minus the cosine. No head can take away the entropy of soft scene labels, so that 100 is out of reach there;
+        skill, low, high: how much of what the constant loses is gone, in percent, with its 95 % interval over seeds and
+            source videos: 0 for a constant, 100 for a perfect answer (the skill score of Murphy 1988). A loss of scenes
+            counts from the entropy of the soft label, that of text is 1 minus the cosine;
         n_seeds, clips, videos: how many there are.
     """
     lines = []
@@ -35,7 +35,11 @@ def learned(runs: Sequence[Run]) -> pd.DataFrame:
         if any(value is None for side in values for value in side):
             continue
         reached, base = (torch.stack(side).double() for side in values)  # (seeds, N)
-        loss, most = (reached, base) if head == "scenes" else (1 - reached, 1 - base)
+        if head == "scenes":
+            floor = torch.stack([run.predictions.auxiliary.scene_floor for run in runs]).double()
+            loss, most = reached - floor, base - floor
+        else:
+            loss, most = 1 - reached, 1 - base
         skill = 1 - loss.mean() / most.mean()
         # The ratio of two means varies as this mean does, to first order, and has the same value.
         x = Interval.over(skill + (most - loss - skill * most) / most.mean(), runs[0].predictions.video_ids)

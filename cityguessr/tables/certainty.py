@@ -126,8 +126,7 @@ def learned_grid(learned: pd.DataFrame) -> Grid:
     columns = (Cell("System"), *[Cell("constant", pale=True), Cell("head"), Cell("learned (%)")] * len(heads))
     text = (
         "On all validation clips. Constant: the one answer that is best for the training clips. Learned: how much of "
-        "its loss (cross-entropy, or 1 − cosine) the head takes away, with a 95 % interval; 0 is nothing. Scene labels "
-        "are soft, so that a perfect head stays below 100 there."
+        "the way from there to a perfect answer the head has come, with a 95 % interval; 0 is nothing."
     )
     return Grid(columns, groups, tuple(body), "l" + "rrr" * len(heads), "What the auxiliary heads learned", text)
 

@@ -22,8 +22,8 @@ from cityguessr.training import experiments, jobs, profiles
 from cityguessr.training.runs import Run
 
 MARGIN = 5.0
-"""Percent of the best constant's loss that a head has to take away for its task to count as learned: the lower end of
-the 95 % interval on validation clips lies above it."""
+"""Percent of the way from the best constant to a perfect answer that a head has to come for its task to count as
+learned: the lower end of the 95 % interval on validation clips lies above it."""
 
 LEVEL = 0.05
 """The risk, over a whole list of claims, that one is decided which is not so."""
@@ -152,7 +152,7 @@ def check(
         detectable: the true difference that would have been found with 80 % power at 5 %, before the adjustment;
         seed_sd, n_seeds: standard deviation of the paired differences over seeds, and how many there are;
         clips, videos: how many there are; where they are as many, source videos are unknown or have one clip each;
-        learned: how much of the best constant's loss the claim's heads take away, with its interval;
+        learned: how far the claim's heads have come from the best constant to a perfect answer, with its interval;
         note: what limits the comparison.
     """
     done = _runs(claims, profile, seeds, msls_root, data_root, {"allow_downloads": allow_downloads, "cluster": cluster})

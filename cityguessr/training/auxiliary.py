@@ -5,6 +5,7 @@ A head that does no better than a constant has learned nothing of the clips, and
 
 import dataclasses
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,18 +17,20 @@ class Auxiliary:
     Attributes:
         scene_loss: Eq. 2, the cross-entropy between the scene head and the clip's label, in nats.
         scene_constant: the same of the one answer that is best for the training clips, their mean label.
+        scene_floor: the entropy of the clip's soft label, below which no answer comes.
         text_cosine: the cosine of the text head and the target of the clip's place (Eq. 3 without its sign).
         text_constant: the same of the one vector that is best for the training clips, the mean of their unit targets.
     """
 
     scene_loss: Tensor | None = None
     scene_constant: Tensor | None = None
+    scene_floor: Tensor | None = None
     text_cosine: Tensor | None = None
     text_constant: Tensor | None = None
 
 
-def scenes(logits: Tensor, labels: Tensor, train_labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The scene head's loss and that of the best constant, clip by clip: float32 (N,) each, in nats.
+def scenes(logits: Tensor, labels: Tensor, train_labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The scene head's loss, that of the best constant, and the least there is, clip by clip: (N,) each, in nats.
 
     Args:
         logits, labels: (N, scene classes).
@@ -35,7 +38,8 @@ def scenes(logits: Tensor, labels: Tensor, train_labels: Tensor) -> tuple[Tensor
     """
     constant = train_labels.double().mean(dim=0).clamp_min(1e-12).log()
     loss = F.cross_entropy(logits.double(), labels.double(), reduction="none")
-    return loss.float(), -(labels.double() @ constant).float()
+    floor = -torch.special.xlogy(labels.double(), labels.double()).sum(dim=1)
+    return loss.float(), -(labels.double() @ constant).float(), floor.float()
 
 
 def texts(predicted: Tensor, cities: Tensor, train_cities: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:

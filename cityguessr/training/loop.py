@@ -237,8 +237,8 @@ class _Session:
         every = range(len(self.val_set))
         if answers.scene is not None:
             train_labels = self.train_set.scenes.flatten(0, 1).cpu()
-            pair = auxiliary.scenes(answers.scene, self.val_set.targets(every)[1].cpu(), train_labels)
-            found |= dict(zip(("scene_loss", "scene_constant"), pair, strict=True))
+            three = auxiliary.scenes(answers.scene, self.val_set.targets(every)[1].cpu(), train_labels)
+            found |= dict(zip(("scene_loss", "scene_constant", "scene_floor"), three, strict=True))
         if answers.text is not None and text is not None:
             cities = [data.labels[:, 0].cpu() for data in (self.val_set, self.train_set)]
             pair = auxiliary.texts(answers.text, *cities, text)

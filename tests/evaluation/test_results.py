@@ -89,7 +89,9 @@ def auxiliary(share: float, head: str = "scenes") -> Auxiliary:
         constant = torch.full((60,), 0.75)
         return Auxiliary(text_cosine=constant + 0.25 * (share + noise), text_constant=constant)
     constant = torch.full((60,), 2.5)
-    return Auxiliary(scene_loss=2.5 * (1 - share - noise), scene_constant=constant)
+    return Auxiliary(
+        scene_loss=2.5 * (1 - share - noise), scene_constant=constant, scene_floor=torch.zeros_like(constant)
+    )
 
 
 def test_what_a_head_learned_is_the_share_of_the_constants_loss_that_is_gone() -> None:
