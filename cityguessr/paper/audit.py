@@ -79,6 +79,19 @@ def by_row(frame: pd.DataFrame) -> pd.DataFrame:
     return wide[list(_ABOVE)].reset_index().rename_axis(columns=None)
 
 
+def distinct(frame: pd.DataFrame) -> pd.DataFrame:
+    """An audit without the rows of print that only repeat the accuracies of a row above them, and without top-5.
+
+    So the four VideoMAE rows of Tables 2, 3 and 5 and of VidTAG are one, and PlaNet is MAE's random frame.
+    """
+    top1 = frame[frame["metric"] == "top1"]
+    keys = ["table", "row", "label", "source"]
+    wide = top1.pivot_table(index=[*keys, "city"], columns="level", values="accuracy", sort=False, observed=True)
+    first = wide.reset_index()
+    first = first[~first.duplicated(["city", *_ABOVE])]
+    return top1.merge(first[keys], on=keys, how="inner", validate="many_to_one")
+
+
 def of_any_wrong_city(tree: Taxonomy) -> dict[str, float]:
     """P(level right | city wrong) in percent for state, country and continent if wrong cities were drawn at random.
 

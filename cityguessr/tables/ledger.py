@@ -298,6 +298,9 @@ EFFECTS = {
 }
 """A point of `paper.disagreements` -> the experiment that follows the released code in it, and the paper elsewhere."""
 
+RELEASED_BATCH = 12
+"""Clips a batch in the released code: a text loss summed over the batch weighs by as much."""
+
 TOGETHER = "all points with a switch"
 _NOT_MEASURED = {
     "frames a clip": "every fifth of 100 frames takes the real data; the small profile's clips hold 16",
@@ -318,7 +321,7 @@ def effects(
     An effect is what the released reading gives minus what the paper's gives, everything else equal, in percentage
     points; trained now where the runs are not there.
 
-    Columns: what, paper, released, effect, low, high (95 % paired bootstrap over source videos; NaN where there is no
+    Columns: what, paper, released, effect, low, high (95 % interval over seeds and videos; NaN where there is no
     effect, or no interval), how: what was compared, or why nothing was.
     """
     names = ["cityguessr", *EFFECTS.values(), "cityguessr_as_released"]
@@ -332,6 +335,10 @@ def effects(
         return gain((runs, mode), (full, None))["city"]
 
     measured = {what: (*effect(done[name]), "trained with this one change") for what, name in EFFECTS.items()}
+    batch = experiments.get(EFFECTS["text loss"]).trained_by(profile).recipe.batch_size
+    if batch != RELEASED_BATCH:
+        how = f"trained with this one change, in batches of {batch}: the released code sums over {RELEASED_BATCH}"
+        measured["text loss"] = (*measured["text loss"][:3], how)
     measured["hierarchical evaluation"] = (*effect(full, "traced"), "the same models, read without products")
     best = [float(run.log["val_city"].max() - run.log["val_city"].iloc[-1]) for run in full]
     how = f"best of {full[0].config.epochs} epochs on the validation split minus the last; never negative"

@@ -55,3 +55,11 @@ def test_wrong_cities_at_random_share_a_continent_one_time_in_four() -> None:
     assert shares["country"] == pytest.approx(2.99, abs=0.01)
     kept = [row["city"] for row in mapillary.cities().values() if row["kept"] == "1"]
     assert audit.of_any_wrong_city(Taxonomy.cityguessr68k().subset(kept))["state"] == 0
+
+
+def test_rows_that_repeat_another_are_told_apart_from_rows_of_their_own() -> None:
+    """Four VideoMAE rows are one, and PlaNet is MAE's random frame; on Mapillary VideoMAE has other numbers."""
+    rows = audit.distinct(audit.audit())[["table", "row", "source"]].drop_duplicates().values.tolist()
+    assert [table for table, row, _ in rows if row == "videomae"] == ["table2", "table6"]
+    assert [source for _, row, source in rows if row == "planet"] == ["slides"]
+    assert len(rows) == 28
