@@ -27,6 +27,9 @@ TITLES = {
     "vidtag_cityguessr68k": "VidTAG: CityGuessr68k",
     "vidtag_msls": "VidTAG: Mapillary (MSLS), frame by frame",
     "vidtag_gama": "VidTAG: GAMa, frame by frame",
+    "vidtag_ablation_msls": "VidTAG: ablation on Mapillary (MSLS)",
+    "vidtag_encoders_msls": "VidTAG: encoders on Mapillary (MSLS)",
+    "vidtag_unified_msls": "VidTAG: one model for three data sets, on Mapillary (MSLS)",
 }
 """Table id -> title, in the paper's order."""
 

@@ -1,4 +1,4 @@
-"""The ledger: every number that the paper prints, which notebook produces it, and whether it was reproduced.
+"""The ledger: every number that the paper prints, which notebook produces it, and how far it was tried.
 
 `results` goes through the numbers of the result tables, `dataset` through those of the data set, `effects` through the
 points on which paper and released code disagree. All take what was measured from where it was written or can be
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from scipy import stats
 
 from cityguessr import paper
 from cityguessr.base import paths
@@ -24,6 +25,7 @@ from cityguessr.data.mapillary import MapillarySource
 from cityguessr.data.sources import SPLITS
 from cityguessr.evaluation.results import gain, reason
 from cityguessr.measures import inequality
+from cityguessr.tables.claims import CLAIMS
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import experiments, jobs, profiles
 from cityguessr.training.runs import Run
@@ -40,6 +42,9 @@ PRODUCERS = {
     "vidtag_cityguessr68k": "33_table5_state_of_the_art",
     "vidtag_msls": "90_paper_vs_measured",
     "vidtag_gama": "90_paper_vs_measured",
+    "vidtag_ablation_msls": "90_paper_vs_measured",
+    "vidtag_encoders_msls": "90_paper_vs_measured",
+    "vidtag_unified_msls": "90_paper_vs_measured",
 }
 """Table -> the notebook that produces its numbers, or says why there are none."""
 
@@ -48,20 +53,47 @@ _ELSEWHERE = {
     "vidtag_cityguessr68k": "the system is VidTAG's or one it compares with, and not in the paper",
     "vidtag_msls": "VidTAG's frame-by-frame coordinates are another task than the paper's four levels",
     "vidtag_gama": "GAMa, with frame-by-frame coordinates, is neither the paper's data nor its task",
+    **dict.fromkeys(
+        ("vidtag_ablation_msls", "vidtag_encoders_msls", "vidtag_unified_msls"),
+        "VidTAG's parts, frame by frame, are another system's on another task",
+    ),
 }
+_SAME_SYSTEMS = {"vidtag_cityguessr68k": "table5"}
+"""A table -> the table whose systems it repeats, where their numbers and claims are."""
+
+DIRECTIONS = {
+    "holds": "same direction",
+    "contradicted": "opposite",
+    "undecided": "undecided",
+    "not tested": "not tested",
+}
+"""A verdict on one of the paper's claims -> what it says of the numbers that the claim compares."""
+
+COVERAGE = 0.95
+"""How often the number of one more run lies in the interval that `compare` draws around the runs there are."""
 
 
-def results(profile: str = "mini") -> pd.DataFrame:
+def results(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> pd.DataFrame:
     """Every number of the result tables beside what was measured under a profile.
 
-    Columns: table, row, label, metric, level, paper, producer, measured, std, n_seeds, profile, state. Measured values
-    are those of `figures/tables/<table>.csv`, as the producer wrote them; VidTAG's table on CityGuessr68k has the
-    systems of Table 5. `state` is
+    Args:
+        conclusions: `claims.check` of the same profile, with at least its columns claim and verdict; without it a
+            ledger of MiniWorld does not know the directions.
+
+    Columns: table, row, label, metric, level, paper, producer, measured, std, half_width, n_seeds, profile, state.
+    Measured values are those of `figures/tables/<table>.csv`, as the producer wrote them; VidTAG's table on
+    CityGuessr68k has the systems of Table 5. `half_width` is that of the interval for one more run. On real data
+    `state` is
 
     - `reproduced`: the mean over seeds rounds to the printed number;
-    - `within spread`: it lies within two standard deviations over seeds;
-    - `differs`: it does neither;
-    - `not run, because ...`: there is no measurement on the data that the number is about.
+    - `within spread of n seeds`: the printed number lies where one more run of ours would, 95 times of 100;
+    - `differs`, or `differs; one seed, no spread`: it does neither.
+
+    On MiniWorld, whose numbers cannot be the paper's, it is `tried on MiniWorld: ` and what the paper's claims that
+    compare this number came to: `same direction`, `opposite`, `undecided`, `not tested`, with the number of claims
+    where there are several; or `in no claim`, or `claims not checked`.
+
+    `not tried, because ...`: there is no measurement.
     """
     numbers = paper.results().rename(columns={"value": "paper"}).drop(columns=["source", "note"])
     scale = profiles.get(profile)
@@ -71,9 +103,46 @@ def results(profile: str = "mini") -> pd.DataFrame:
     frame["producer"] = frame["table"].map(PRODUCERS)
     frame["profile"] = [_scale(table, profile) for table in frame["table"]]
     frame["n_seeds"] = frame["n_seeds"].fillna(0).astype(int)
-    frame["state"] = [_state(line, scale) for line in frame.to_dict("records")]
-    order = ["table", "row", "label", "metric", "level", "paper", "producer", "measured", "std", "n_seeds"]
+    frame["half_width"] = [half_width(s, n) for s, n in zip(frame["std"], frame["n_seeds"], strict=True)]
+    known = directions(conclusions)
+    frame["state"] = [_state(line, scale, known) for line in frame.to_dict("records")]
+    order = [
+        "table",
+        "row",
+        "label",
+        "metric",
+        "level",
+        "paper",
+        "producer",
+        "measured",
+        "std",
+        "half_width",
+        "n_seeds",
+    ]
     return frame[[*order, "profile", "state"]]
+
+
+def directions(conclusions: pd.DataFrame | None) -> dict[tuple[str, str, str], str] | None:
+    """What the paper's claims say of each number that they compare: (table, row, level) -> words; None without claims.
+
+    Claims of our own say nothing of the paper, and those that were not run say nothing.
+    """
+    if conclusions is None:
+        return None
+    verdicts = dict(zip(conclusions["claim"], conclusions["verdict"], strict=True))
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for claim in CLAIMS:
+        word = DIRECTIONS.get(verdicts.get(claim.text, ""))
+        if word and claim.section != "ours":
+            for row in (claim.better, claim.worse):
+                found.setdefault((claim.table, row, claim.level), []).append(word)
+    return {key: _count(words) for key, words in found.items()}
+
+
+def _count(words: Sequence[str]) -> str:
+    if len(words) == 1:
+        return words[0]
+    return ", ".join(f"{word} {words.count(word)}" for word in DIRECTIONS.values() if word in words)
 
 
 def _scale(table: str, profile: str) -> str:
@@ -84,7 +153,7 @@ def _scale(table: str, profile: str) -> str:
 def _measured(table: str, profile: str) -> pd.DataFrame:
     """What a table's producer wrote: table, row, metric, level, measured, std, n_seeds, reason."""
     profile = _scale(table, profile)
-    source = "table5" if table == "vidtag_cityguessr68k" else table
+    source = _SAME_SYSTEMS.get(table, table)
     file = paths.figures(profile) / "tables" / f"{source}.csv"
     columns = ["row", "metric", "level", "measured", "std", "n_seeds", "state"]
     if not file.is_file():
@@ -94,30 +163,48 @@ def _measured(table: str, profile: str) -> pd.DataFrame:
     return written[columns].rename(columns={"state": "reason"}).assign(table=table)
 
 
-def _state(line: Mapping[str, object], scale: profiles.Profile) -> str:
+def _state(
+    line: Mapping[str, object], scale: profiles.Profile, known: Mapping[tuple[str, str, str], str] | None
+) -> str:
     table, row, reason = str(line["table"]), str(line["row"]), line["reason"]
-    wanted = _PROFILES.get(table, "cityguessr68k")
     if row not in experiments.TABLES.get(table, ()):
-        return f"not run, because {_ELSEWHERE[table]}"
+        return f"not tried, because {_ELSEWHERE[table]}"
     if isinstance(reason, str) and reason.startswith("not run"):
-        return reason.split(";")[0]
+        return reason.split(";")[0].replace("not run", "not tried", 1)
     if not line["n_seeds"]:
-        return f"not run, because {PRODUCERS[table]} has not been run under {_scale(table, scale.name)}"
+        return f"not tried, because {PRODUCERS[table]} has not been run under {_scale(table, scale.name)}"
     if scale.synthetic:
-        return f"not run, because it takes the real data (profile {wanted}); tried on {scale.note.split(':')[0]}"
-    return compare(float(line["measured"]), float(line["std"]), float(line["paper"]))
+        tried = f"tried on {scale.note.split(':')[0]}: "
+        if known is None:
+            return tried + "claims not checked"
+        key = (_SAME_SYSTEMS.get(table, table), row, str(line["level"]))
+        return tried + (known.get(key, "in no claim") if line["metric"] == "top1" else "in no claim")
+    return compare(float(line["measured"]), float(line["std"]), int(line["n_seeds"]), float(line["paper"]))
 
 
-def compare(measured: float, std: float, printed: float) -> str:
-    """How a mean over seeds compares with a number printed with one decimal; see `results` for the words.
+def half_width(std: float, n: int) -> float:
+    """Half the width of the interval in which one more run lies 95 times of 100: t * std * sqrt(1 + 1/n).
 
     Args:
-        std: standard deviation over seeds; NaN with a single seed.
+        std: standard deviation over seeds, with n - 1 in its denominator.
+        n: how many seeds; NaN comes back for fewer than two.
+
+    The printed number is one run too, so its own spread counts beside that of our mean; t is Student's, for n - 1
+    degrees of freedom (4.30 for three seeds).
     """
+    if n < 2:
+        return math.nan
+    return float(stats.t.ppf((1 + COVERAGE) / 2, n - 1) * std * math.sqrt(1 + 1 / n))
+
+
+def compare(measured: float, std: float, n: int, printed: float) -> str:
+    """How a mean over n seeds compares with a number printed with one decimal; see `results` for the words."""
     gap = abs(measured - printed)
     if gap < 0.05:
         return "reproduced"
-    return "within spread" if std == std and gap <= 2 * std else "differs"
+    if n < 2:
+        return "differs; one seed, no spread"
+    return f"within spread of {n} seeds" if gap <= half_width(std, n) else "differs"
 
 
 # --- the data set -----------------------------------------------------------------------------------------------------
@@ -143,24 +230,27 @@ def dataset(
         sequences: Mapillary's, or the stand-in's.
         frames: for "cityguessr68k" and "msls", `data.dimensions.measure` of the clips as they stand on disk.
 
-    Columns: where, dataset, quantity, paper, found (NaN where nothing could be counted), producer, state: `reproduced`,
-    `differs`, or `not run, because ...`.
+    Columns: where, dataset, quantity, paper, found (NaN where nothing could be counted), producer, state: `agrees by
+    construction` (label trees: those that ship were made from the released ones), `agrees`, `differs`, or `not tried,
+    because ...`.
     """
     lines = []
     for line in paper.dataset().rename(columns={"value": "paper"}).drop(columns="source").to_dict("records"):
         where, name, quantity = line["where"], line["dataset"], line["quantity"]
         count, state = _in_tree(where, name, quantity), None
+        in_tree = count is not None
         if count is None:
             source, sizes = sequences if name.startswith("msls") else clips, (frames or {}).get(name)
             size = None if sizes is None else commonest(sizes)
             if source is None or (quantity.startswith("frame_") and size is None):
                 missing = "no clips were given" if source is None else "no frames were measured"
-                count, state = math.nan, f"not run, because {missing}"
+                count, state = math.nan, f"not tried, because {missing}"
             else:
                 count = _in_clips(name, quantity, clips, sequences, size)
-                state = "not run, because it takes the real data; counted in MiniWorld" if source.synthetic else None
+                state = "not tried, because it takes the real data; counted in MiniWorld" if source.synthetic else None
         digits = 2 if quantity in ("gini", "hoover") else 0
-        exact = "reproduced" if count == count and round(count, digits) == line["paper"] else "differs"
+        agrees = "agrees by construction" if in_tree else "agrees"
+        exact = agrees if count == count and round(count, digits) == line["paper"] else "differs"
         lines.append(line | {"found": count, "producer": DATASET_PRODUCER, "state": state or exact})
     return pd.DataFrame(lines)
 
@@ -208,6 +298,9 @@ EFFECTS = {
 }
 """A point of `paper.disagreements` -> the experiment that follows the released code in it, and the paper elsewhere."""
 
+RELEASED_BATCH = 12
+"""Clips a batch in the released code: a text loss summed over the batch weighs by as much."""
+
 TOGETHER = "all points with a switch"
 _NOT_MEASURED = {
     "frames a clip": "every fifth of 100 frames takes the real data; the small profile's clips hold 16",
@@ -228,7 +321,7 @@ def effects(
     An effect is what the released reading gives minus what the paper's gives, everything else equal, in percentage
     points; trained now where the runs are not there.
 
-    Columns: what, paper, released, effect, low, high (95 % paired bootstrap over source videos; NaN where there is no
+    Columns: what, paper, released, effect, low, high (95 % interval over seeds and videos; NaN where there is no
     effect, or no interval), how: what was compared, or why nothing was.
     """
     names = ["cityguessr", *EFFECTS.values(), "cityguessr_as_released"]
@@ -242,6 +335,10 @@ def effects(
         return gain((runs, mode), (full, None))["city"]
 
     measured = {what: (*effect(done[name]), "trained with this one change") for what, name in EFFECTS.items()}
+    batch = experiments.get(EFFECTS["text loss"]).trained_by(profile).recipe.batch_size
+    if batch != RELEASED_BATCH:
+        how = f"trained with this one change, in batches of {batch}: the released code sums over {RELEASED_BATCH}"
+        measured["text loss"] = (*measured["text loss"][:3], how)
     measured["hierarchical evaluation"] = (*effect(full, "traced"), "the same models, read without products")
     best = [float(run.log["val_city"].max() - run.log["val_city"].iloc[-1]) for run in full]
     how = f"best of {full[0].config.epochs} epochs on the validation split minus the last; never negative"
@@ -256,8 +353,9 @@ def effects(
     return pd.DataFrame(lines, columns=["what", "paper", "released", "effect", "low", "high", "how"])
 
 
-def write(profile: str = "mini") -> Path:
+def write(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> Path:
     """Write `results` as `figures/tables/ledger.csv`. Returns its path."""
     path = paths.figures(profile) / "tables" / "ledger.csv"
-    write_bytes(path, results(profile).to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
+    lines = results(profile, conclusions).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    write_bytes(path, lines.encode())
     return path

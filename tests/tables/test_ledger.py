@@ -9,6 +9,7 @@ import pytest
 
 from cityguessr import paper, tables
 from cityguessr.tables import ledger
+from cityguessr.tables.claims import CLAIMS
 from cityguessr.training import experiments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +45,7 @@ def test_every_number_of_the_paper_is_in_the_ledger_once() -> None:
     assert found[keys].values.tolist() == printed[keys].values.tolist()
     assert found["paper"].tolist() == printed["value"].tolist()
     assert found["producer"].notna().all()
-    assert found["state"].str.fullmatch("reproduced|within spread|differs|not run, because .+").all()
+    assert found["state"].str.fullmatch("tried on MiniWorld: claims not checked|not tried, because .+").all()
 
 
 def test_every_number_of_the_data_set_is_in_the_ledger_once() -> None:
@@ -54,7 +55,7 @@ def test_every_number_of_the_data_set_is_in_the_ledger_once() -> None:
         == printed[["where", "dataset", "quantity"]].values.tolist()
     )
     assert "ledger.dataset" in notebook(ledger.DATASET_PRODUCER)
-    assert found["state"].str.fullmatch("reproduced|differs|not run, because .+").all()
+    assert found["state"].str.fullmatch("agrees( by construction)?|differs|not tried, because .+").all()
 
 
 def test_the_label_trees_give_the_paper_s_counts() -> None:
@@ -67,8 +68,8 @@ def test_the_label_trees_give_the_paper_s_counts() -> None:
         ("fig_s3", "Asia", "cities"): 61,
     }.items():
         assert found.loc[key, "found"] == value
-        assert found.loc[key, "state"] == "reproduced"
-    assert found.loc[("split", "cityguessr68k", "train"), "state"].startswith("not run")
+        assert found.loc[key, "state"] == "agrees by construction"
+    assert found.loc[("split", "cityguessr68k", "train"), "state"].startswith("not tried")
 
 
 def test_states_follow_from_the_table_that_was_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -82,8 +83,9 @@ def test_states_follow_from_the_table_that_was_written(monkeypatch: pytest.Monke
     tables.Table(tables.beside_paper("table6", measured, "msls")).write(tmp_path / "tables")
     found = ledger.results("cityguessr68k").set_index(["table", "row", "level"])
     states = {level: found.loc[("table6", "videomae", level), "state"] for level in shifts}
-    assert states == {"city": "reproduced", "state": "within spread", "country": "differs", "continent": "reproduced"}
-    assert found.loc[("table3", "videomae", "city"), "state"].startswith("not run, because 31_table3")
+    within = "within spread of 3 seeds"
+    assert states == {"city": "reproduced", "state": within, "country": "differs", "continent": "reproduced"}
+    assert found.loc[("table3", "videomae", "city"), "state"].startswith("not tried, because 31_table3")
 
 
 def test_a_synthetic_measurement_never_counts_as_reproduced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -94,13 +96,48 @@ def test_a_synthetic_measurement_never_counts_as_reproduced(monkeypatch: pytest.
     tables.Table(tables.beside_paper("table6", measured, "mini")).write(tmp_path / "tables")
     line = ledger.results("mini").set_index(["table", "row", "level"]).loc[("table6", "videomae", "city")]
     assert line["measured"] == line["paper"]
-    assert line["state"] == "not run, because it takes the real data (profile msls); tried on MiniWorld"
+    assert line["state"] == "tried on MiniWorld: claims not checked"
+
+
+def test_a_number_s_state_is_the_verdict_on_the_claims_that_compare_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The full model of Table 5 takes part in two claims at the city; at the state no claim compares it."""
+    monkeypatch.setattr(ledger.paths, "figures", lambda profile="mini": tmp_path)
+    rows = ("videomae", "cityguessr", "geodecoder", "isns", "planet")
+    measured = {row: {("top1", "city"): [40.0], ("top1", "state"): [41.0]} for row in rows}
+    beside = tables.beside_paper("table5", measured, "mini", {"timesformer": "no weights"})
+    tables.Table(beside).write(tmp_path / "tables")
+    verdicts = {
+        "The full model is better than GeoDecoder": "holds",
+        "The full model is better than its backbone alone": "undecided",
+        "Networks picked by the scene are better than one": "contradicted",
+        "VideoMAE is better than TimeSformer": "not run",
+        "GeoDecoder is better than ISNs": "not tested",
+    }
+    assert set(verdicts) <= {claim.text for claim in CLAIMS}
+    conclusions = pd.DataFrame({"claim": verdicts.keys(), "verdict": verdicts.values()})
+    states = ledger.results("mini", conclusions).set_index(["table", "row", "level"])["state"]
+    for table in ("table5", "vidtag_cityguessr68k"):
+        assert states[table, "cityguessr", "city"] == "tried on MiniWorld: same direction 1, undecided 1"
+        assert states[table, "planet", "city"] == "tried on MiniWorld: opposite"
+        assert states[table, "isns", "city"] == "tried on MiniWorld: opposite 1, not tested 1"
+        assert states[table, "videomae", "city"] == "tried on MiniWorld: undecided"
+        assert states[table, "cityguessr", "state"] == "tried on MiniWorld: in no claim"
+    assert ledger.results("mini")["state"].str.contains("claims not checked").any()
+
+
+def test_the_interval_for_one_more_run_of_three_is_five_standard_deviations() -> None:
+    """Student's 4.303 for two degrees of freedom, times the root of 1 + 1/3."""
+    assert ledger.half_width(1.0, 3) == pytest.approx(4.303 * math.sqrt(4 / 3), abs=1e-3)
+    assert ledger.compare(70.0, 0.1, 3, 69.6) == "within spread of 3 seeds"
+    assert ledger.compare(70.0, 0.07, 3, 69.6) == "differs"
 
 
 def test_a_single_seed_has_no_spread() -> None:
-    assert ledger.compare(70.0, math.nan, 69.6) == "differs"
-    assert ledger.compare(69.64, math.nan, 69.6) == "reproduced"
-    assert ledger.compare(70.0, 0.25, 69.6) == "within spread"
+    assert ledger.compare(70.0, math.nan, 1, 69.6) == "differs; one seed, no spread"
+    assert ledger.compare(69.64, math.nan, 1, 69.6) == "reproduced"
+    assert math.isnan(ledger.half_width(math.nan, 1))
 
 
 def test_vidtag_s_own_systems_are_not_ours() -> None:
