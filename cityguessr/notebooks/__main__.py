@@ -5,6 +5,7 @@
     python -m cityguessr.notebooks run figures    # those that draw the paper's figures
     python -m cityguessr.notebooks paper          # all of them, from the embedded default
     python -m cityguessr.notebooks refresh [NAME...]   # run with five seeds, and keep the outputs in notebooks/
+    python -m cityguessr.notebooks requote [NAME...]   # numbers that prose quotes from tables, brought up to date
 
 papermill does the running. An unknown parameter or a value of the wrong type is an error before anything runs, with
 these commands and with plain papermill, where `notebooks.check_parameters(globals())` is the first statement after a
@@ -19,10 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nbformat
+
 from cityguessr.base.errors import InputError
 from cityguessr.base.progress import duration
 from cityguessr.notebooks import runner
 from cityguessr.notebooks.parameters import bind, declared, read_parameters, unknown
+from cityguessr.notebooks.quotes import quotes, requote
 
 KEPT_SEEDS = "0,1,2,3,4"  # of the outputs in notebooks/, for each notebook that has `seeds`
 
@@ -35,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "list":
             return _list()
         names = getattr(options, "names", None)
+        if options.command == "requote":
+            return _requote(_named(names) if names else runner.available())
         plan = make_plan(_named(names) if names else runner.available(), options)
         if not names:
             train_ahead(plan)
@@ -56,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the notebooks and their parameters")
     refresh = commands.add_parser("refresh", help="run at the default scale and keep the outputs in notebooks/")
     refresh.add_argument("names", nargs="*", metavar="NAME", help="as for run; all of them when left out")
+    requote = commands.add_parser("requote", help="bring the numbers that prose quotes from tables up to date")
+    requote.add_argument("names", nargs="*", metavar="NAME", help="as for run; all of them when left out")
     run = commands.add_parser("run", help="run the named notebooks")
     named = "32, table4, table_s3, fig_s5, 40_world_maps, ...; figures: all that draw figures of the paper"
     run.add_argument("names", nargs="+", metavar="NAME", help=named)
@@ -77,6 +85,21 @@ def _list() -> int:
     for notebook in runner.available():
         lines = [f"    {parameter}  # {parameter.comment}" for parameter in declared(notebook).values()]
         print("\n".join([notebook.stem, *lines]))
+    return 0
+
+
+def _requote(notebooks: Sequence[Path]) -> int:
+    for notebook in notebooks:
+        page = nbformat.read(notebook, as_version=4)
+        moved = []
+        for cell in page.cells:
+            if cell.cell_type == "markdown":
+                moved += [quote for quote in quotes(cell.source, notebook.parent) if not quote.holds]
+                cell.source = requote(cell.source, notebook.parent)
+        if moved:
+            runner.replace(notebook, page)
+            print(f"{notebook.stem}: re-read the words around")
+            print("\n".join(f"    {quote.text} -> {quote.actual}  {quote.link}" for quote in moved))
     return 0
 
 

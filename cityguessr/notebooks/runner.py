@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from nbformat import NotebookNode
 from traitlets.config import Config
 
 from cityguessr.base import paths, pools
@@ -151,6 +152,11 @@ def keep_outputs(executed: Path, notebook: Path) -> None:
             cell.metadata.pop(key, None)
         if not cell.metadata.get("tags", True):
             cell.metadata.pop("tags")
+    replace(notebook, page)
+
+
+def replace(notebook: Path, page: NotebookNode) -> None:
+    """Write a notebook in the place of the one there is, whole or not at all."""
     part = notebook.with_suffix(".part")
     nbformat.write(page, part)
     os.replace(part, notebook)
