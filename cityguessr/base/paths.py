@@ -33,10 +33,13 @@ def runs() -> Path:
 def figures(profile: str = "mini") -> Path:
     """The folder of rendered figures and tables: `<root>/figures` for the default, `runs/figures/<profile>` for others.
 
-    `figures/` is what the default run renders and what is in git; a run at another scale writes elsewhere. The
+    `figures/` is what the default run renders and what is in git, with the tables of the larger world in
+    `figures/midi/`; a run at any other scale writes elsewhere. The
     environment variable `CITYGUESSR_FIGURES`, a folder relative to the root, takes its place: `make test` sets it, as
     it runs every notebook again with one seed.
     """
+    if profile == "midi":
+        return root() / "figures" / profile
     if profile != "mini":
         return runs() / "figures" / profile
     return root() / os.environ.get("CITYGUESSR_FIGURES", "figures")
