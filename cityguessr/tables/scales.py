@@ -1,4 +1,4 @@
-"""Does a difference found on the default world survive a larger one? The kept tables of profile `midi` beside a table."""
+"""Does a difference of the default world survive a larger one? Kept tables of the profile midi beside one's own."""
 
 from pathlib import Path
 
