@@ -1,17 +1,21 @@
 """Cut-outs that stand upright in the street: trees, lamps, signs, people, cars, and the landmark over the roofs."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from cityguessr.miniworld import noise
-from cityguessr.miniworld.plan import BEHIND
-from cityguessr.miniworld.render.camera import Camera
+from cityguessr.miniworld.plan import BEHIND, VideoPlan
+from cityguessr.miniworld.render.camera import SWAY, Camera
 from cityguessr.miniworld.render.pavement import CELL
 from cityguessr.miniworld.render.view import Rays, View
+from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles.atlas import Tile
 
 # Rays closer than _STEEP to the middle of the picture look into at most so many cells ahead, and keep so many things.
 _STEEP, _CELLS, _LAYERS = 0.22, 24, 3
+CAR_WIDTH, PASSING = 1.9, 1.2  # metres: of a moving car, and between its side and the camera at least
 _MAST_SIGHT = 250.0  # metres: from how far cranes and chimneys are drawn
 
 
@@ -26,24 +30,33 @@ def draw_things(
     if behind.numel():
         first = ((camera.s + BEHIND) * (1 / CELL)).floor()
         beside = layout.kerb + 0.7 - (2 * inner.right - 1) * camera.x
-        met = [torch.zeros_like(behind) for _ in range(_LAYERS)]
+        met = [torch.zeros_like(behind) for _ in range(_LAYERS)]  # 0: the nearest; whole numbers, so lerp is exact
         # As far as a cell spans five pixels; what is farther is a speck.
         farthest = max(6, min(_CELLS, int(1 / (5 * view.pixel))))
+        steps = torch.arange(farthest + 1, device=view.device)
+        cells = first + steps  # (frames, cells), as all that follows but what a ray adds
+        depths = cells * CELL - (BEHIND + camera.s)
+        left = cells.clamp(0, layout.cells - 1).to(torch.int32)
+        halves = layout.thing_width * 0.5
+        half, high, off = (
+            [view.take(table, left + side * layout.cells) for side in (0, 1)]
+            for table in (halves, layout.thing_height, layout.thing_offset)
+        )
+        half = [torch.where(depths > 1.2, x, -1.0) for x in half]  # nothing so near
+        steps = steps.float()
         for ahead in range(farthest, 0, -1):
-            cell = first + ahead
-            t = cell * CELL - (BEHIND + camera.s)
-            left = cell.clamp(0, layout.cells - 1).to(torch.int32)  # (frames, 1), like t: one cell per side and frame
-            half, high, off = (
-                torch.lerp(view.take(table, left), view.take(table, left + layout.cells), inner.right)
-                for table in (layout.thing_width * 0.5, layout.thing_height, layout.thing_offset)
+            at = slice(ahead, ahead + 1)
+            t = depths[:, at]
+            half_t, high_t, off_t = (
+                torch.lerp(sides[0][:, at], sides[1][:, at], inner.right) for sides in (half, high, off)
             )
-            y = camera.y + t * inner.dy
-            margin = half - (inner.adx * t - beside - off).abs()
-            margin = torch.minimum(torch.minimum(margin, y), torch.minimum(high - y, behind - t))
-            hit = (torch.minimum(margin, t - 1.2) > 0).float()
+            margin = half_t.sub_(torch.addcmul(off_t, inner.adx, t, value=-1).add_(beside).abs_())
+            margin = torch.minimum(margin, high_t.sub_(torch.addcmul(camera.y, inner.dy, t)))
+            # What lies under the ground is behind it.
+            hit = (torch.minimum(margin, behind - t) > 0).float()
             for layer in range(_LAYERS - 1, 0, -1):
-                met[layer] += hit * (met[layer - 1] - met[layer])
-            met[0] += hit * (ahead - met[0])
+                met[layer].lerp_(met[layer - 1], hit)
+            met[0].lerp_(steps[ahead], hit)
         for layer in reversed(met):
             margin, *rest = _find_thing(view, behind, inner, camera, first + layer)
             _lay(view, color, inner, torch.minimum(margin, layer), *rest)
@@ -79,22 +92,37 @@ def _find_thing(
 def draw_traffic(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Camera[Tensor], part: slice) -> None:
     """An oncoming car, and for a driver the car ahead."""
     plan, layout = view.plan, view.layout
-    side = -1 if view.style.drives_left else 1
     gap = 45 + 40 * (plan.key % 31) / 31
     near = gap - (view.time[part] * (plan.speed + 7.0) + plan.key % 50) % gap
-    cars = [(near + 1.5, -side * layout.kerb * 0.42, Tile.CAR + 2 + plan.key % 2)]
+    cars: list[tuple[Tensor, float, int]] = []
+    if (lane := oncoming_lane(plan, view.style)) is not None:
+        cars.append((near + 1.5, lane, Tile.CAR + 2 + plan.key % 2))
     if not plan.walk and plan.key % 3:
         ahead = 13 + plan.key % 17 + 2.5 * torch.sin(0.4 * view.time[part])
         cars.insert(0, (ahead, plan.lateral, Tile.CAR + plan.key // 7 % 2))
-    w, h = 1.9, 2.05 if plan.key % 5 == 0 else 1.55
-    halls = view.spans(part) if plan.walk else []  # where one walks under a roof, nobody drives
+    w, h = CAR_WIDTH, 2.05 if plan.key % 5 == 0 else 1.55
     for t, x, tile in cars:
         u, y = (ray.dx * t + camera.x - x) * (1 / w) + 0.5, camera.y + t * ray.dy
         margin = torch.minimum(0.5 - (u - 0.5).abs(), torch.minimum(y, h - y))
         margin = torch.minimum(margin, torch.minimum(depth - t, t - 1.8))
-        for start, end in halls:
-            margin = torch.minimum(margin, torch.maximum(start - camera.s - t, camera.s + t - end))
+        if plan.walk:  # nobody drives across a square or under a roof where one walks
+            street = view.take(layout.street, view.plot(camera.s + t, 0.0)[0])
+            margin = margin - 1e4 * ((street == Tile.PLAZA) | (street == Tile.COVERED)).float()
         _lay(view, color, ray, margin, tile, u, y / h, (w, h), t)
+
+
+def oncoming_lane(plan: VideoPlan, style: Style) -> float | None:
+    """Metres right of the middle of the road where oncoming cars drive; None where they cannot pass the camera.
+
+    They keep to their lane, or as far from it as leaves the camera, which sways, room at their side.
+    """
+    lane = style.road_half * (0.42 if style.drives_left else -0.42)
+    away = CAR_WIDTH / 2 + PASSING + SWAY
+    if abs(lane - plan.lateral) >= away:
+        return lane
+    most = style.road_half - CAR_WIDTH / 2
+    free = [x for x in (plan.lateral - away, plan.lateral + away) if abs(x) <= most]
+    return min(free, key=lambda x: abs(x - lane), default=None)
 
 
 def draw_landmarks(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Camera[Tensor], part: slice) -> None:
@@ -106,8 +134,11 @@ def draw_landmarks(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: 
     tall = []
     if noise.key(plan.key, "landmark") % 100 < 50:
         size = style.u("landmark_height", 55, 130)
-        away = float(plan.positions[-1]) + 120 + noise.key(plan.key, "away") % 160
-        tall.append((Tile.LANDMARK, away, (noise.key(plan.key, "beside") % 100 - 50) * 0.9, size, size, 0.6))
+        # Beyond the way's end, near or far, and off to one side: mostly behind the roofs, seldom in the street's axis.
+        away = float(plan.positions[-1]) + 70 + 380 * noise.draw(plan.key, "away")
+        beside = noise.draw(plan.key, "beside") * 2 - 1
+        beside = math.copysign(30 + 0.35 * size + 170 * beside * beside, beside)
+        tall.append((Tile.LANDMARK, away, beside, size, size, 0.6))
     low, high = view.reach(part)
     for s, x in view.layout.masts:
         if low + 2 < s < high + _MAST_SIGHT:

@@ -23,10 +23,12 @@ from torch import Tensor
 
 from cityguessr.miniworld.plan import BEHIND
 from cityguessr.miniworld.render.camera import Camera
-from cityguessr.miniworld.render.parcels import HALL_HEIGHT, PORTAL
+from cityguessr.miniworld.render.layout import OUTLINE
+from cityguessr.miniworld.render.parcels import HALL_HEIGHT, PORTAL, TEXTURE
 from cityguessr.miniworld.render.view import FAR, Rays, View
 from cityguessr.miniworld.tiles.atlas import Tile
 
+_SHIFT = 0.37  # of a plot: by how much the second row is shifted along the street
 Spans = list[tuple[Tensor, Tensor]]
 
 
@@ -100,16 +102,23 @@ def _meet(view: View, ray: Rays, camera: Camera[Tensor], spans: Spans) -> _Hits:
     t_ground = (camera.y / (-ray.dy).clamp(min=1e-6)).clamp(max=FAR)
     first = _meet_row(view, ray, camera, wall, layout.front, layout.front_rise, steep=2.2)
     second = _meet_row(
-        view, ray, camera, wall + layout.back, layout.back_height, layout.back_rise, steep=1.6, shift=0.37
-    )
+        view, ray, camera, wall + layout.back, layout.back_height, layout.back_rise, steep=1.6, shift=_SHIFT,
+        rough=layout.back_rough if layout.has_woods else None,
+    )  # fmt: skip
     road = (t_ground < first.t).float()
     front = (1 - road) * first.solid
     rest = 1 - road - front
-    flank, t_flank, inward, rest = _meet_flanks(view, ray, camera, first, wall, rest)
+    flank, t_flank, inward, rest = _meet_flanks(
+        view, ray, camera, first, wall, rest, layout.front, layout.depth, ahead=(1, 2)
+    )
     land = rest * (t_ground < second.t).float()
     rest = rest - land
     back = rest * second.solid
-    rest = rest - back
+    flank_2, t_2, inward_2, rest = _meet_flanks(
+        view, ray, camera, second, wall + layout.back, rest - back, layout.back_height, layout.back_depth,
+        ahead=(1,), shift=_SHIFT,
+    )  # fmt: skip
+    flank, t_flank, inward = flank + flank_2, t_flank + t_2, inward + inward_2
     far_land = rest * (t_ground < FAR).float()
     sky = rest - far_land
     land = land + far_land
@@ -125,7 +134,7 @@ def _meet(view: View, ray: Rays, camera: Camera[Tensor], spans: Spans) -> _Hits:
 
 def _meet_row(
     view: View, ray: Rays, camera: Camera[Tensor], beside: Tensor, heights: Tensor, rises: Tensor, *,
-    steep: float, shift: float = 0.0,
+    steep: float, shift: float = 0.0, rough: Tensor | None = None,
 ) -> _Row:  # fmt: skip
     """A row of buildings `beside` metres from the camera, shifted along the street by a share of a plot."""
     t = (beside / ray.adx).clamp(max=FAR)
@@ -133,22 +142,28 @@ def _meet_row(
     plot, u = view.plot(s + shift * view.plan.plot_width if shift else s, ray.right)
     eave = view.take(heights, plot)
     slope = (1 - (2 * u - 1).abs()).mul_(steep).clamp_(max=1)
-    solid = (y < eave + view.take(rises, plot) * slope).float()
+    top = eave + view.take(rises, plot) * slope
+    if rough is not None:
+        step = (s + BEHIND).mul_(OUTLINE).clamp_(min=0).to(torch.int32) % len(view.layout.outline)
+        top = top + view.take(rough, plot) * view.take(view.layout.outline, step)
+    solid = (y < top).float()
     return _Row(t, y, plot, u, eave, solid)
 
 
 def _meet_flanks(
-    view: View, ray: Rays, camera: Camera[Tensor], first: _Row, wall: Tensor, rest: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The flanks of the next two buildings, seen over a lower one or across open ground: mask, t, inward, rest."""
-    layout, width = view.layout, view.plan.plot_width
+    view: View, ray: Rays, camera: Camera[Tensor], row: _Row, wall: Tensor, rest: Tensor, heights: Tensor,
+    depths: Tensor, *, ahead: tuple[int, ...], shift: float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """The flanks of the next buildings of a row, seen over a lower one or across open ground: mask, t, inward, rest."""
+    width = view.plan.plot_width
+    behind = camera.s + BEHIND + shift * width
     flank, t_flank, depth = (torch.zeros_like(rest) for _ in range(3))
-    for ahead in (1, 2):
-        t = (camera.s + first.t + BEHIND + width * ahead).div(width).floor().mul_(width).sub_(camera.s + BEHIND)
+    for step in ahead:
+        t = (row.t + (behind + width * step)).div(width).floor().mul_(width).sub_(behind)
         inward, y = ray.adx * t - wall, camera.y + t * ray.dy
-        plot = (first.plot + ahead).clamp(max=2 * layout.plots - 1)
+        plot = (row.plot + step).clamp(max=len(heights) - 1)
         # Below its top, above the ground, no deeper than it is, not endlessly far: the least of the margins.
-        margin = torch.minimum(view.take(layout.front, plot) - y, view.take(layout.depth, plot) - inward)
+        margin = torch.minimum(view.take(heights, plot) - y, view.take(depths, plot) - inward)
         margin = torch.minimum(torch.minimum(margin, y), FAR - t)
         hit = rest * (margin > 0).float()
         t_flank, depth = t_flank + hit * t, depth + hit * inward
@@ -190,7 +205,7 @@ def _texture(view: View, ray: Rays, camera: Camera[Tensor], hits: _Hits, place: 
     floor_u = lateral.abs() * (1 / layout.half)
     beside = (lateral - layout.half) * (1 / 16)
     beside = beside - beside.floor()
-    ahead = s * (1 / 16) + 0.5 * ray.right
+    ahead = (s + view.take(layout.phase, plot)) * (1 / TEXTURE)
     ahead = ahead - ahead.floor()
     storey = (y - 4) * (1 / 12)
     storey = (storey - storey.clamp(min=0).floor()) * 0.75 + 0.25
