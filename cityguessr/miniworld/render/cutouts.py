@@ -9,6 +9,7 @@ from cityguessr.miniworld.render.camera import Camera
 from cityguessr.miniworld.render.pavement import CELL
 from cityguessr.miniworld.render.view import Rays, View
 from cityguessr.miniworld.tiles.atlas import Tile
+from cityguessr.miniworld.tiles.sprites import MAKES
 
 # Rays closer than _STEEP to the middle of the picture look into at most so many cells ahead, and keep so many things.
 _STEEP, _CELLS, _LAYERS = 0.22, 24, 3
@@ -82,10 +83,10 @@ def draw_traffic(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Ca
     side = -1 if view.style.drives_left else 1
     gap = 45 + 40 * (plan.key % 31) / 31
     near = gap - (view.time[part] * (plan.speed + 7.0) + plan.key % 50) % gap
-    cars = [(near + 1.5, -side * layout.kerb * 0.42, Tile.CAR + 2 + plan.key % 2)]
+    cars = [(near + 1.5, -side * layout.kerb * 0.42, Tile.CAR + MAKES + plan.key % MAKES)]
     if not plan.walk and plan.key % 3:
         ahead = 13 + plan.key % 17 + 2.5 * torch.sin(0.4 * view.time[part])
-        cars.insert(0, (ahead, plan.lateral, Tile.CAR + plan.key // 7 % 2))
+        cars.insert(0, (ahead, plan.lateral, Tile.CAR + plan.key // 7 % MAKES))
     w, h = 1.9, 2.05 if plan.key % 5 == 0 else 1.55
     halls = view.spans(part) if plan.walk else []  # where one walks under a roof, nobody drives
     for t, x, tile in cars:

@@ -25,7 +25,8 @@ from cityguessr.miniworld.plan import BEHIND
 from cityguessr.miniworld.render.camera import Camera
 from cityguessr.miniworld.render.parcels import HALL_HEIGHT, PORTAL
 from cityguessr.miniworld.render.view import FAR, Rays, View
-from cityguessr.miniworld.tiles.atlas import Tile
+from cityguessr.miniworld.tiles.atlas import Tile, flank_of
+from cityguessr.miniworld.tiles.grounds import BOARDS
 
 Spans = list[tuple[Tensor, Tensor]]
 
@@ -45,7 +46,7 @@ class _Hits:
 
     Attributes:
         wall: metres sideways from the camera to the fronts.
-        inward: how far behind the front a ray meets a flank, in metres.
+        inward: how far behind the front a ray meets a flank, in metres; `side`: the tile of the flank.
         walls, ground, floors, upright: masks of both rows, of road and land, of road and ceiling, and of what stands
             across the street.
         gables: the part of the rows above their eaves.
@@ -67,6 +68,7 @@ class _Hits:
     t_mouth: Tensor
     wall: Tensor
     inward: Tensor
+    side: Tensor
 
     def __post_init__(self) -> None:
         self.walls, self.ground = self.front + self.back, self.road + self.land
@@ -105,7 +107,7 @@ def _meet(view: View, ray: Rays, camera: Camera[Tensor], spans: Spans) -> _Hits:
     road = (t_ground < first.t).float()
     front = (1 - road) * first.solid
     rest = 1 - road - front
-    flank, t_flank, inward, rest = _meet_flanks(view, ray, camera, first, wall, rest)
+    flank, t_flank, inward, side, rest = _meet_flanks(view, ray, camera, first, wall, rest)
     land = rest * (t_ground < second.t).float()
     rest = rest - land
     back = rest * second.solid
@@ -119,7 +121,7 @@ def _meet(view: View, ray: Rays, camera: Camera[Tensor], spans: Spans) -> _Hits:
         road, front, flank, land, back, sky = (mask * keep for mask in (road, front, flank, land, back, sky))
     return _Hits(
         road, land, front, flank, back, roof, mouth, sky, first, second, t_ground, t_flank, t_roof, t_mouth, wall,
-        inward,
+        inward, side,
     )  # fmt: skip
 
 
@@ -139,10 +141,10 @@ def _meet_row(
 
 def _meet_flanks(
     view: View, ray: Rays, camera: Camera[Tensor], first: _Row, wall: Tensor, rest: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The flanks of the next two buildings, seen over a lower one or across open ground: mask, t, inward, rest."""
-    layout, width = view.layout, view.plan.plot_width
-    flank, t_flank, depth = (torch.zeros_like(rest) for _ in range(3))
+    layout, width, tiles = view.layout, view.plan.plot_width, view.layout.front_tile
+    flank, t_flank, depth, side = (torch.zeros_like(rest) for _ in range(4))
     for ahead in (1, 2):
         t = (camera.s + first.t + BEHIND + width * ahead).div(width).floor().mul_(width).sub_(camera.s + BEHIND)
         inward, y = ray.adx * t - wall, camera.y + t * ray.dy
@@ -152,8 +154,9 @@ def _meet_flanks(
         margin = torch.minimum(torch.minimum(margin, y), FAR - t)
         hit = rest * (margin > 0).float()
         t_flank, depth = t_flank + hit * t, depth + hit * inward
+        side = side + hit * view.take(tiles, plot)
         flank, rest = flank + hit, rest - hit
-    return flank, t_flank, depth, rest
+    return flank, t_flank, depth, flank_of(side), rest
 
 
 def _meet_cover(
@@ -207,7 +210,7 @@ def _texture(view: View, ray: Rays, camera: Camera[Tensor], hits: _Hits, place: 
     tile = hits.front * view.take(layout.front_tile, hits.first.plot)
     tile = tile + hits.back * view.take(layout.back_tile, hits.second.plot)
     tile = tile + hits.gables * (tile != Tile.TREES) * (Tile.ROOF - tile)  # crowns of trees rise like roofs
-    tile = tile + hits.flank * Tile.SIDE + hits.mouth * Tile.MOUTH + hits.roof * Tile.CEILING
+    tile = tile + hits.flank * hits.side + hits.mouth * (Tile.MOUTH + view.plan.key % BOARDS) + hits.roof * Tile.CEILING
     tile = tile + hits.road * view.take(layout.street, plot) + hits.land * view.take(layout.land, plot)
     return view.look_up(tile, u, v, du, dv * view.tall)
 
