@@ -172,7 +172,7 @@ def make(
         pitch=rng.uniform(0.0, 0.10),
         hour=hour,
         weather=weather,
-        exposure=math.exp(rng.gauss(0, 0.22)),
+        exposure=math.exp(max(-0.3, min(0.2, rng.gauss(-0.02, 0.13)))),
         heading=heading,
         start=(latitude, longitude),
         plots=_scene_sequence(rng, style, math.ceil((length + BEHIND + BEYOND) / width), clip_seconds * speed / width),

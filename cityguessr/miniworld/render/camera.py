@@ -8,6 +8,8 @@ from torch import Tensor
 
 from cityguessr.miniworld.plan import VideoPlan
 
+SWAY = 0.37  # metres that the camera strays to either side, at most
+
 Value = TypeVar("Value", float, Tensor)
 
 

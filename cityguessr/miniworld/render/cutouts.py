@@ -1,18 +1,22 @@
 """Cut-outs that stand upright in the street: trees, lamps, signs, people, cars, and the landmark over the roofs."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from cityguessr.miniworld import noise
-from cityguessr.miniworld.plan import BEHIND
-from cityguessr.miniworld.render.camera import Camera
+from cityguessr.miniworld.plan import BEHIND, VideoPlan
+from cityguessr.miniworld.render.camera import SWAY, Camera
 from cityguessr.miniworld.render.pavement import CELL
 from cityguessr.miniworld.render.view import Rays, View
+from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles.atlas import Tile
 from cityguessr.miniworld.tiles.sprites import MAKES
 
 # Rays closer than _STEEP to the middle of the picture look into at most so many cells ahead, and keep so many things.
 _STEEP, _CELLS, _LAYERS = 0.22, 24, 3
+CAR_WIDTH, PASSING = 1.9, 1.2  # metres: of a moving car, and between its side and the camera at least
 _MAST_SIGHT = 250.0  # metres: from how far cranes and chimneys are drawn
 
 
@@ -80,22 +84,37 @@ def _find_thing(
 def draw_traffic(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Camera[Tensor], part: slice) -> None:
     """An oncoming car, and for a driver the car ahead."""
     plan, layout = view.plan, view.layout
-    side = -1 if view.style.drives_left else 1
     gap = 45 + 40 * (plan.key % 31) / 31
     near = gap - (view.time[part] * (plan.speed + 7.0) + plan.key % 50) % gap
-    cars = [(near + 1.5, -side * layout.kerb * 0.42, Tile.CAR + MAKES + plan.key % MAKES)]
+    cars: list[tuple[Tensor, float, int]] = []
+    if (lane := oncoming_lane(plan, view.style)) is not None:
+        cars.append((near + 1.5, lane, Tile.CAR + MAKES + plan.key % MAKES))
     if not plan.walk and plan.key % 3:
         ahead = 13 + plan.key % 17 + 2.5 * torch.sin(0.4 * view.time[part])
         cars.insert(0, (ahead, plan.lateral, Tile.CAR + plan.key // 7 % MAKES))
-    w, h = 1.9, 2.05 if plan.key % 5 == 0 else 1.55
-    halls = view.spans(part) if plan.walk else []  # where one walks under a roof, nobody drives
+    w, h = CAR_WIDTH, 2.05 if plan.key % 5 == 0 else 1.55
     for t, x, tile in cars:
         u, y = (ray.dx * t + camera.x - x) * (1 / w) + 0.5, camera.y + t * ray.dy
         margin = torch.minimum(0.5 - (u - 0.5).abs(), torch.minimum(y, h - y))
         margin = torch.minimum(margin, torch.minimum(depth - t, t - 1.8))
-        for start, end in halls:
-            margin = torch.minimum(margin, torch.maximum(start - camera.s - t, camera.s + t - end))
+        if plan.walk:  # nobody drives across a square or under a roof where one walks
+            street = view.take(layout.street, view.plot(camera.s + t, 0.0)[0])
+            margin = margin - 1e4 * ((street == Tile.PLAZA) | (street == Tile.COVERED)).float()
         _lay(view, color, ray, margin, tile, u, y / h, (w, h), t)
+
+
+def oncoming_lane(plan: VideoPlan, style: Style) -> float | None:
+    """Metres right of the middle of the road where oncoming cars drive; None where they cannot pass the camera.
+
+    They keep to their lane, or as far from it as leaves the camera, which sways, room at their side.
+    """
+    lane = style.road_half * (0.42 if style.drives_left else -0.42)
+    away = CAR_WIDTH / 2 + PASSING + SWAY
+    if abs(lane - plan.lateral) >= away:
+        return lane
+    most = style.road_half - CAR_WIDTH / 2
+    free = [x for x in (plan.lateral - away, plan.lateral + away) if abs(x) <= most]
+    return min(free, key=lambda x: abs(x - lane), default=None)
 
 
 def draw_landmarks(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Camera[Tensor], part: slice) -> None:
@@ -107,8 +126,11 @@ def draw_landmarks(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: 
     tall = []
     if noise.key(plan.key, "landmark") % 100 < 50:
         size = style.u("landmark_height", 55, 130)
-        away = float(plan.positions[-1]) + 120 + noise.key(plan.key, "away") % 160
-        tall.append((Tile.LANDMARK, away, (noise.key(plan.key, "beside") % 100 - 50) * 0.9, size, size, 0.6))
+        # Anywhere along the way or far beyond it, at some distance from the street: mostly over the roofs.
+        away = 90 + noise.draw(plan.key, "away") * (float(plan.positions[-1]) + 260)
+        beside = noise.draw(plan.key, "beside") * 2 - 1
+        beside = math.copysign(0.35 * size + 130 * beside * beside, beside)
+        tall.append((Tile.LANDMARK, away, beside, size, size, 0.6))
     low, high = view.reach(part)
     for s, x in view.layout.masts:
         if low + 2 < s < high + _MAST_SIGHT:

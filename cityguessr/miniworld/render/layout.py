@@ -13,6 +13,8 @@ from cityguessr.miniworld.plan import BEHIND, INDOOR, Scene, VideoPlan
 from cityguessr.miniworld.render import parcels, pavement
 from cityguessr.miniworld.style import Style
 
+OUTLINE = 4  # steps per metre
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Layout:
@@ -24,6 +26,9 @@ class Layout:
         front, back_height: heights of the first and the second row in metres; `front_rise`, `back_rise`: of the
             roofs above; `front_tile`, `back_tile`, `land`, `street`: tile numbers; `depth`: of the first row; `gloss`:
             how much the open ground mirrors the sky.
+        phase: metres along the street from the beginning of a ground tile to s = 0; back_rough: how far the top of the
+            second row rises and falls in metres; back_depth: how deep its flanks are.
+        outline: how ragged tops run along the street, in [-1, 1], `OUTLINE` steps per metre, repeated.
         thing, thing_width, thing_height, thing_offset: what stands in a cell (tile number, 0 for nothing), its size
             in metres, and how far it stands from the furniture line, outwards.
         spans: the covered stretches as (start, end) in metres along the street.
@@ -46,6 +51,11 @@ class Layout:
     land: Tensor
     street: Tensor
     gloss: Tensor
+    phase: Tensor
+    back_rough: Tensor
+    back_depth: Tensor
+    outline: Tensor
+    has_woods: bool
     thing: Tensor
     thing_width: Tensor
     thing_height: Tensor
@@ -72,11 +82,20 @@ def build(plan: VideoPlan, style: Style) -> Layout:
         plots=len(plan.plots),
         cells=tables["thing"].shape[1],
         **{name: table.reshape(-1) for name, table in tables.items()},
+        outline=_outline(plan),
+        has_woods=bool((tables["back_rough"] > 0).any()),
         spans=_covered(plan),
         masts=_masts(plan, style),
         hills=hills,
         skyline=skyline,
     )
+
+
+def _outline(plan: VideoPlan) -> Tensor:
+    """The ragged outline of tree tops: crowns of some metres, boughs and twigs."""
+    key, n = noise.key(plan.key, "outline"), 256 * OUTLINE
+    octaves = ((40, 0.40), (100, 0.35), (240, 0.25))
+    return sum(share * (2 * noise.smooth(key + cells, 1, n, (1, cells))[0] - 1) for cells, share in octaves)
 
 
 def _covered(plan: VideoPlan) -> tuple[tuple[float, float], ...]:

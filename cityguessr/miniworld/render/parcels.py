@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from cityguessr.miniworld import noise
-from cityguessr.miniworld.plan import INDOOR, Scene, VideoPlan
+from cityguessr.miniworld.plan import BEHIND, INDOOR, Scene, VideoPlan
 from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles.atlas import Tile
 
+TEXTURE = 16.0  # metres of street that a ground tile shows
+_CROSSING = 6.2  # metres from the near end of its tile to the middle of a crossing
 HALL_HEIGHT, PORTAL = 4.6, 3.0  # metres: of a covered street, and of the wall above its mouth
 _STOREY = 3.0  # metres
 
@@ -28,6 +30,8 @@ def build(plan: VideoPlan, style: Style) -> dict[str, Tensor]:
     if site.snowy:
         land = site.tables["land"]
         site.put((land == Tile.GRASS) | (land == Tile.SOIL) | (land == Tile.GARDEN), land=Tile.SNOW)
+    _taper_woods(site)
+    _align(site)
     return site.tables
 
 
@@ -60,7 +64,7 @@ class _Site:
         self.tables = {
             "front": zero, "front_rise": zero, "front_tile": zero + Tile.HEDGE, "depth": zero + 0.4,
             "back_height": zero, "back_rise": zero, "back_tile": self.front, "land": zero + Tile.GRASS,
-            "street": zero + Tile.ROAD, "gloss": zero,
+            "street": zero + Tile.ROAD, "gloss": zero, "phase": zero, "back_rough": zero, "back_depth": zero,
         }  # fmt: skip
 
     def draw(self, *what: object) -> Tensor:
@@ -78,11 +82,11 @@ class _Site:
 
     def put_houses_behind(self, where: Tensor) -> None:
         """The city's houses as the second row."""
-        self.put(where, back_height=self.height, back_tile=self.front)
+        self.put(where, back_height=self.height, back_tile=self.front, back_depth=11.0)
 
     def put_trees_behind(self, where: Tensor, height: Tensor) -> None:
         """Trees as the second row, up to a height (2, plots): a crown on every plot, so that no wall of leaves ends."""
-        self.put(where, back_height=0.55 * height, back_rise=0.45 * height, back_tile=Tile.TREES)
+        self.put(where, back_height=0.7 * height, back_rise=0.3 * height, back_tile=Tile.TREES)
 
 
 def _build_hall(site: _Site, where: Tensor, kind: int) -> None:
@@ -127,10 +131,12 @@ def _build_roads(site: _Site, where: Tensor) -> None:
 
 
 def _build_monuments(site: _Site, where: Tensor) -> None:
+    # On foot one crosses squares; what a car drives on is a road.
     site.put(
-        where, front=12 + 6 * site.plan.draw_by_run("nave").round(), street=Tile.PLAZA, depth=12.0,
+        where, front=12 + 6 * site.plan.draw_by_run("nave").round(), depth=12.0,
+        street=Tile.PLAZA if site.plan.walk else Tile.ROAD,
         front_tile=Tile.HISTORIC + (site.plan.draw_by_run("m") * 2).floor(),
-        front_rise=torch.where(site.draw("dome") < 0.3, 3.0, 0.0),
+        front_rise=torch.where((site.plot % 5 == 2) & (site.draw("dome") < 0.6), 3.0, 0.0),
     )  # fmt: skip
     gap = where & (site.draw("gap") < 0.2)
     site.put(gap, front=0.0, front_rise=0.0, land=Tile.GARDEN)
@@ -147,7 +153,9 @@ def _build_works(site: _Site, where: Tensor) -> None:
     sheds = Tile.WORKS + (site.plan.draw_by_run("w") * 2).floor()
     site.put(where, front=7 + 4 * site.draw("shed").round(), front_tile=sheds, depth=14.0)
     yard = where & (site.draw("yard") < 0.35)
-    site.put(yard, front=2.0, front_tile=Tile.FENCE, land=Tile.YARD, back_height=9.0, back_tile=Tile.WORKS)
+    site.put(
+        yard, front=2.0, front_tile=Tile.FENCE, land=Tile.YARD, back_height=9.0, back_tile=Tile.WORKS, back_depth=11.0
+    )
 
 
 def _build_houses(site: _Site, where: Tensor) -> None:
@@ -155,8 +163,32 @@ def _build_houses(site: _Site, where: Tensor) -> None:
         where, front=0.7 + 0.5 * site.plan.draw_by_run("f").round(), land=Tile.GARDEN,
         front_tile=Tile.HEDGE if site.style.traits["green"] > 0 else Tile.FENCE,
         back_height=3.3 + 3.0 * (site.draw("floors") < 0.55), back_tile=Tile.HOUSE + (site.draw("house") * 3).floor(),
-        back_rise=2.0 + site.style.u("gable", 0.3, 2.2),
+        back_rise=2.0 + site.style.u("gable", 0.3, 2.2), back_depth=9.0,
     )  # fmt: skip
+
+
+def _align(site: _Site) -> None:
+    """Where ground tiles begin: the right side repeats the left one further on, so that the two are not twins.
+
+    Further by whole dashes of the centre line, so that both halves of it agree (its length is `grounds.paint_street`'s
+    pick of the same trait); and a crossing lies across the middle of its plot.
+    """
+    apart = float(site.style.pick("dashes", (TEXTURE / 2, TEXTURE / 2, TEXTURE / 2, TEXTURE / 3)))
+    width = site.plan.plot_width
+    middle = _CROSSING - ((site.plot + 0.5) * width - BEHIND)
+    crossing = site.tables["street"] == Tile.CROSSING
+    site.put(crossing | ~crossing, phase=site.side * apart + 0 * site.plot)
+    site.put(crossing, phase=middle)
+
+
+def _taper_woods(site: _Site) -> None:
+    """Woods thin out where they end, and their tops are ragged: no wall of leaves that was cut with a knife."""
+    tables = site.tables
+    trees = tables["back_tile"] == Tile.TREES
+    whole = tables["back_height"] + tables["back_rise"]
+    ends = trees & ~(trees.roll(1, 1) & trees.roll(-1, 1))
+    site.put(ends, back_height=0.3 * whole, back_rise=0.6 * whole)
+    site.put(trees, back_rough=0.3 * whole)
 
 
 _SCENES: dict[int, Callable[[_Site, Tensor], None]] = {

@@ -23,11 +23,13 @@ from torch import Tensor
 
 from cityguessr.miniworld.plan import BEHIND
 from cityguessr.miniworld.render.camera import Camera
-from cityguessr.miniworld.render.parcels import HALL_HEIGHT, PORTAL
+from cityguessr.miniworld.render.layout import OUTLINE
+from cityguessr.miniworld.render.parcels import HALL_HEIGHT, PORTAL, TEXTURE
 from cityguessr.miniworld.render.view import FAR, Rays, View
 from cityguessr.miniworld.tiles.atlas import Tile, flank_of
 from cityguessr.miniworld.tiles.grounds import BOARDS
 
+_SHIFT = 0.37  # of a plot: by how much the second row is shifted along the street
 Spans = list[tuple[Tensor, Tensor]]
 
 
@@ -102,16 +104,24 @@ def _meet(view: View, ray: Rays, camera: Camera[Tensor], spans: Spans) -> _Hits:
     t_ground = (camera.y / (-ray.dy).clamp(min=1e-6)).clamp(max=FAR)
     first = _meet_row(view, ray, camera, wall, layout.front, layout.front_rise, steep=2.2)
     second = _meet_row(
-        view, ray, camera, wall + layout.back, layout.back_height, layout.back_rise, steep=1.6, shift=0.37
-    )
+        view, ray, camera, wall + layout.back, layout.back_height, layout.back_rise, steep=1.6, shift=_SHIFT,
+        rough=layout.back_rough if layout.has_woods else None,
+    )  # fmt: skip
     road = (t_ground < first.t).float()
     front = (1 - road) * first.solid
     rest = 1 - road - front
-    flank, t_flank, inward, side, rest = _meet_flanks(view, ray, camera, first, wall, rest)
+    flank, t_flank, inward, side, rest = _meet_flanks(
+        view, ray, camera, first, wall, rest, layout.front, layout.depth, layout.front_tile, ahead=(1, 2)
+    )
     land = rest * (t_ground < second.t).float()
     rest = rest - land
     back = rest * second.solid
-    rest = rest - back
+    flank_2, t_2, inward_2, side_2, rest = _meet_flanks(
+        view, ray, camera, second, wall + layout.back, rest - back, layout.back_height, layout.back_depth,
+        layout.back_tile, ahead=(1,), shift=_SHIFT,
+    )  # fmt: skip
+    flank, t_flank, inward = flank + flank_2, t_flank + t_2, inward + inward_2
+    side = side + flank_2 * (side_2 - side)
     far_land = rest * (t_ground < FAR).float()
     sky = rest - far_land
     land = land + far_land
@@ -127,7 +137,7 @@ def _meet(view: View, ray: Rays, camera: Camera[Tensor], spans: Spans) -> _Hits:
 
 def _meet_row(
     view: View, ray: Rays, camera: Camera[Tensor], beside: Tensor, heights: Tensor, rises: Tensor, *,
-    steep: float, shift: float = 0.0,
+    steep: float, shift: float = 0.0, rough: Tensor | None = None,
 ) -> _Row:  # fmt: skip
     """A row of buildings `beside` metres from the camera, shifted along the street by a share of a plot."""
     t = (beside / ray.adx).clamp(max=FAR)
@@ -135,22 +145,28 @@ def _meet_row(
     plot, u = view.plot(s + shift * view.plan.plot_width if shift else s, ray.right)
     eave = view.take(heights, plot)
     slope = (1 - (2 * u - 1).abs()).mul_(steep).clamp_(max=1)
-    solid = (y < eave + view.take(rises, plot) * slope).float()
+    top = eave + view.take(rises, plot) * slope
+    if rough is not None:
+        step = (s + BEHIND).mul_(OUTLINE).clamp_(min=0).to(torch.int32) % len(view.layout.outline)
+        top = top + view.take(rough, plot) * view.take(view.layout.outline, step)
+    solid = (y < top).float()
     return _Row(t, y, plot, u, eave, solid)
 
 
 def _meet_flanks(
-    view: View, ray: Rays, camera: Camera[Tensor], first: _Row, wall: Tensor, rest: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The flanks of the next two buildings, seen over a lower one or across open ground: mask, t, inward, rest."""
-    layout, width, tiles = view.layout, view.plan.plot_width, view.layout.front_tile
+    view: View, ray: Rays, camera: Camera[Tensor], row: _Row, wall: Tensor, rest: Tensor, heights: Tensor,
+    depths: Tensor, tiles: Tensor, *, ahead: tuple[int, ...], shift: float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """The flanks of the next buildings of a row, over a lower one or open ground: mask, t, inward, tile, rest."""
+    width = view.plan.plot_width
+    behind = camera.s + BEHIND + shift * width
     flank, t_flank, depth, side = (torch.zeros_like(rest) for _ in range(4))
-    for ahead in (1, 2):
-        t = (camera.s + first.t + BEHIND + width * ahead).div(width).floor().mul_(width).sub_(camera.s + BEHIND)
+    for step in ahead:
+        t = (row.t + (behind + width * step)).div(width).floor().mul_(width).sub_(behind)
         inward, y = ray.adx * t - wall, camera.y + t * ray.dy
-        plot = (first.plot + ahead).clamp(max=2 * layout.plots - 1)
+        plot = (row.plot + step).clamp(max=len(heights) - 1)
         # Below its top, above the ground, no deeper than it is, not endlessly far: the least of the margins.
-        margin = torch.minimum(view.take(layout.front, plot) - y, view.take(layout.depth, plot) - inward)
+        margin = torch.minimum(view.take(heights, plot) - y, view.take(depths, plot) - inward)
         margin = torch.minimum(torch.minimum(margin, y), FAR - t)
         hit = rest * (margin > 0).float()
         t_flank, depth = t_flank + hit * t, depth + hit * inward
@@ -193,13 +209,14 @@ def _texture(view: View, ray: Rays, camera: Camera[Tensor], hits: _Hits, place: 
     floor_u = lateral.abs() * (1 / layout.half)
     beside = (lateral - layout.half) * (1 / 16)
     beside = beside - beside.floor()
-    ahead = s * (1 / 16) + 0.5 * ray.right
+    ahead = (s + view.take(layout.phase, plot)) * (1 / TEXTURE)
     ahead = ahead - ahead.floor()
     storey = (y - 4) * (1 / 12)
     storey = (storey - storey.clamp(min=0).floor()) * 0.75 + 0.25
     mirrored = ray.right - sign * (hits.front * place.u + hits.back * hits.second.u)
     u = hits.walls * mirrored + hits.floors * floor_u + hits.land * beside
-    u = u + hits.flank * (hits.inward * (1 / 11)).clamp(0, 1) + hits.mouth * (0.5 + 0.5 * sign * floor_u)
+    corner = 1 - ray.right + sign * (hits.inward * (1 / 11)).clamp(0, 1)  # the front stands on the street's side
+    u = u + hits.flank * corner + hits.mouth * (0.5 + 0.5 * sign * lateral * (1 / layout.half))
     v = (hits.walls + hits.flank) * storey + (hits.floors + hits.land) * ahead
     v = v + hits.mouth * ((y - HALL_HEIGHT) * (1 / PORTAL))
     near, flat = view.pixel * t, view.pixel * t * t  # of a plane that faces the camera, and along one beside the ray
