@@ -31,24 +31,33 @@ def draw_things(
     if behind.numel():
         first = ((camera.s + BEHIND) * (1 / CELL)).floor()
         beside = layout.kerb + 0.7 - (2 * inner.right - 1) * camera.x
-        met = [torch.zeros_like(behind) for _ in range(_LAYERS)]
+        met = [torch.zeros_like(behind) for _ in range(_LAYERS)]  # 0: the nearest; whole numbers, so lerp is exact
         # As far as a cell spans five pixels; what is farther is a speck.
         farthest = max(6, min(_CELLS, int(1 / (5 * view.pixel))))
+        steps = torch.arange(farthest + 1, device=view.device)
+        cells = first + steps  # (frames, cells), as all that follows but what a ray adds
+        depths = cells * CELL - (BEHIND + camera.s)
+        left = cells.clamp(0, layout.cells - 1).to(torch.int32)
+        halves = layout.thing_width * 0.5
+        half, high, off = (
+            [view.take(table, left + side * layout.cells) for side in (0, 1)]
+            for table in (halves, layout.thing_height, layout.thing_offset)
+        )
+        half = [torch.where(depths > 1.2, x, -1.0) for x in half]  # nothing so near
+        steps = steps.float()
         for ahead in range(farthest, 0, -1):
-            cell = first + ahead
-            t = cell * CELL - (BEHIND + camera.s)
-            left = cell.clamp(0, layout.cells - 1).to(torch.int32)  # (frames, 1), like t: one cell per side and frame
-            half, high, off = (
-                torch.lerp(view.take(table, left), view.take(table, left + layout.cells), inner.right)
-                for table in (layout.thing_width * 0.5, layout.thing_height, layout.thing_offset)
+            at = slice(ahead, ahead + 1)
+            t = depths[:, at]
+            half_t, high_t, off_t = (
+                torch.lerp(sides[0][:, at], sides[1][:, at], inner.right) for sides in (half, high, off)
             )
-            y = camera.y + t * inner.dy
-            margin = half - (inner.adx * t - beside - off).abs()
-            margin = torch.minimum(torch.minimum(margin, y), torch.minimum(high - y, behind - t))
-            hit = (torch.minimum(margin, t - 1.2) > 0).float()
+            margin = half_t.sub_(torch.addcmul(off_t, inner.adx, t, value=-1).add_(beside).abs_())
+            margin = torch.minimum(margin, high_t.sub_(torch.addcmul(camera.y, inner.dy, t)))
+            # What lies under the ground is behind it.
+            hit = (torch.minimum(margin, behind - t) > 0).float()
             for layer in range(_LAYERS - 1, 0, -1):
-                met[layer] += hit * (met[layer - 1] - met[layer])
-            met[0] += hit * (ahead - met[0])
+                met[layer].lerp_(met[layer - 1], hit)
+            met[0].lerp_(steps[ahead], hit)
         for layer in reversed(met):
             margin, *rest = _find_thing(view, behind, inner, camera, first + layer)
             _lay(view, color, inner, torch.minimum(margin, layer), *rest)
