@@ -20,7 +20,7 @@ from cityguessr.taxonomy import LEVELS, Taxonomy
 
 # Shares of the variance by level, in the order of LEVELS: city, state, country, continent.
 _FACADE = (0.45, 0.15, 0.25, 0.15)
-_PALETTE = (0.40, 0.12, 0.28, 0.20)
+_PALETTE = (0.20, 0.12, 0.40, 0.28)
 _STREET = (0.20, 0.12, 0.43, 0.25)
 _LAND = (0.10, 0.45, 0.20, 0.25)
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from cityguessr import scenes
 from cityguessr.base.errors import InputError
@@ -22,7 +23,8 @@ from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.measures import inequality
 from cityguessr.miniworld import MiniWorld, MiniWorldConfig, VideoPlan, country_facts, write_cityguessr68k
 from cityguessr.miniworld.render import light
-from cityguessr.miniworld.tiles import atlas
+from cityguessr.miniworld.tiles import atlas, letters, sprites
+from cityguessr.miniworld.tiles.atlas import Tile
 from cityguessr.miniworld.write import categories
 from cityguessr.miniworld.write import cityguessr68k as writing
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -293,10 +295,47 @@ def test_the_contact_sheet_shows_other_cities_and_is_drawn_by_the_seed(full: Min
 
 def test_tiles_are_drawn_at_any_size_and_differ_between_cities(full: MiniWorld) -> None:
     pages = [atlas.bake(full.effects.style(city), 16) for city in (0, 1)]
-    assert pages[0].image.shape == (1, 5, 256, 256)
+    assert pages[0].image.shape == (1, 5, 2 * atlas.GRID * 16, 2 * atlas.GRID * 16)
     assert torch.isfinite(pages[0].image).all()
     assert pages[0].image.min() >= 0
     assert (pages[0].image - pages[1].image).abs().mean() > 0.01
+
+
+def test_cars_and_passers_by_are_the_same_in_every_city(full: MiniWorld) -> None:
+    painted = [sprites.paint_person(full.effects.style(city), 16, 3) for city in (0, 60)]
+    assert torch.equal(*painted)
+    cars = [sprites.paint_car(full.effects.style(city), 32, ("front", 0))[:, 18:] for city in (0, 60)]
+    assert torch.equal(*cars)  # all but the number plate
+
+
+def test_trees_stand_clear_of_the_rim_of_their_tile_and_no_leaf_floats_apart(full: MiniWorld) -> None:
+    for city in range(0, 160, 8):
+        for variant in range(4):
+            cover = sprites.paint_tree(full.effects.style(city), 64, variant)[3]
+            rim = torch.cat([cover[-1], cover[1:, 0], cover[1:, -1]])
+            assert rim.max() < 0.5
+            solid = cover > 0.5
+            joined = torch.zeros_like(solid)
+            joined[1, solid[1].nonzero()[0]] = True  # the foot of the trunk
+            for _ in range(200):
+                grown = F.max_pool2d(joined[None].float(), 3, 1, 1)[0].bool() & solid
+                if torch.equal(grown, joined):
+                    break
+                joined = grown
+            assert (solid & ~joined).sum() <= 0.03 * solid.sum()
+
+
+def test_the_flank_of_a_town_house_is_its_own_and_that_of_a_fence_the_fence() -> None:
+    fronts = torch.tensor([Tile.FRONT, Tile.FRONT + 3, Tile.HOUSE + 1, Tile.TOWER, Tile.HEDGE, Tile.HALL + 2])
+    sides = [Tile.SIDE, Tile.SIDE + 3, Tile.SIDE + 7, Tile.TOWER, Tile.HEDGE, Tile.SIDE + 9]
+    assert atlas.flank_of(fronts).tolist() == sides
+
+
+def test_letters_of_every_script_stay_in_their_square() -> None:
+    for script in country_facts.SCRIPTS:
+        words = [letters.strokes(seed, script) for seed in range(40)]
+        assert all(-0.01 <= x <= 1.01 for strokes in words for stroke in strokes for x in stroke)
+        assert len({tuple(strokes) for strokes in words}) > 2
 
 
 # ---- on disk

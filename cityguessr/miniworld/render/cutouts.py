@@ -12,6 +12,7 @@ from cityguessr.miniworld.render.pavement import CELL
 from cityguessr.miniworld.render.view import Rays, View
 from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles.atlas import Tile
+from cityguessr.miniworld.tiles.sprites import MAKES
 
 # Rays closer than _STEEP to the middle of the picture look into at most so many cells ahead, and keep so many things.
 _STEEP, _CELLS, _LAYERS = 0.22, 24, 3
@@ -96,10 +97,10 @@ def draw_traffic(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Ca
     near = gap - (view.time[part] * (plan.speed + 7.0) + plan.key % 50) % gap
     cars: list[tuple[Tensor, float, int]] = []
     if (lane := oncoming_lane(plan, view.style)) is not None:
-        cars.append((near + 1.5, lane, Tile.CAR + 2 + plan.key % 2))
+        cars.append((near + 1.5, lane, Tile.CAR + MAKES + plan.key % MAKES))
     if not plan.walk and plan.key % 3:
         ahead = 13 + plan.key % 17 + 2.5 * torch.sin(0.4 * view.time[part])
-        cars.insert(0, (ahead, plan.lateral, Tile.CAR + plan.key // 7 % 2))
+        cars.insert(0, (ahead, plan.lateral, Tile.CAR + plan.key // 7 % MAKES))
     w, h = CAR_WIDTH, 2.05 if plan.key % 5 == 0 else 1.55
     for t, x, tile in cars:
         u, y = (ray.dx * t + camera.x - x) * (1 / w) + 0.5, camera.y + t * ray.dy

@@ -7,6 +7,7 @@ from cityguessr.miniworld import noise
 from cityguessr.miniworld.plan import INDOOR, Scene, VideoPlan
 from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles.atlas import Tile
+from cityguessr.miniworld.tiles.sprites import MAKES, PEOPLE
 
 CELL = 4.5  # metres of pavement
 CLEARANCE = 0.45  # metres beside the camera's mean line that nothing reaches into
@@ -47,10 +48,11 @@ def furnish(plan: VideoPlan, style: Style) -> dict[str, Tensor]:
 
     urban = kind >= Scene.ELEMENTS
     traffic_side = 0 if style.drives_left else 1  # parked cars face the way their side drives
-    parked = Tile.CAR + (draw("car") * 2).floor() + 2 * (side != traffic_side)
+    parked = Tile.CAR + (draw("car") * MAKES).floor() + MAKES * (side != traffic_side)
     driven = urban & ~((kind == Scene.MONUMENTS) & plan.walk)  # on foot, monuments stand on a square
     put(driven & between(-1.0, style.u("traffic", 0.05, 0.45)), parked, 1.85, 1.5, -1.15)
-    put((kind != Scene.ROADS) & between(0.86), Tile.PERSON + (draw("who") * 4).floor(), 0.75, 1.72, draw("where") * 0.9)
+    who = Tile.PERSON + (draw("who") * PEOPLE).floor()
+    put((kind != Scene.ROADS) & between(0.86), who, 0.75, 1.72, draw("where") * 0.9)
     put(urban & between(0.62, 0.68), Tile.SIGN, 0.9, 2.7)
     # Name boards: at most one in 40 metres of a side, those of the other side half way between them.
     turn = (cell + 5 * side + plan.key % 9) % 9 == 0

@@ -26,7 +26,8 @@ from cityguessr.miniworld.render.camera import Camera
 from cityguessr.miniworld.render.layout import OUTLINE
 from cityguessr.miniworld.render.parcels import HALL_HEIGHT, PORTAL, TEXTURE
 from cityguessr.miniworld.render.view import FAR, Rays, View
-from cityguessr.miniworld.tiles.atlas import Tile
+from cityguessr.miniworld.tiles.atlas import Tile, flank_of
+from cityguessr.miniworld.tiles.grounds import BOARDS
 
 _SHIFT = 0.37  # of a plot: by how much the second row is shifted along the street
 Spans = list[tuple[Tensor, Tensor]]
@@ -47,7 +48,7 @@ class _Hits:
 
     Attributes:
         wall: metres sideways from the camera to the fronts.
-        inward: how far behind the front a ray meets a flank, in metres.
+        inward: how far behind the front a ray meets a flank, in metres; `side`: the tile of the flank.
         walls, ground, floors, upright: masks of both rows, of road and land, of road and ceiling, and of what stands
             across the street.
         gables: the part of the rows above their eaves.
@@ -69,6 +70,7 @@ class _Hits:
     t_mouth: Tensor
     wall: Tensor
     inward: Tensor
+    side: Tensor
 
     def __post_init__(self) -> None:
         self.walls, self.ground = self.front + self.back, self.road + self.land
@@ -108,17 +110,18 @@ def _meet(view: View, ray: Rays, camera: Camera[Tensor], spans: Spans) -> _Hits:
     road = (t_ground < first.t).float()
     front = (1 - road) * first.solid
     rest = 1 - road - front
-    flank, t_flank, inward, rest = _meet_flanks(
-        view, ray, camera, first, wall, rest, layout.front, layout.depth, ahead=(1, 2)
+    flank, t_flank, inward, side, rest = _meet_flanks(
+        view, ray, camera, first, wall, rest, layout.front, layout.depth, layout.front_tile, ahead=(1, 2)
     )
     land = rest * (t_ground < second.t).float()
     rest = rest - land
     back = rest * second.solid
-    flank_2, t_2, inward_2, rest = _meet_flanks(
+    flank_2, t_2, inward_2, side_2, rest = _meet_flanks(
         view, ray, camera, second, wall + layout.back, rest - back, layout.back_height, layout.back_depth,
-        ahead=(1,), shift=_SHIFT,
+        layout.back_tile, ahead=(1,), shift=_SHIFT,
     )  # fmt: skip
     flank, t_flank, inward = flank + flank_2, t_flank + t_2, inward + inward_2
+    side = side + flank_2 * (side_2 - side)
     far_land = rest * (t_ground < FAR).float()
     sky = rest - far_land
     land = land + far_land
@@ -128,7 +131,7 @@ def _meet(view: View, ray: Rays, camera: Camera[Tensor], spans: Spans) -> _Hits:
         road, front, flank, land, back, sky = (mask * keep for mask in (road, front, flank, land, back, sky))
     return _Hits(
         road, land, front, flank, back, roof, mouth, sky, first, second, t_ground, t_flank, t_roof, t_mouth, wall,
-        inward,
+        inward, side,
     )  # fmt: skip
 
 
@@ -152,12 +155,12 @@ def _meet_row(
 
 def _meet_flanks(
     view: View, ray: Rays, camera: Camera[Tensor], row: _Row, wall: Tensor, rest: Tensor, heights: Tensor,
-    depths: Tensor, *, ahead: tuple[int, ...], shift: float = 0.0,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """The flanks of the next buildings of a row, seen over a lower one or across open ground: mask, t, inward, rest."""
+    depths: Tensor, tiles: Tensor, *, ahead: tuple[int, ...], shift: float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """The flanks of the next buildings of a row, over a lower one or open ground: mask, t, inward, tile, rest."""
     width = view.plan.plot_width
     behind = camera.s + BEHIND + shift * width
-    flank, t_flank, depth = (torch.zeros_like(rest) for _ in range(3))
+    flank, t_flank, depth, side = (torch.zeros_like(rest) for _ in range(4))
     for step in ahead:
         t = (row.t + (behind + width * step)).div(width).floor().mul_(width).sub_(behind)
         inward, y = ray.adx * t - wall, camera.y + t * ray.dy
@@ -167,8 +170,9 @@ def _meet_flanks(
         margin = torch.minimum(torch.minimum(margin, y), FAR - t)
         hit = rest * (margin > 0).float()
         t_flank, depth = t_flank + hit * t, depth + hit * inward
+        side = side + hit * view.take(tiles, plot)
         flank, rest = flank + hit, rest - hit
-    return flank, t_flank, depth, rest
+    return flank, t_flank, depth, flank_of(side), rest
 
 
 def _meet_cover(
@@ -211,7 +215,8 @@ def _texture(view: View, ray: Rays, camera: Camera[Tensor], hits: _Hits, place: 
     storey = (storey - storey.clamp(min=0).floor()) * 0.75 + 0.25
     mirrored = ray.right - sign * (hits.front * place.u + hits.back * hits.second.u)
     u = hits.walls * mirrored + hits.floors * floor_u + hits.land * beside
-    u = u + hits.flank * (hits.inward * (1 / 11)).clamp(0, 1) + hits.mouth * (0.5 + 0.5 * sign * floor_u)
+    corner = 1 - ray.right + sign * (hits.inward * (1 / 11)).clamp(0, 1)  # the front stands on the street's side
+    u = u + hits.flank * corner + hits.mouth * (0.5 + 0.5 * sign * lateral * (1 / layout.half))
     v = (hits.walls + hits.flank) * storey + (hits.floors + hits.land) * ahead
     v = v + hits.mouth * ((y - HALL_HEIGHT) * (1 / PORTAL))
     near, flat = view.pixel * t, view.pixel * t * t  # of a plane that faces the camera, and along one beside the ray
@@ -222,7 +227,7 @@ def _texture(view: View, ray: Rays, camera: Camera[Tensor], hits: _Hits, place: 
     tile = hits.front * view.take(layout.front_tile, hits.first.plot)
     tile = tile + hits.back * view.take(layout.back_tile, hits.second.plot)
     tile = tile + hits.gables * (tile != Tile.TREES) * (Tile.ROOF - tile)  # crowns of trees rise like roofs
-    tile = tile + hits.flank * Tile.SIDE + hits.mouth * Tile.MOUTH + hits.roof * Tile.CEILING
+    tile = tile + hits.flank * hits.side + hits.mouth * (Tile.MOUTH + view.plan.key % BOARDS) + hits.roof * Tile.CEILING
     tile = tile + hits.road * view.take(layout.street, plot) + hits.land * view.take(layout.land, plot)
     return view.look_up(tile, u, v, du, dv * view.tall)
 

@@ -9,17 +9,28 @@ from torch import Tensor
 from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles import canvas, facades, grounds, sprites
 
-GRID = 8  # tiles along each side of the image
+GRID = 9  # tiles along each side of the image
 
 
 class Tile(enum.IntEnum):
     """The number of a tile in the atlas; where there are several of a kind, of the first one."""
 
-    FRONT, TOWER, HISTORIC, HOUSE, WORKS, ROOF, SIDE = 0, 6, 8, 10, 13, 15, 16
-    HEDGE, FENCE, RAILING, TREES, HALL, CEILING, CLOUDS = 17, 18, 19, 20, 21, 27, 28
-    ROAD, CROSSING, PLAZA, HIGHWAY, COVERED = range(29, 34)
-    GRASS, SOIL, WATER, SNOW, GARDEN, COURT, YARD, PARKING = range(34, 42)
-    TREE, LAMP, SIGN, CAR, PERSON, STALL, PLANTER, MAST, LANDMARK, MOUTH = 42, 46, 47, 49, 53, 57, 58, 59, 60, 61
+    FRONT, HOUSE, TOWER, HISTORIC, WORKS, ROOF, SIDE = 0, 6, 9, 11, 13, 15, 16
+    HEDGE, FENCE, RAILING, TREES, HALL, CEILING, CLOUDS = 26, 27, 28, 29, 30, 36, 37
+    ROAD, CROSSING, PLAZA, HIGHWAY, COVERED = range(38, 43)
+    GRASS, SOIL, WATER, SNOW, GARDEN, COURT, YARD, PARKING = range(43, 51)
+    TREE, LAMP, SIGN, CAR, PERSON, STALL, PLANTER, MAST, LANDMARK, MOUTH = 51, 55, 56, 58, 66, 74, 75, 76, 77, 78
+
+
+def flank_of(tile: Tensor) -> Tensor:
+    """The tile of the side of a building by that of its front.
+
+    A town house or a house has a blind wall of its own colour; a hall has a plain wall; towers, monuments, works,
+    hedges and fences go on round the corner.
+    """
+    hall = (tile >= Tile.HALL) & (tile < Tile.CEILING)
+    own = torch.where(tile < Tile.TOWER, tile + Tile.SIDE, tile)
+    return torch.where(hall, Tile.SIDE + Tile.TOWER, own)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,6 +68,7 @@ def _paint(style: Style, size: int) -> dict[int, Tensor]:
         (Tile.HISTORIC, facades.paint_historic, range(2)),
         (Tile.HOUSE, facades.paint_house, range(3)),
         (Tile.WORKS, facades.paint_works, range(2)),
+        (Tile.SIDE, facades.paint_side_wall, facades.SIDES),
         (Tile.HEDGE, grounds.paint_low_wall, grounds.LOW_WALLS),
         (Tile.HALL, grounds.paint_hall, range(6)),
         (Tile.ROAD, grounds.paint_street, grounds.STREETS),
@@ -64,13 +76,12 @@ def _paint(style: Style, size: int) -> dict[int, Tensor]:
         (Tile.TREE, sprites.paint_tree, range(4)),
         (Tile.SIGN, sprites.paint_sign, range(2)),
         (Tile.CAR, sprites.paint_car, sprites.CARS),
-        (Tile.PERSON, sprites.paint_person, range(4)),
+        (Tile.PERSON, sprites.paint_person, range(sprites.PEOPLE)),
+        (Tile.MOUTH, grounds.paint_mouth, range(grounds.BOARDS)),
     )
     single = (
         (Tile.ROOF, facades.paint_roof),
-        (Tile.SIDE, facades.paint_side_wall),
         (Tile.CEILING, grounds.paint_ceiling),
-        (Tile.MOUTH, grounds.paint_mouth),
         (Tile.LAMP, sprites.paint_lamp),
         (Tile.STALL, sprites.paint_stall),
         (Tile.PLANTER, sprites.paint_planter),

@@ -4,11 +4,13 @@ Tiles hold five channels: linear red, green, blue (albedo), coverage (alpha) and
 dark comes from there: lit windows, shop signs, lamps).
 """
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from cityguessr.miniworld import noise
+from cityguessr.miniworld.tiles import letters
 from cityguessr.miniworld.tiles.palette import Color
 
 CHANNELS = 5
@@ -93,11 +95,31 @@ class Canvas:
     ) -> None:
         """A line of made-up letters in the manner of a script, filling box = (left, right, bottom, top)."""
         left, right, bottom, top = box
-        count = max(2, min(9, round((right - left) / (top - bottom) / 1.1)))
-        letters = torch.cat([_letter(noise.key(seed, i), script) for i in range(count)], 1)  # (7, 7 * count)
-        rows = ((self.v - bottom) / (top - bottom) * 7).floor().long().clamp(0, 6)
-        columns = ((self.u - left) / (right - left) * letters.shape[1]).floor().long().clamp(0, letters.shape[1] - 1)
-        self.paint(letters.flip(0)[rows, columns] * self.box(left, right, bottom, top), color, glow)
+        height = top - bottom
+        count = max(2, min(12, round((right - left) / height / 0.85)))
+        pitch = (right - left) / count
+        width = pitch * (1.0 if letters.is_joined(script) else 0.78)
+        half = 0.075 * min(height, 1.3 * width)  # of the pen, in metres
+        ink = torch.zeros(self.size, self.size)
+        rows = slice(*self._texels(bottom - half, top + half, self.pv))
+        for i, word in enumerate(letters.word(seed, script, count)):
+            start = left + i * pitch
+            columns = slice(*self._texels(start - half, start + width + half, self.pu))
+            u, v = self.u[:, columns] - start, self.v[rows] - bottom
+            for x0, y0, x1, y1 in word:
+                x0, x1, y0, y1 = x0 * width, x1 * width, y0 * height, y1 * height
+                dx, dy = x1 - x0, y1 - y0
+                along = (((u - x0) * dx + (v - y0) * dy) / max(dx * dx + dy * dy, 1e-9)).clamp(0, 1)
+                away = ((u - x0 - along * dx) ** 2 + (v - y0 - along * dy) ** 2).sqrt()
+                # Where a texel is wider than the pen, it is as dark as its share of ink.
+                texel = max(self.pu, self.pv)
+                dark = ((half - away) / texel + 0.5).clamp(0, 1) * min(1.0, 2.5 * half / texel)
+                ink[rows, columns] = torch.maximum(ink[rows, columns], dark)
+        self.paint(ink, color, glow)
+
+    def _texels(self, low: float, high: float, texel: float) -> tuple[int, int]:
+        """The rows or columns that lie between two places in metres, one more at each end."""
+        return max(0, math.floor(low / texel) - 1), min(self.size, math.ceil(high / texel) + 1)
 
 
 def _band(x: Tensor, low: float, high: float, texel: float) -> Tensor:
@@ -113,40 +135,6 @@ def _pulse(x: Tensor, period: float, low: float, high: float, texel: float) -> T
     return (
         _band(f, low, high, texel) + _band(f - period, low, high, texel) + _band(f + period, low, high, texel)
     ).clamp(0, 1)
-
-
-def _letter(seed: int, script: str) -> Tensor:
-    """One made-up letter, (7, 7) of 0 and 1, row 0 on top: five rows and columns of ink, spaces around."""
-    ink = noise.uniform(seed, torch.arange(5)[:, None], torch.arange(5)[None])
-    on = ink < {"han": 0.55, "hangul": 0.2, "arabic": 0.16, "southeast": 0.25}.get(script, 0.3)
-    turn = noise.key(seed, "turn") % 4
-    if script in ("latin", "cyrillic", "greek"):
-        on[:, 0] = True
-        on[(0, 2, 4, 0)[turn]] = True
-        on[:, 4] |= script == "cyrillic" and turn < 2
-    elif script == "han":
-        on[turn] = True
-        on[:, 2] = True
-    elif script == "hangul":
-        on[:, 4] = True
-        on[:3, 0] = on[0, :3] = on[2, :3] = turn < 3
-        on[4] |= turn > 1
-    elif script == "arabic":
-        on[3] = True
-        on[1:4, turn + 1] = True
-    elif script == "indic":
-        on[0] = True
-        on[:, turn] = True
-    elif script == "southeast":
-        on[1:4, 0] = on[1:4, 4] = on[0, 1:4] = True
-        on[2, 2] = True
-    elif script == "hebrew":
-        on[0, :4] = True
-        on[:, 4] = turn < 3
-    elif script == "ethiopic":
-        on[0] = True
-        on[:, 0] = on[:, 4] = True
-    return F.pad(on.float(), (1, 1, 1, 1))
 
 
 def ripmap(tiles: Tensor, out: Tensor | None = None) -> Tensor:

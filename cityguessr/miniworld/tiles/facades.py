@@ -22,6 +22,8 @@ from cityguessr.miniworld.tiles.palette import (
 )
 
 GROUND, TOP = 4.0, 16.0
+# Whose flanks there are: of each town house, each house, and one for all halls.
+SIDES = (*(("front", i) for i in range(6)), *(("house", i) for i in range(3)), ("hall", 0))
 
 
 def _texture(c: Canvas, style: Style, color: Color, seed: int) -> None:
@@ -129,13 +131,33 @@ def paint_front(style: Style, size: int, variant: int) -> Tensor:
     return c.data
 
 
+def show_goods(c: Canvas, seed: int, window: tuple[float, float, float, float]) -> None:
+    """Goods behind a shop window = (left, right, bottom, top): a shelf or two of muted things, and a reflection."""
+    left, right, bottom, top = window
+    rows = 1 + int(2 * draw(seed, "shelves"))
+    step = (top - bottom) * 0.8 / rows
+    for row in range(rows):
+        low, u, i = bottom + 0.1 + row * step, left + 0.1, 0
+        c.paint(c.box(left, right, low - 0.06, low), oklch(0.45, 0.03, 0.15))
+        while u < right - 0.3:
+            wide, tall = 0.25 + 0.5 * draw(seed, row, i), step * (0.3 + 0.45 * draw(seed, row, i, "tall"))
+            if draw(seed, row, i, "gap") < 0.75:
+                tone = oklch(
+                    0.35 + 0.45 * draw(seed, row, i, "l"), 0.05 * draw(seed, row, i, "c"), draw(seed, row, i, "h")
+                )
+                c.paint(c.box(u, min(u + wide, right - 0.05), low, low + tall), tone, opacity=0.7)
+            u, i = u + wide + 0.1, i + 1
+    pane = c.box(left, right, bottom, top)
+    c.paint(pane * ((c.v - bottom) / (top - bottom)).clamp(0, 1) ** 2, oklch(0.72, 0.02, 0.65), opacity=0.35)
+
+
 def _ground_floor(c: Canvas, style: Style, seed: int, variant: int, wall: Color, trim: Color, glass: Color) -> None:
     width, accent = c.width, accent_color(style, seed)
     kind = variant % 3 if style.traits["awnings"] > -0.6 else 1 + variant % 2
     if kind == 0 or (kind == 2 and style.traits["arches"] < 0.3):  # a shop with a sign, perhaps an awning
         c.paint(c.box(0.3, width - 0.3, 0, 3.7), scale(accent, 0.5))
         c.paint(c.box(0.6, width - 0.6, 0.5, 2.9), glass, glow=0.9)
-        c.paint(c.box(0.6, width - 0.6, 0.5, 1.5) * (c.grain(seed, 12) > 0.5), accent, opacity=0.5)
+        show_goods(c, seed, (0.6, width - 0.6, 0.5, 2.9))
         c.paint(c.stripes_across(width / 4, 0, 0.12) * c.up(0.4, 3.0), trim)
         door = width * (0.2 + 0.6 * draw(seed, "door"))
         c.paint(c.box(door - 0.55, door + 0.55, 0, 2.5), scale(accent, 0.7))
@@ -263,15 +285,21 @@ def paint_roof(style: Style, size: int) -> Tensor:
     return c.data
 
 
-def paint_side_wall(style: Style, size: int) -> Tensor:
-    """The blind flank of a building."""
-    seed = noise.key(style.key, "side")
+def paint_side_wall(style: Style, size: int, variant: tuple[str, int]) -> Tensor:
+    """The blind flank of a building, in the wall of its front: a paler or a darker coat, few windows."""
+    kind, number = variant
+    seed = noise.key(style.key, kind, number)
     wall = wall_color(style, seed)
+    own = noise.key(seed, "side")
+    if kind == "hall":
+        wall = mix(wall, oklch(0.6, 0.015, 0.2), 0.6)
+    wall = scale(mix(wall, oklch(0.62, 0.015, 0.18), 0.3 * draw(own, "bare")), 0.8 + 0.25 * draw(own, "tone"))
     c = Canvas(size, style.plot_width, TOP, wall)
     _texture(c, style, wall, seed)
-    c.shade(0.8 + 0.35 * c.grain(seed, 3))
-    _windows(
-        c, seed, columns=4, floors=(GROUND, TOP, 4), size=(0.3, 0.45), frame=trim_color(style),
-        glass=oklch(0.3, 0.03, 0.6), lit=0.3,
-    )  # fmt: skip
+    c.shade(0.8 + 0.35 * c.grain(own, 3))
+    if kind != "hall" and draw(own, "windows") < 0.7:
+        _windows(
+            c, own, columns=2 + int(3 * draw(own, "columns")), floors=(GROUND, TOP, 4), size=(0.3, 0.45),
+            frame=trim_color(style), glass=oklch(0.3, 0.03, 0.6), lit=0.3,
+        )  # fmt: skip
     return c.data

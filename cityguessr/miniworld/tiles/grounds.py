@@ -4,13 +4,16 @@ A street tile spans from the middle of the road (left edge) to the front of the 
 along the street; the renderer mirrors it. A ground tile shows 16 x 16 metres of open land.
 """
 
+import torch
 from torch import Tensor
 
 from cityguessr.miniworld import noise
 from cityguessr.miniworld.noise import draw
 from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles.canvas import Canvas
+from cityguessr.miniworld.tiles.facades import show_goods
 from cityguessr.miniworld.tiles.palette import (
+    Color,
     accent_color,
     grass_color,
     marking_color,
@@ -26,6 +29,7 @@ from cityguessr.miniworld.tiles.palette import (
 SPAN = 16.0
 STREETS = ("road", "crossing", "plaza", "highway", "hall")
 LANDS = ("grass", "soil", "water", "snow", "garden", "court", "yard", "parking")
+BOARDS = 3  # name boards over covered streets; a video shows one of them
 LOW_WALLS = ("hedge", "fence", "railing", "trees")
 
 
@@ -152,16 +156,13 @@ def paint_low_wall(style: Style, size: int, kind: str) -> Tensor:
     """What fences off open ground, in the lowest metre or two of a wall tile: "hedge", "fence", "railing", "trees"."""
     seed = noise.key(style.key, kind)
     grass = grass_color(style)
-    c = Canvas(size, width := style.plot_width, SPAN, scale(grass, 0.8))
-    if kind in ("hedge", "trees"):
-        leaf = c.grain(seed, 14, 4)
-        c.paint(((leaf - 0.5) * 5).clamp(0, 1), scale(grass, 1.5), opacity=0.8)
-        c.paint(((0.42 - leaf) * 6).clamp(0, 1), scale(grass, 0.25))
-        if kind == "trees":
-            for trunk in range(5):
-                u = width * (trunk + draw(seed, trunk)) / 5
-                c.paint(c.box(u, u + 0.3, 0, 3), oklch(0.3, 0.03, 0.15))
-            c.paint(c.up(0, 1.6), scale(grass, 0.2), opacity=0.6)
+    c = Canvas(size, style.plot_width, SPAN, scale(grass, 0.8))
+    if kind == "hedge":
+        leaf = c.grain(seed, 20, 3)
+        c.shade(0.75 + 0.5 * leaf)
+        c.paint(c.stripes_up(1.0, 0, 0.12), scale(grass, 0.55), opacity=0.4)
+    elif kind == "trees":
+        _paint_woods(c, seed, scale(grass, 0.85))
     elif kind == "fence":
         wall = mix(wall_color(style, seed), trim_color(style), 0.5)
         c.paint(c.up(0, SPAN), wall)
@@ -175,6 +176,28 @@ def paint_low_wall(style: Style, size: int, kind: str) -> Tensor:
     return c.data
 
 
+def _paint_woods(c: Canvas, seed: int, leaf: Color) -> None:
+    """The edge of a wood: crown before crown, each lit from above, over trunks in the shade."""
+    c.paint(c.up(0, SPAN), scale(leaf, 0.32))
+    bark = oklch(0.33, 0.03, 0.15)
+    for trunk in range(int(c.width / 1.6)):
+        u = c.width * draw(seed, "trunk", trunk)
+        c.paint(c.box(u, u + 0.22, 0, 3), scale(bark, 0.7 + 0.6 * draw(seed, "bark", trunk)))
+    count = int(c.width * 2.2)
+    leaves = c.grain(seed, 24, 3)
+    for crown in range(count):  # from the top, which is the back, down to the bushes in front
+        v = 17.5 - 16.3 * crown / count + 1.2 * (draw(seed, crown, "v") - 0.5)
+        u, radius = c.width * draw(seed, crown, "u"), (0.55 + 0.25 * min(v, 4)) * (0.8 + 0.5 * draw(seed, crown, "r"))
+        tone = 0.75 + 0.5 * draw(seed, crown, "tone")
+        for shift in (-c.width, 0.0, c.width):
+            if not -radius < u + shift < c.width + radius:
+                continue
+            du, dv = c.u - u - shift, (c.v - v) * 1.15
+            mask = c.inside(radius - (du**2 + dv**2).sqrt() + (leaves - 0.5) * 0.7)
+            light = (0.72 + 0.38 * (dv / radius) - 0.1 * (du / radius)).clamp(0.3, 1.2) * (0.8 + 0.4 * leaves)
+            c.paint(mask, torch.tensor(leaf)[:, None, None] * (light * tone))
+
+
 def paint_hall(style: Style, size: int, scene: int) -> Tensor:
     """The inner wall of a covered street: mall, offices, hotel, station, sports hall or gallery (scenes 0 to 5)."""
     seed = noise.key(style.key, "hall", scene)
@@ -184,7 +207,8 @@ def paint_hall(style: Style, size: int, scene: int) -> Tensor:
     glass = oklch(0.45, 0.03, 0.6)
     if scene == 0:  # shopping and dining
         c.paint(c.stripes_across(width / 2, 0.4, width / 2 - 0.4) * c.up(0, 3), oklch(0.80, 0.06, 0.2), glow=1.0)
-        c.paint(c.stripes_across(width / 2, 0.6, width / 2 - 0.6) * c.up(0.4, 2) * c.grain(seed, 10).gt(0.5), accent)
+        for left in (0.4, width / 2 + 0.4):
+            show_goods(c, noise.key(seed, left), (left, left + width / 2 - 0.8, 0.3, 2.9))
         c.paint(c.up(3.0, 3.9), accent, glow=0.6)
         c.glyphs(seed, style.script, (0.6, width / 2 - 0.6, 3.1, 3.8), (0.9, 0.9, 0.9), 1.0)
         c.glyphs(seed + 1, style.script, (width / 2 + 0.6, width - 0.6, 3.1, 3.8), (0.9, 0.9, 0.9), 1.0)
@@ -228,17 +252,22 @@ def paint_ceiling(style: Style, size: int) -> Tensor:
     return c.data
 
 
-def paint_mouth(style: Style, size: int) -> Tensor:
-    """The wall over the mouth of a covered street, as wide as the street and 3 m high, with its name."""
-    seed = noise.key(style.key, "mouth")
-    wall, accent = wall_color(style, seed), accent_color(style, seed)
+def paint_mouth(style: Style, size: int, board: int) -> Tensor:
+    """The wall over the mouth of a covered street, as wide as the street and 3 m high, with its name on a board.
+
+    Boards and names are the same wherever a script is read: they name a chain of shops and not a city.
+    """
+    seed = noise.key("mouth", style.script, board)
+    wall = wall_color(style, noise.key(style.key, "mouth", board))
     width = 2 * style.street_half
     c = Canvas(size, width, 3, wall)
     c.shade(0.85 + 0.3 * c.grain(seed, 5))
     c.paint(c.up(0, 0.35) + c.up(2.7, 3), trim_color(style))
     c.paint(c.stripes_across(width / 9, 0, 0.3) * c.up(0.35, 2.7), scale(wall, 0.75))
-    c.paint(c.box(width * 0.25, width * 0.75, 0.7, 2.4), accent, glow=0.4)
-    c.glyphs(seed, style.script, (width * 0.28, width * 0.72, 0.95, 2.15), (0.9, 0.9, 0.86), 0.9)
+    sign = oklch(0.32 + 0.25 * draw(seed, "light"), 0.05 + 0.06 * draw(seed, "chroma"), draw(seed, "hue"))
+    half = width * (0.16 + 0.1 * draw(seed, "width"))
+    c.paint(c.box(width / 2 - half, width / 2 + half, 0.8, 2.3), sign, glow=0.4)
+    c.glyphs(seed, style.script, (width / 2 - half * 0.88, width / 2 + half * 0.88, 1.15, 1.95), (0.9, 0.9, 0.86), 0.9)
     return c.data
 
 

@@ -46,7 +46,7 @@ def brighten(color: Color, factor: float) -> tuple[float, ...]:
 
 def wall_color(style: Style, seed: int) -> Color:
     """A wall of the city's palette: its hue and value, spread by as much as the city's fronts differ."""
-    spread = style.u("wall_spread", 0.04, 0.12)
+    spread = style.u("wall_spread", 0.08, 0.18)
     hue = style.u("wall_hue", 0.02, 0.30) + spread * 1.2 * (draw(seed, "hue") - 0.5)
     chroma = style.u("wall_chroma", 0.01, 0.11) * (0.6 + 0.8 * draw(seed, "chroma"))
     if style.traits["wall_hue"] > 1.1:  # a few cities are painted in cool colours, pale ones
@@ -68,8 +68,11 @@ def roof_color(style: Style, seed: int) -> Color:
 
 
 def accent_color(style: Style, seed: int) -> Color:
-    """Awnings, doors and signs: vivid, near the city's accent hue."""
-    return oklch(0.45 + 0.3 * draw(seed, "a"), 0.13, style.u("accent") + 0.25 * (draw(seed, "b") - 0.5))
+    """Awnings, doors, stalls and signs: some near the city's accent hue, most of any hue, as owners like it."""
+    hue = style.u("accent") + 0.25 * (draw(seed, "b") - 0.5)
+    if draw(seed, "own") < 0.7:
+        hue = draw(seed, "free")
+    return oklch(0.40 + 0.35 * draw(seed, "a"), 0.04 + 0.09 * draw(seed, "c"), hue)
 
 
 def grass_color(style: Style) -> Color:

@@ -22,7 +22,10 @@ from cityguessr.miniworld.tiles.palette import (
     wall_color,
 )
 
-CARS = (("rear", 0), ("rear", 1), ("front", 0), ("front", 1))  # the end that shows, and which of two
+# Cars and passers-by are the same in every city: which of them a video shows says nothing about the place.
+MAKES = 4  # kinds of cars
+CARS = tuple((end, make) for end in ("rear", "front") for make in range(MAKES))  # the end that shows, and of which
+PEOPLE = 8
 
 
 def paint_tree(style: Style, size: int, variant: int) -> Tensor:
@@ -37,16 +40,18 @@ def paint_tree(style: Style, size: int, variant: int) -> Tensor:
     c = Canvas(size, 8, 8)
     bark = oklch(0.36, 0.035, 0.14)
     leaves = c.grain(seed, 12, 4)
-    c.paint(c.inside(0.16 + 0.012 * (8 - c.v) - (c.u - 4).abs()) * c.up(0, 5.6), bark)
-    c.paint(c.inside(0.08 - (c.u - 4.1).abs()) * c.up(0, 5.6), scale(bark, 0.5))
+    trunk = c.up(0, 5.1 if kind == "palm" else 5.6)
+    c.paint(c.inside(0.16 + 0.012 * (8 - c.v) - (c.u - 4).abs()) * trunk, bark)
+    c.paint(c.inside(0.08 - (c.u - 4.1).abs()) * trunk, scale(bark, 0.5))
     if kind == "palm":
         for i in range(9):
             angle = torch.tensor((i / 8 - 0.5) * 5.0)
-            du, dv = c.u - 4, c.v - 6.4
+            du, dv = c.u - 4, c.v - 5.0
             along = du * torch.sin(angle) + dv * torch.cos(angle)
             aside = du * torch.cos(angle) - dv * torch.sin(angle) + 0.12 * along**2 * torch.sin(angle)
-            frond = c.inside(0.34 * (1 - along / 3.4) - aside.abs()) * c.inside(along) * c.inside(3.2 - along)
-            c.paint(frond * (0.6 + 0.4 * (leaves > 0.45)), scale(leaf, 0.6 + 0.5 * draw(seed, i)))
+            frond = c.inside(0.34 * (1 - along / 3.1) - aside.abs()) * c.inside(along) * c.inside(2.9 - along)
+            tone = torch.tensor(leaf)[:, None, None] * (0.55 + 0.5 * draw(seed, i))
+            c.paint(frond, tone * (0.65 + 0.6 * leaves))
         return c.data
     du, dv = c.u - 4, c.v
     if kind == "cone":
@@ -55,12 +60,14 @@ def paint_tree(style: Style, size: int, variant: int) -> Tensor:
     elif kind == "column":
         edge = 1.15 - torch.sqrt(du**2 + ((dv - 4.4) / 3.2) ** 2 * 1.3)
     elif kind == "umbrella":
-        edge = (1 - torch.sqrt((du / 3.7) ** 2 + ((dv - 6.2) / 1.5) ** 2)) * 1.6
+        edge = (1 - torch.sqrt((du / 3.6) ** 2 + ((dv - 6.2) / 1.5) ** 2)) * 2.6
     elif kind == "oval":
         edge = (1 - torch.sqrt((du / 2.4) ** 2 + ((dv - 4.8) / 3.1) ** 2)) * 2.4
     else:
         edge = (1 - torch.sqrt((du / 3.4) ** 2 + ((dv - 5.0) / 2.9) ** 2)) * 3
-    crown = c.inside(edge * 0.8 + (leaves - 0.5) * 2.2)
+    # Leaves fray the crown by a few decimetres, but none floats apart from it, and the tile's rim stays empty.
+    rim = torch.minimum(3.9 - du.abs(), torch.minimum(7.9 - dv, dv))
+    crown = c.inside(torch.minimum(edge.clamp(max=0.6) + ((leaves - 0.55) * 2.2).clamp(-0.25, 0.08), rim))
     c.paint(crown, scale(leaf, 0.55))
     c.paint(crown * ((leaves - 0.45) * 6).clamp(0, 1), leaf)
     # Light from above: the top of the crown and of each clump of leaves is brighter.
@@ -117,12 +124,12 @@ def paint_sign(style: Style, size: int, variant: int) -> Tensor:
 
 def paint_car(style: Style, size: int, variant: tuple[str, int]) -> Tensor:
     """A car or a van seen from the "rear" or the "front", 2.2 x 1.8 metres (a van is drawn taller)."""
-    view, number = variant
-    seed = noise.key(style.key, "car", view, number)
-    # Most cars anywhere are white, grey or black; the few colourful ones have no hue of the city's.
-    chroma = 0.13 * max(0.0, 2 * draw(seed, "c") - 1)
-    paint = oklch(0.30 + 0.6 * draw(seed, "l"), chroma, draw(seed, "h"))
-    if number == 1 and style.traits["cars"] > 0.8:
+    view, make = variant
+    # Most cars anywhere are white, grey or black; some are dark red or blue.
+    paint = (oklch(0.92, 0.01, 0.2), oklch(0.62, 0.01, 0.65), oklch(0.30, 0.01, 0.6), oklch(0.42, 0.09, 0.05))[make]
+    if view == "front":  # oncoming cars, another four
+        paint = (oklch(0.85, 0.01, 0.6), oklch(0.48, 0.01, 0.2), oklch(0.24, 0.01, 0.6), oklch(0.44, 0.08, 0.70))[make]
+    if make == 3 and style.traits["cars"] > 0.8:
         paint = (0.80, 0.50, 0.03)  # taxis
     c = Canvas(size, 2.2, 1.8)
     c.paint(c.disc(1.1, 0.14, 1.05, 0.12), (0.01, 0.01, 0.01), opacity=0.7)  # its shadow on the road
@@ -141,21 +148,40 @@ def paint_car(style: Style, size: int, variant: tuple[str, int]) -> Tensor:
 
 
 def paint_person(style: Style, size: int, variant: int) -> Tensor:
-    """A passer-by, 0.8 x 1.8 metres."""
-    seed = noise.key(style.key, "person", variant)
-    # People dress as they like: a coat in the city's own colour would give it away.
-    coat = oklch(0.28 + 0.45 * draw(seed, "a"), 0.10 * draw(seed, "c"), draw(seed, "b"))
-    legs = oklch(0.2 + 0.25 * draw(seed, "t"), 0.03, draw(seed, "u"))
-    skin = oklch(0.45 + 0.35 * draw(seed, "s"), 0.06, 0.14)
+    """A passer-by, 0.8 x 1.8 metres: seen from the front, from behind or from the side, standing or walking."""
+    seed = noise.key("person", variant)
+    coat = oklch(0.26 + 0.5 * draw(seed, "light"), 0.09 * draw(seed, "chroma"), draw(seed, "hue"))
+    legs = oklch(0.2 + 0.35 * draw(seed, "legs"), 0.04 * draw(seed, "blue"), 0.68)
+    skin = oklch((0.45, 0.72, 0.60, 0.78)[variant % 4], 0.06, 0.14)
+    hair = oklch((0.18, 0.40, 0.22, 0.62)[variant // 2 % 4], 0.03, 0.15)
+    view = ("front", "side", "back", "side")[variant % 4]
     c = Canvas(size, 0.8, 1.8)
     c.paint(c.disc(0.4, 0.05, 0.34, 0.2), (0.01, 0.01, 0.01), opacity=0.6)
-    c.paint(c.box(0.27, 0.39, 0.05, 0.9), legs)
-    c.paint(c.box(0.42, 0.54, 0.05, 0.9), scale(legs, 0.7))
-    c.paint(c.disc(0.4, 1.12, 0.21, 1.75), coat)
-    c.paint(c.box(0.17, 0.25, 0.8, 1.35), scale(coat, 0.7))
-    c.paint(c.box(0.55, 0.63, 0.8, 1.35), scale(coat, 0.7))
-    c.paint(c.disc(0.4, 1.62, 0.12, 1.2), skin)
-    c.paint(c.disc(0.4, 1.69, 0.12, 0.7), oklch(0.2, 0.03, 0.12))
+    step = 0.13 + 0.05 * draw(seed, "step") if view == "side" else 0.07
+    for side in (-1, 1):  # legs apart at the feet, and on the side that swings forward the arm stays behind
+        middle = 0.4 + side * (step - (step - 0.05) * (c.v / 0.95).clamp(0, 1))
+        lower = 0.10 if side > 0 and view != "side" else 0.05
+        c.paint(c.inside(0.075 - (c.u - middle).abs()) * c.up(lower, 0.95), scale(legs, 0.75 + 0.25 * (side < 0)))
+        c.paint(c.inside(0.085 - (c.u - middle - 0.03 * (view == "side")).abs()) * c.up(lower, lower + 0.08), hair)
+    if variant in (2, 5):  # a skirt or a long coat
+        c.paint(c.inside(0.15 + (1.0 - c.v) * 0.22 - (c.u - 0.4).abs()) * c.up(0.45, 1.0), coat)
+    half = (0.19 if view != "side" else 0.14) * (0.92 + 0.2 * draw(seed, "stout"))
+    shoulders = c.inside(half + 0.05 * ((c.v - 1.15) / 0.25).clamp(0, 1) - (c.u - 0.4).abs())
+    c.paint(shoulders * c.up(0.82, 1.36) * c.inside(1.46 - c.v - 0.5 * (c.u - 0.4).abs()), coat)
+    for side in (-1, 1):
+        swing = side * (0.20 if view == "side" else half + 0.07 - 0.02 * side)
+        middle = 0.4 + swing * ((1.4 - c.v) / 0.55).clamp(0, 1) * (1 if view == "side" else 0.25)
+        middle = middle + (0 if view == "side" else side * half * 0.9)
+        c.paint(c.inside(0.055 - (c.u - middle).abs()) * c.up(0.85, 1.36), scale(coat, 0.7))
+        c.paint(c.inside(0.045 - (c.u - middle).abs()) * c.up(0.77, 0.85), skin)
+    if variant % 4 == 2:  # a rucksack
+        c.paint(c.box(0.28, 0.52, 0.95, 1.32), oklch(0.35, 0.05 * draw(seed, "sack"), draw(seed, "sack hue")))
+    c.paint(c.box(0.36, 0.44, 1.34, 1.5), skin)
+    c.paint(c.disc(0.4, 1.58, 0.11, 1.25), skin)
+    if view == "front":
+        c.paint(c.disc(0.4, 1.66, 0.115, 0.65), hair)
+    else:  # the back of the head, or its back half
+        c.paint(c.disc(0.4 if view == "back" else 0.36, 1.61, 0.115, 1.05), hair)
     return c.data
 
 
@@ -243,7 +269,9 @@ def paint_landmark(style: Style, size: int) -> Tensor:
         c.paint(c.disc(0.5, 0.90, 0.05, 1.7), metal)
     elif kind == "needle":
         c.paint(c.inside(0.035 * (1.25 - y) - x) * c.up(0, 1), stone)
-        c.paint(c.disc(0.5, 0.70, 0.11, 0.45), metal, glow=0.6)
+        for v, half in ((0.64, 0.045), (0.665, 0.06), (0.69, 0.05)):  # a slim cabin of three decks
+            c.paint(c.box(0.5 - half, 0.5 + half, v, v + 0.022), mix(stone, metal, 0.4))
+            c.paint(c.box(0.5 - half, 0.5 + half, v + 0.004, v + 0.012), (0.05, 0.06, 0.08), glow=0.3)
     elif kind == "wheel":
         r = torch.sqrt((c.u - 0.5) ** 2 + (y - 0.55) ** 2)
         c.paint(c.inside(0.016 - (r - 0.41).abs()), metal, glow=0.25)
