@@ -53,17 +53,17 @@ def smooth(seed: int, height: int, width: int, cells: tuple[int, int]) -> Tensor
     cells: how many lattice cells stand in the image, (down, across).
     """
     rows, columns = cells
-    lattice = uniform(seed, torch.arange(rows)[:, None], torch.arange(columns)[None])
-    y = torch.arange(height, dtype=torch.float32) * rows / height
-    x = torch.arange(width, dtype=torch.float32) * columns / width
-    y0, x0 = y.long(), x.long()
-    fy, fx = y - y0, x - x0
+    lattice = uniform(seed, torch.arange(rows)[:, None], torch.arange(columns)[None]).numpy()
+    y = np.arange(height, dtype=np.float32) * np.float32(rows) / np.float32(height)
+    x = np.arange(width, dtype=np.float32) * np.float32(columns) / np.float32(width)
+    y0, x0 = y.astype(np.int64), x.astype(np.int64)
+    fy, fx = y - y0.astype(np.float32), x - x0.astype(np.float32)
     fy, fx = (fy * fy * (3 - 2 * fy))[:, None], (fx * fx * (3 - 2 * fx))[None]
     top = lattice[y0 % rows]
     bottom = lattice[(y0 + 1) % rows]
     band = top + (bottom - top) * fy
     left, right = band[:, x0 % columns], band[:, (x0 + 1) % columns]
-    return left + (right - left) * fx
+    return torch.from_numpy(left + (right - left) * fx)
 
 
 def fractal(seed: int, size: int, cells: int, octaves: int = 4) -> Tensor:

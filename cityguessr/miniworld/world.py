@@ -232,10 +232,10 @@ class MiniWorld:
             apart: let no picture depend on which others are rendered with it, see `renderer.render`.
         """
         numbers = torch.arange(video.frames) if frames is None else torch.as_tensor(frames, dtype=torch.int64)
-        atlas = self._atlas(video.city, layout.tile_size(height), str(device))
-        street = self._street(video, str(device))
         style, samples = self.effects.style(video.city), samples or self.config.samples
-        with torch.inference_mode():
+        with torch.inference_mode():  # of textures and streets as well: thousands of small operations
+            atlas = self._atlas(video.city, layout.tile_size(height), str(device))
+            street = self._street(video, str(device))
             pictures = renderer.render(video, style, street, atlas, numbers, height, width, samples, field, apart)
         return pictures.cpu()
 

@@ -135,10 +135,10 @@ def draw_landmarks(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: 
     tall = []
     if noise.key(plan.key, "landmark") % 100 < 50:
         size = style.u("landmark_height", 55, 130)
-        # Anywhere along the way or far beyond it, at some distance from the street: mostly over the roofs.
-        away = 90 + noise.draw(plan.key, "away") * (float(plan.positions[-1]) + 260)
+        # Beyond the way's end, near or far, and off to one side: mostly behind the roofs, seldom in the street's axis.
+        away = float(plan.positions[-1]) + 70 + 380 * noise.draw(plan.key, "away")
         beside = noise.draw(plan.key, "beside") * 2 - 1
-        beside = math.copysign(0.35 * size + 130 * beside * beside, beside)
+        beside = math.copysign(30 + 0.35 * size + 170 * beside * beside, beside)
         tall.append((Tile.LANDMARK, away, beside, size, size, 0.6))
     low, high = view.reach(part)
     for s, x in view.layout.masts:
