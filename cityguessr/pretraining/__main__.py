@@ -21,7 +21,7 @@ from cityguessr.base.files import write_csv
 from cityguessr.base.progress import duration
 from cityguessr.base.tables import read_json
 from cityguessr.pretraining import starts
-from cityguessr.pretraining.making import EXPERIMENTS, STAGES, Settings, config, make
+from cityguessr.pretraining.making import EXPERIMENTS, SETTINGS, STAGES, Settings, config, make
 from cityguessr.training import datasets
 
 STARTS = "starts.csv"
@@ -45,17 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m cityguessr.pretraining", description="Pretrain small encoders on other worlds."
+        prog="python -m cityguessr.pretraining",
+        description="Pretrain small encoders on other worlds. What is left out is as for the shipped weights.",
     )
-    usual = Settings()
     parser.add_argument("what", choices=(*EXPERIMENTS, "starts"), help="a backbone, or the comparison of starts")
     parser.add_argument("--out", type=Path, help="folder (of starts: CSV file) to write; by default in the package")
     seeds = {"type": int, "nargs": "+", "metavar": "SEED"}
-    parser.add_argument("--world-seeds", default=usual.world_seeds, **seeds, help="worlds to learn from")
-    parser.add_argument("--clips-per-city", type=int, default=usual.clips_per_city, help="of each of these worlds")
-    parser.add_argument("--seed", type=int, default=usual.seed, help="of weights, order, masks and augmentation")
-    parser.add_argument("--masked-epochs", type=int, default=usual.masked_epochs)
-    parser.add_argument("--places-epochs", type=int, default=usual.places_epochs)
+    parser.add_argument("--world-seeds", **seeds, help="worlds to learn from")
+    parser.add_argument("--clips-per-city", type=int, help="of each of these worlds")
+    parser.add_argument("--seed", type=int, help="of weights, order, masks and augmentation")
+    parser.add_argument("--masked-epochs", type=int)
+    parser.add_argument("--places-epochs", type=int)
     parser.add_argument(
         "--stages", nargs="+", choices=("masked", "places"), help="those of the shipped weights if left out"
     )
@@ -64,19 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    return Settings(
-        world_seeds=tuple(options.world_seeds),
-        clips_per_city=options.clips_per_city,
-        seed=options.seed,
-        masked_epochs=options.masked_epochs,
-        places_epochs=options.places_epochs,
-    )
+def _settings(options: argparse.Namespace, backbone: str) -> Settings:
+    """What the shipped weights were made with, but for what was given."""
+    names = ("world_seeds", "clips_per_city", "seed", "masked_epochs", "places_epochs")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if "world_seeds" in given:
+        given["world_seeds"] = tuple(given["world_seeds"])
+    return SETTINGS[backbone].replace(**given)
 
 
 def _make(options: argparse.Namespace, command: str) -> None:
     stages = tuple(options.stages) if options.stages else None
-    folder = make(options.what, _settings(options), options.out, stages, options.workers, command)
+    folder = make(options.what, _settings(options, options.what), options.out, stages, options.workers, command)
     record = read_json(folder / weights.PROVENANCE)
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size / 1e6:.2f} MB in {duration(record['seconds'])}")
@@ -91,7 +90,7 @@ def _starts(options: argparse.Namespace) -> None:
         given += [(backbone, "+".join(STAGES[backbone]), f"{weights.PACKAGED}{backbone}")]
     given.append(("videomae", "masked", f"{weights.PACKAGED}videomae-masked"))
     if not (weights.place(_LABELS_ALONE) / weights.PROVENANCE).is_file():
-        make("videomae", _settings(options), weights.place(_LABELS_ALONE), ("places",), options.workers)
+        make("videomae", _settings(options, "videomae"), weights.place(_LABELS_ALONE), ("places",), options.workers)
     given.append(("videomae", "places", _LABELS_ALONE))
     rows = list(starts.measure_all(given, options.seeds, clips.folder, options.workers or 2))
     order = {(backbone, start): number for number, (backbone, start, _) in enumerate(given)}
