@@ -47,7 +47,7 @@ class Settings:
         places_epochs, places_recipe: of the labels.
     """
 
-    world_seeds: tuple[int, ...] = tuple(range(101, 111))
+    world_seeds: tuple[int, ...] = tuple(range(101, 109))
     clips_per_city: int = 9
     seed: int = 0
     masked_epochs: int = 10
