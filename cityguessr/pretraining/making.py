@@ -50,7 +50,7 @@ class Settings:
     world_seeds: tuple[int, ...] = tuple(range(101, 109))
     clips_per_city: int = 9
     seed: int = 0
-    masked_epochs: int = 10
+    masked_epochs: int = 6
     masked_recipe: Recipe = Recipe(  # noqa: RUF009 - frozen
         optimizer="adamw",
         batch_size=64,
@@ -60,7 +60,7 @@ class Settings:
         warmup_epochs=1,
         clip_gradients=1.0,
     )
-    places_epochs: int = 12
+    places_epochs: int = 10
     places_recipe: Recipe = Recipe(  # noqa: RUF009 - frozen
         optimizer="adamw",
         batch_size=64,
@@ -82,7 +82,7 @@ class Settings:
 SETTINGS = {
     "videomae": Settings(),
     "mae": Settings(masked_epochs=20, places_epochs=20),  # it sees one frame of a clip in an epoch, and is quick
-    "timesformer": Settings(places_epochs=8),  # an epoch takes twice VideoMAE's time
+    "timesformer": Settings(places_epochs=6),  # an epoch takes twice VideoMAE's time
 }
 """Backbone -> what the shipped weights were made with; the trainings take about as long."""
 
