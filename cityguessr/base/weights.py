@@ -2,6 +2,8 @@
 
 They stand in `data/weights/`: a checkpoint of the hub in a folder of the last part of its name, anything else as one
 file. What is not there is looked for in the hub's cache, and fetched only where a parameter allows it.
+
+Names that begin with `miniworld/` are those of the small profiles. They come with the package, and are never fetched.
 """
 
 import contextlib
@@ -14,10 +16,19 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from cityguessr.base import paths
+from cityguessr.base import digests, paths
 from cityguessr.base.errors import InputError, MissingWeights
+from cityguessr.base.tables import read_json
 from cityguessr.base.tensors import first_not_finite
 
+PACKAGED = "miniworld/"
+"""What the names of weights begin with that come with the package."""
+PACKAGE = Path(__file__).parents[1] / "pretraining" / "weights"
+"""Where those stand, one folder for each."""
+PROVENANCE = "provenance.json"
+"""Where packaged weights come from, and the digests of their files."""
+
+_MAKE = "python -m cityguessr.pretraining {path.name}"
 _SAVE = (  # whatever form the hub keeps them in, this writes config.json, model.safetensors and the tokenizer
     'python -c "from transformers import AutoModel, AutoTokenizer; '
     "[part.from_pretrained('{name}').save_pretrained('{path}') for part in (AutoModel, AutoTokenizer)]\""
@@ -82,13 +93,20 @@ def markdown() -> str:
 
 
 def place(name: str) -> Path:
-    """Where weights are looked for first: the file or folder of the last part of their name in `data/weights/`."""
+    """Where weights are looked for first: the file or folder of the last part of their name in `data/weights/`.
+
+    Those whose name begins with `miniworld/` stand in the package.
+    """
+    if name.startswith(PACKAGED):
+        return PACKAGE / Path(name).name
     return paths.data() / "weights" / Path(name).name
 
 
 def command(name: str, path: Path | None = None) -> str:
     """The command that brings weights to a place, by default to where they are looked for."""
-    return TABLE.get(name, _OTHER).command.format(name=name, path=path or place(name))
+    path = path or place(name)
+    template = _MAKE if name.startswith(PACKAGED) else TABLE.get(name, _OTHER).command
+    return template.format(name=name, path=path)
 
 
 def version(name: str | None) -> str | None:
@@ -131,8 +149,12 @@ def missing(
     return MissingWeights(
         f"{purpose and f'{purpose}: '}the weights {name!r} {state}: {path}"
         + (f" lacks {lacks}{size}" if lacks else f"{size} is missing")
-        + f"; where there is a network, `{how or command(name, path)}` brings them"
-        + (", or set allow_downloads=True" if allow_downloads is False else "")
+        + (
+            f"; they come with the package, and `{how or command(name, path)}` makes them anew"
+            if name.startswith(PACKAGED)
+            else f"; where there is a network, `{how or command(name, path)}` brings them"
+            + (", or set allow_downloads=True" if allow_downloads is False else "")
+        )
     )
 
 
@@ -162,6 +184,22 @@ def _lacking(name: str, pickles: bool = True) -> list[str]:
     return lacks
 
 
+def packaged(name: str) -> dict[str, Any]:
+    """The provenance of weights that come with the package, once their files were held against it.
+
+    Raises MissingWeights where a file is missing, and InputError where one is not the one that was written.
+    """
+    folder, remedy = place(name), f"bring the package's own files again, or make new ones with `{command(name)}`"
+    names = ("config.json", "model.safetensors", PROVENANCE)
+    if lost := [file for file in names if not (folder / file).is_file()]:
+        raise missing(name, lacks=" and ".join(lost))
+    record = read_json(folder / PROVENANCE)
+    files = record.get("files")
+    for file in names[:-1]:
+        digests.read_recorded(folder / file, files.get(file) if isinstance(files, dict) else None, remedy)
+    return record
+
+
 @contextlib.contextmanager
 def reading(name: str, allow_downloads: bool, purpose: str = "", pickles: bool = True) -> Iterator[str]:
     """A folder or hub name to read a checkpoint from, quietly, with one clear message for whatever goes wrong.
@@ -171,8 +209,11 @@ def reading(name: str, allow_downloads: bool, purpose: str = "", pickles: bool =
         purpose: as in `missing`.
         pickles: whether weights in `pytorch_model.bin` are good enough.
 
-    Raises MissingWeights where it is not on this machine, and InputError where its files are damaged or incomplete.
+    Raises MissingWeights where it is not on this machine, and InputError where its files are damaged or incomplete,
+    or are not those that the provenance of packaged weights names.
     """
+    if name.startswith(PACKAGED):
+        packaged(name)
     lacks = _lacking(name, pickles)
     source = name if lacks else str(place(name))
     try:
