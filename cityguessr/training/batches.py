@@ -135,8 +135,8 @@ class ClipTensors(Dataset[Batch]):
         scenes = self.clips.frame_scenes(index)
         if scenes is None or scenes.isnan().any():
             raise InputError(
-                f"clip {self.clips.clip_ids[index]}: no scene labels, which this system needs; prepare the data with a "
-                "scene labeller (see cityguessr.data.places365), or train a system without scenes"
+                f"clip {self.clips.clip_ids[index]}: no scene labels, which this system needs; label the set with a "
+                "classifier (cityguessr.data.labelling.label_scenes), or train a system without scenes"
             )
         if scenes.shape[1] != config.scene_classes:
             raise InputError(
