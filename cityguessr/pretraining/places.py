@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cityguessr import losses
 from cityguessr.backbones import MAE, Encoder
+from cityguessr.base import weights
 from cityguessr.pretraining.masked import Log
 from cityguessr.pretraining.worlds import Clips
 from cityguessr.taxonomy import LEVELS
@@ -54,7 +55,8 @@ def train(
     """
     torch.manual_seed(seed)
     model = Classifier(backbone, clips.classes)
-    backbone.use()
+    with weights.quietly():  # transformers remarks that TimeSformer has one kind of attention alone
+        backbone.use()
     groups = parameter_groups(model, recipe, len(_layers(backbone)))
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
     order, log = EpochOrder(len(clips), recipe.batch_size, seed), []
