@@ -122,3 +122,21 @@ def scene_bars(ax: Axes, names: Sequence[str], predicted: NDArray, target: NDArr
 
 def _styles(count: int) -> list[str]:
     return (["-", "--", ":", "-."] * count)[:count]
+
+
+def single_cues(frame: pd.DataFrame) -> Figure:
+    """How many cities a probe on one cue gets right: a line a cue, clips of seen videos filled, of unseen ones hollow.
+
+    Args:
+        frame: columns cue, and seen and unseen or one of them, in percent.
+    """
+    fig, ax = plt.subplots(figsize=(5.6, 0.4 + 0.36 * len(frame)), layout="constrained")
+    rows = np.arange(len(frame))
+    for part, fill in (("seen", REFERENCE), ("unseen", "white")):
+        if part in frame:
+            ax.plot(frame[part], rows, "o", ls="", ms=6, mec=REFERENCE, mfc=fill, label=f"{part} videos")
+    ax.set_yticks(rows, frame["cue"])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, None), xlabel="cities right (%)", title="What a linear probe on one cue finds")
+    ax.legend(loc="lower right")
+    return fig

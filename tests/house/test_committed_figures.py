@@ -146,3 +146,12 @@ def test_no_type_is_set_below_seven_points() -> None:
     style = (ROOT / "cityguessr" / "figures" / "cityguessr.mplstyle").read_text(encoding="utf-8")
     given = re.findall(r"^(?:font\.size|.*(?:labelsize|titlesize|fontsize)): *([\d.]+)", style, re.MULTILINE)
     assert min(map(float, given)) >= 7
+
+
+def test_mean_colour_alone_finds_less_than_a_third_of_the_cities_that_a_video_model_finds() -> None:
+    """No city of MiniWorld is given away by the colour of its pictures."""
+    cues = pd.read_csv(FIGURES / "single_cues.csv").set_index("cue").loc["mean colour"]
+    table = pd.read_csv(FIGURES / "tables" / "table3.csv").query("row == 'videomae' and level == 'city'")
+    measured = table.set_index("metric")["measured"]
+    assert cues["seen"] < measured["top1"] / 3
+    assert cues["unseen"] < measured["top1_unseen"] / 3
