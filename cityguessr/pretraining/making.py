@@ -28,11 +28,12 @@ from cityguessr.training.recipe import Recipe
 EXPERIMENTS = {"videomae": "videomae", "mae": "mae_random", "timesformer": "timesformer"}
 """Backbone -> the experiment whose encoder is pretrained: its sizes at the scale of the profile mini."""
 
-STAGES = {"videomae": ("masked", "places"), "mae": ("masked", "places"), "timesformer": ("places",)}
+STAGES = {"videomae": ("masked", "places"), "mae": ("masked", "places"), "timesformer": ("images", "places")}
 """Backbone -> the stages that its weights went through, in order.
 
-As the published ones: VideoMAE's were masked and then finetuned on Kinetics, TimeSformer's have labels alone. The
-published MAE is masked alone; here it gets places as well, so that rows of images and of videos start alike.
+As the published ones: VideoMAE's were masked and then finetuned on Kinetics; TimeSformer's began as an encoder of
+images, here MAE's, and then had labels. The published MAE is masked alone; here it gets places as well, so that rows of
+images and of videos start alike.
 """
 
 
@@ -83,9 +84,7 @@ SETTINGS = {
     "videomae": Settings(),
     "mae": Settings(masked_epochs=20, places_epochs=30),  # it sees one frame of a clip in an epoch, and is quick
     # an epoch takes twice VideoMAE's time, and at VideoMAE's learning rate it learns next to nothing
-    "timesformer": Settings(
-        places_epochs=8, places_recipe=Settings().places_recipe.replace(learning_rate=2e-3, batch_size=32)
-    ),
+    "timesformer": Settings(places_epochs=6, places_recipe=Settings().places_recipe.replace(learning_rate=2e-3)),
 }
 """Backbone -> what the shipped weights were made with; the trainings take about as long."""
 
@@ -95,6 +94,11 @@ def config(backbone: str) -> ModelConfig:
     if backbone not in EXPERIMENTS:
         raise one_of("backbone", backbone, EXPERIMENTS)
     return experiments.get(EXPERIMENTS[backbone]).config(profiles.MINI).replace(pretrained=None)
+
+
+def model_for_images() -> ModelConfig:
+    """The model whose encoder is the small MAE, with the weights of the package."""
+    return config("mae").replace(pretrained=f"{weights.PACKAGED}mae")
 
 
 def make(
@@ -115,7 +119,8 @@ def make(
     Args:
         settings: those of the shipped weights by default.
         out: the folder; by default the one in the package that `ModelConfig.pretrained` finds them in.
-        stages: "masked", "places" or both in this order; those of `STAGES` by default.
+        stages: "masked" or, for TimeSformer, "images", and "places" after it, or one of them; those of `STAGES` by
+            default. "images" takes the weights of the small MAE, which must be there.
         workers: processes that render.
         command: what was typed, for the record.
 
@@ -123,8 +128,9 @@ def make(
     """
     model_config, stages = config(backbone), STAGES[backbone] if stages is None else stages
     settings, found = settings or SETTINGS[backbone], circumstances()
-    if stages not in (("masked",), ("places",), ("masked", "places")):
-        raise InputError(f"stages {stages}: give masked, places, or both in this order")
+    first = "images" if backbone == "timesformer" else "masked"
+    if stages not in ((first,), ("places",), (first, "places")):
+        raise InputError(f"stages {stages}: give {first}, places, or both in this order")
     out = Path(out) if out else weights.place(f"{weights.PACKAGED}{backbone}")
     start = time.perf_counter()
     train, held_out = read(settings.world_seeds, settings.clips_per_city, model_config.clip_format, workers=workers)
@@ -137,6 +143,8 @@ def make(
         if "masked" in stages:
             model, logs["masked"] = masked_network(backbone, settings, train, held_out, report)
             encoder.encoder.load_state_dict(masked.encoder_weights(model))
+        if "images" in stages:
+            places.start_from_images(encoder, BACKBONES["mae"](model_for_images()))
         if "places" in stages:
             epochs, recipe = settings.places_epochs, settings.places_recipe
             logs["places"] = places.train(encoder, train, held_out, recipe, epochs, settings.seed, report)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cityguessr import losses
-from cityguessr.backbones import MAE, Encoder
+from cityguessr.backbones import MAE, Encoder, TimeSformer
 from cityguessr.base import weights
 from cityguessr.pretraining.masked import Log
 from cityguessr.pretraining.worlds import Clips
@@ -83,6 +83,37 @@ def train(
         log.append(row | {"seconds": round(time.perf_counter() - start, 1)})
         report(f"places {epoch + 1:>3}/{epochs}  loss {row['loss']:.3f}  held out, city right: {row['city']:.1f} %")
     return log
+
+
+@torch.no_grad()
+def start_from_images(video: TimeSformer, image: MAE) -> None:
+    """Give a TimeSformer the weights of an encoder of images of its size, in place.
+
+    Patches, places and what looks from place to place come from the images; what looks from frame to frame is left
+    random, and its last layer is zero, so that it says nothing at first (Bertasius et al., ICML 2021, start from
+    ImageNet's ViT in the same way).
+    """
+    here, there = video.encoder, image.encoder
+    for name in ("cls_token", "position_embeddings"):
+        getattr(here.embeddings, name).copy_(getattr(there.embeddings, name))
+    here.embeddings.patch_embeddings.projection.load_state_dict(
+        there.embeddings.patch_embeddings.projection.state_dict()
+    )
+    here.layernorm.load_state_dict(there.layernorm.state_dict())
+    for own, other in zip(here.encoder.layer, there.layers, strict=True):
+        attention, qkv = other.attention, own.attention.attention.qkv
+        qkv.weight.copy_(torch.cat([part.weight for part in (attention.q_proj, attention.k_proj, attention.v_proj)]))
+        qkv.bias.copy_(torch.cat([part.bias for part in (attention.q_proj, attention.k_proj, attention.v_proj)]))
+        for mine, theirs in (
+            (own.attention.output.dense, attention.o_proj),
+            (own.layernorm_before, other.layernorm_before),
+            (own.layernorm_after, other.layernorm_after),
+            (own.intermediate.dense, other.mlp.fc1),
+            (own.output.dense, other.mlp.fc2),
+        ):
+            mine.load_state_dict(theirs.state_dict())
+        own.temporal_dense.weight.zero_()
+        own.temporal_dense.bias.zero_()
 
 
 @torch.no_grad()
