@@ -30,9 +30,9 @@ class ClipTensors(Dataset[Batch]):
     """A split of prepared clips as the loop wants it: `data[[3, 1]]` is the `Batch` of those two clips.
 
     A video system gets all frames of a clip and the clip's scene label; so does an image system that averages over
-    them. Any other image system gets one frame, T = 1, and
-    that frame's scenes: the first, the middle, the last, or a random one, which in training is drawn anew every epoch
-    and for evaluation once, from the seed and the clip's place in the split.
+    them. Any other image system gets one frame, T = 1, and that frame's scenes: the first, the middle, the last, or a
+    random one, which in training is drawn anew every epoch and for evaluation once, from the seed and the clip's place
+    in the split.
 
     Args:
         in_memory: whether all frames are decoded at once and kept; otherwise each batch is read from the disk.
