@@ -13,11 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from cityguessr import paper
+from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun
 from cityguessr.evaluation.columns import printed_rows
 from cityguessr.evaluation.learning import learned
 from cityguessr.evaluation.results import compare
 from cityguessr.measures.intervals import ONE_SEED, Interval, holm
+from cityguessr.tables.formats import write_frame
 from cityguessr.training import experiments, jobs, profiles
 from cityguessr.training.runs import Run
 
@@ -120,8 +122,8 @@ CONTROLS = (
 """What the controls ask, a list of its own."""
 
 COLUMNS = (
-    *("claim", "section", "level", "paper", "measured", "low", "high", "p", "p_holm", "verdict", "seen", "unseen"),
-    *("detectable", "seed_sd", "n_seeds", "clips", "videos", "learned", "note"),
+    *("claim", "section", "table", "better", "worse", "level", "paper", "measured", "low", "high", "p", "p_holm"),
+    *("verdict", "seen", "unseen", "detectable", "seed_sd", "n_seeds", "clips", "videos", "learned", "note"),
 )
 
 
@@ -143,7 +145,7 @@ def check(
             claim on Mapillary is not run.
 
     Columns, differences in percentage points of top-1, NaN where there is none:
-        claim, section, level;
+        claim, section, table, better, worse, level: see `Claim`;
         paper: its own difference;
         measured, low, high: on all validation clips, with a 95 % interval over seeds and source videos;
         p, p_holm: two-sided, alone and adjusted over the claims that were tested;
@@ -160,7 +162,8 @@ def check(
     for claim in claims:
         sides = [(_experiment(claim, row), row) for row in (claim.better, claim.worse)]
         line = dict.fromkeys(COLUMNS, math.nan) | {"n_seeds": 0, "clips": 0, "videos": 0, "learned": "", "note": ""}
-        line |= {"claim": claim.text, "section": claim.section, "level": claim.level, "paper": _paper(claim)}
+        line |= {name: getattr(claim, name) for name in ("section", "table", "better", "worse", "level")}
+        line |= {"claim": claim.text, "paper": _paper(claim)}
         tested = True
         if not any(isinstance(done[name], CannotRun) for name, _ in sides):
             modes = experiments.READINGS.get(claim.table, {})
@@ -177,6 +180,11 @@ def check(
     frame["p_holm"] = holm(frame["p"].where(frame["verdict"] == "").tolist())
     decided = [verdict(x.measured, x.p_holm, x.verdict != "not tested") for x in frame.itertuples()]
     return frame.assign(verdict=decided)
+
+
+def write(frame: pd.DataFrame, profile: str = "mini", name: str = "claims") -> Path:
+    """Write what `check` found as `figures/tables/<name>.csv`. Returns its path; raises InputError where it cannot."""
+    return write_frame(paths.figures(profile) / "tables" / f"{name}.csv", frame)
 
 
 def verdict(difference: float, p_holm: float, tested: bool = True) -> str:

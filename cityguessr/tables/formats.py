@@ -175,5 +175,11 @@ def as_html(layout: Layout) -> str:
     return "".join(out)
 
 
+def write_frame(path: Path, frame: pd.DataFrame) -> Path:
+    """Write a frame as CSV, whole or not at all. Returns the path; raises InputError where it cannot be written."""
+    write_bytes(path, _csv(frame).encode())
+    return path
+
+
 def _csv(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")

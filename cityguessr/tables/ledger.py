@@ -16,7 +16,6 @@ from scipy import stats
 from cityguessr import paper
 from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun
-from cityguessr.base.files import write_bytes
 from cityguessr.data import mapillary
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.counts import count_mapillary
@@ -26,6 +25,7 @@ from cityguessr.data.sources import SPLITS
 from cityguessr.evaluation.results import gain, reason
 from cityguessr.measures import inequality
 from cityguessr.tables.claims import CLAIMS
+from cityguessr.tables.formats import write_frame
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training import experiments, jobs, profiles
 from cityguessr.training.runs import Run
@@ -355,7 +355,4 @@ def effects(
 
 def write(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> Path:
     """Write `results` as `figures/tables/ledger.csv`. Returns its path."""
-    path = paths.figures(profile) / "tables" / "ledger.csv"
-    lines = results(profile, conclusions).to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    write_bytes(path, lines.encode())
-    return path
+    return write_frame(paths.figures(profile) / "tables" / "ledger.csv", results(profile, conclusions))

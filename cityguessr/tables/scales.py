@@ -1,4 +1,4 @@
-"""Does a difference of the default world survive a larger one? Kept tables of the profile midi beside one's own."""
+"""Does a difference survive on a world of another size? The kept tables of the default and of a larger MiniWorld."""
 
 from pathlib import Path
 
@@ -6,59 +6,63 @@ import pandas as pd
 
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
+from cityguessr.tables.table import Table
 
-LARGER = "midi"
-"""The profile whose tables are kept beside the default's, in `figures/midi/tables/`."""
+DEFAULT, LARGER = "mini", "midi"
+"""The two profiles whose tables are kept, in `figures/tables/` and `figures/midi/tables/`."""
 
 SAME, OPPOSITE, OPEN = "same direction", "opposite", "undecided"
 
 _KEY = ["row", "clips_of", "level"]
+_THERE = {"difference": "there", "low": "low_there", "high": "high_there"}
 
 
-def kept(table: str, what: str = "_differences", folder: Path | None = None) -> pd.DataFrame:
-    """A kept table of the larger world, as it was written. Raises InputError where there is none."""
-    path = (folder or paths.figures(LARGER) / "tables") / f"{table}{what}.csv"
-    if not path.is_file():
-        raise InputError(f"{path}: not there; run the page with profile {LARGER!r}, which takes an hour or two in all")
-    return pd.read_csv(path)
+def beside(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | None = None) -> pd.DataFrame:
+    """Differences of a table beside those of the same table that is kept of the other world, row by row.
 
-
-def beside(
-    differences: pd.DataFrame, table: str, levels: tuple[str, ...] = ("city",), folder: Path | None = None
-) -> pd.DataFrame:
-    """Differences of a table beside those of the larger world, row by row.
+    The other world is the larger one, `midi`; for a table of `midi` itself it is the default.
 
     Args:
-        differences: of this scale, as from `Results.differences`.
-        folder: where the kept tables stand.
+        folder: where the kept tables stand, in place of the project's.
 
-    Columns: row, label, clips_of, level; difference, low, high here; difference_midi, low_midi, high_midi there, in
-    percentage points of top-1, with intervals of 95 %; and `both`: "same direction" or "opposite" where both
-    intervals exclude zero, else "undecided". A row that the larger world lacks has NaN there.
+    Columns: row, label, clips_of, level; difference, low, high of this table and there, low_there, high_there of the
+    kept one, in percentage points of top-1 with intervals of 95 %; and `both`: "same direction" or "opposite" where
+    both intervals exclude zero, else "undecided". What the kept table lacks, or all of it where none is kept (such as
+    in another mode of evaluation), is NaN.
     """
-    there = kept(table, folder=folder)[[*_KEY, "difference", "low", "high"]]
-    here = differences.loc[
-        differences["level"].isin(levels), [*_KEY[:1], "label", *_KEY[1:], "difference", "low", "high"]
-    ]
-    frame = here.merge(there, on=_KEY, how="left", suffixes=("", f"_{LARGER}"))
+    here = table.differences
+    if here is None:
+        raise InputError("this table was made without differences; `tables.build` takes them from the runs")
+    here = here.loc[here["level"].isin(levels), ["row", "label", *_KEY[1:], "difference", "low", "high"]]
+    path = (folder or paths.figures(_other(table)) / "tables") / f"{table.file_name}_differences.csv"
+    kept = pd.read_csv(path) if path.is_file() else here.iloc[:0]
+    frame = here.merge(kept[[*_KEY, *_THERE]].rename(columns=_THERE), on=_KEY, how="left")
     return frame.assign(both=[_both(line) for line in frame.to_dict("records")])
 
 
-def disagreements(frame: pd.DataFrame) -> str:
-    """What `beside` found, in a sentence: how many differences both worlds decide, and those that they decide apart."""
+def compared(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | None = None) -> str:
+    """What `beside` finds, in a sentence: how many differences both worlds decide, and those that they decide apart."""
+    other, frame = _other(table), beside(table, levels, folder)
+    if not frame["there"].notna().any():
+        return f"Of profile {other} no such table is kept: {table.file_name} in figures/."
     decided = frame[frame["both"] != OPEN]
-    apart = decided[decided["both"] == OPPOSITE]
     if not len(decided):
-        return f"No difference of these {len(frame)} is decided on both worlds."
-    text = f"{len(decided)} of {len(frame)} differences are decided on both worlds, "
+        return f"Of these {len(frame)} differences none is decided both here and on {other}."
+    text = f"{len(decided)} of {len(frame)} differences are decided both here and on {other}, "
+    apart = decided[decided["both"] == OPPOSITE]
     if not len(apart):
         return text + "all in the same direction."
     named = "; ".join(f"{x.label}, {x.clips_of} videos, {x.level}" for x in apart.itertuples())
     return text + f"{len(apart)} of them in opposite directions: {named}."
 
 
+def _other(table: Table) -> str:
+    return DEFAULT if table.frame["profile"].iloc[0] == LARGER else LARGER
+
+
 def _both(line: dict[str, float]) -> str:
-    signs = [1 if line[f"low{suffix}"] > 0 else -1 if line[f"high{suffix}"] < 0 else 0 for suffix in ("", f"_{LARGER}")]
+    ends = (("low", "high"), ("low_there", "high_there"))
+    signs = [1 if line[low] > 0 else -1 if line[high] < 0 else 0 for low, high in ends]
     if 0 in signs:
         return OPEN
     return SAME if signs[0] == signs[1] else OPPOSITE

@@ -76,6 +76,11 @@ class Table:
         """Its blocks and cells. Raises InputError for other columns, and a reference or differences that it lacks."""
         return lay_out(self.frame, self.caption, self.differences, self.reference, self.learned, self.starts)
 
+    @property
+    def file_name(self) -> str:
+        """Of its files, without an ending: the table's, with the mode where it is read in another than the paper's."""
+        return self.layout.name if self.mode == "codependent" else f"{self.layout.name}_{self.mode}"
+
     def _repr_html_(self) -> str:
         return self.layout._repr_html_()
 
@@ -90,9 +95,8 @@ class Table:
         A table that is read in another mode than the paper's, codependent, is called `<table>_<mode>`. `folder`
         replaces `figures/tables`. Returns the paths. Raises InputError where they cannot be written.
         """
-        name = self.layout.name if self.mode == "codependent" else f"{self.layout.name}_{self.mode}"
         target = folder or paths.figures(self.frame["profile"].iloc[0]) / "tables"
-        return self.layout.write(target, name, self.frame, self.differences, self.learned)
+        return self.layout.write(target, self.file_name, self.frame, self.differences, self.learned)
 
     def compare(self, metric: str | None = None, levels: Sequence[str] = LEVELS) -> Figure:
         """Draw paper and measured at a glance, with the intervals of top-1 where there are any: `comparison.compare`.

@@ -60,3 +60,15 @@ def test_a_link_that_leads_to_no_single_number_is_refused(folder: Path, query: s
 def test_a_table_that_is_not_there_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="not there"):
         value(folder / "none.csv", "row=planet&column=measured")
+
+
+def what_we_saw(page: str) -> str:
+    """The prose of that section, with numbers that are links to a table taken out."""
+    text = prose(page)
+    section = text[text.index("## What we saw") : text.index("## Exercises")]
+    return re.sub(r"\[[^\]]*\]\([^)]*\)", "", section)
+
+
+@pytest.mark.parametrize("page", [path.name for path in sorted(NOTEBOOKS.glob("3*.ipynb"))])
+def test_a_measured_number_stands_in_prose_only_as_a_link_to_its_table(page: str) -> None:
+    assert not re.findall(r"\d+\.\d+|(?<![\d.])\d+(?= ?(?:%|points?\b))", what_we_saw(page).replace("95 %", ""))

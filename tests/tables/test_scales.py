@@ -1,56 +1,72 @@
-"""Differences of the default world beside those of the larger one."""
+"""Differences of one world beside those of another."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from cityguessr.base.errors import InputError
-from cityguessr.tables import scales
+from cityguessr import paper
+from cityguessr.tables import Table, beside_paper, scales
 
 COLUMNS = ["row", "label", "clips_of", "level", "difference", "low", "high"]
+HERE = [
+    ("planet", "PlaNet", "seen", "city", 3.0, 1.0, 5.0),
+    ("planet", "PlaNet", "seen", "state", 3.0, 1.0, 5.0),
+    ("isns", "ISNs", "seen", "city", 3.0, 1.0, 5.0),
+    ("geodecoder", "GeoDecoder", "seen", "city", 3.0, 1.0, 5.0),
+    ("timesformer", "TimeSformer", "seen", "city", 3.0, 1.0, 5.0),
+]
+THERE = [
+    ("planet", "PlaNet", "seen", "city", 2.0, 1.0, 3.0),
+    ("isns", "ISNs", "seen", "city", -2.0, -3.0, -1.0),
+    ("geodecoder", "GeoDecoder", "seen", "city", 0.5, -1.0, 2.0),
+]
+
+
+@pytest.fixture
+def table() -> Table:
+    frame = beside_paper("table5", {}, "mini", dict.fromkeys([row for row, _ in paper.rows("table5")], "why not"))
+    return Table(frame, "", pd.DataFrame(HERE, columns=COLUMNS))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    there = [
-        ("a", "A", "seen", "city", 2.0, 1.0, 3.0),
-        ("b", "B", "seen", "city", -2.0, -3.0, -1.0),
-        ("c", "C", "seen", "city", 0.5, -1.0, 2.0),
-    ]
-    pd.DataFrame(there, columns=COLUMNS).to_csv(tmp_path / "table3_differences.csv", index=False)
+    pd.DataFrame(THERE, columns=COLUMNS).to_csv(tmp_path / "table5_differences.csv", index=False)
     return tmp_path
 
 
-HERE = pd.DataFrame(
-    [
-        ("a", "A", "seen", "city", 3.0, 1.0, 5.0),
-        ("a", "A", "seen", "state", 3.0, 1.0, 5.0),
-        ("b", "B", "seen", "city", 3.0, 1.0, 5.0),
-        ("c", "C", "seen", "city", 3.0, 1.0, 5.0),
-        ("d", "D", "seen", "city", 3.0, 1.0, 5.0),
-    ],
-    columns=COLUMNS,
-)
+def test_two_worlds_agree_differ_or_leave_it_open(table: Table, folder: Path) -> None:
+    frame = scales.beside(table, folder=folder).set_index("row")
+    assert frame["both"].to_dict() == {
+        "planet": "same direction",
+        "isns": "opposite",
+        "geodecoder": "undecided",
+        "timesformer": "undecided",
+    }
+    assert frame.loc["isns", "there"] == -2.0
+    assert frame.loc["timesformer", ["there", "low_there", "high_there"]].isna().all()  # a row that it lacks
 
 
-def test_two_worlds_agree_differ_or_leave_it_open(folder: Path) -> None:
-    frame = scales.beside(HERE, "table3", folder=folder).set_index("row")
-    assert frame["both"].to_dict() == {"a": "same direction", "b": "opposite", "c": "undecided", "d": "undecided"}
-    assert frame.loc["b", "difference_midi"] == -2.0
-    assert frame.loc["d", ["difference_midi", "low_midi", "high_midi"]].isna().all()  # a row that it lacks
+def test_what_they_decide_apart_is_named(table: Table, folder: Path) -> None:
+    text = scales.compared(table, folder=folder)
+    assert text.startswith("2 of 4 differences are decided both here and on midi, ")
+    assert text.endswith("1 of them in opposite directions: ISNs, seen videos, city.")
+    kept = folder / "table5_differences.csv"
+    pd.DataFrame(THERE[:1], columns=COLUMNS).to_csv(kept, index=False)
+    assert scales.compared(table, folder=folder).startswith("1 of 4 differences are decided both here and on midi, all")
+    pd.DataFrame(THERE[2:], columns=COLUMNS).to_csv(kept, index=False)
+    assert scales.compared(table, folder=folder) == "Of these 4 differences none is decided both here and on midi."
 
 
-def test_what_they_decide_apart_is_named(folder: Path) -> None:
-    text = scales.disagreements(scales.beside(HERE, "table3", folder=folder))
+def test_the_larger_world_is_held_against_the_default(table: Table, folder: Path) -> None:
+    larger = replace(table, frame=table.frame.assign(profile="midi"))
+    assert "both here and on mini" in scales.compared(larger, folder=folder)
+
+
+def test_of_a_table_that_is_not_kept_nothing_is_said(table: Table, folder: Path) -> None:
+    read_apart = replace(table, mode="none")
     assert (
-        text == "2 of 4 differences are decided on both worlds, 1 of them in opposite directions: B, seen videos, city."
+        scales.compared(read_apart, folder=folder) == "Of profile midi no such table is kept: table5_none in figures/."
     )
-    alone = scales.beside(HERE[HERE["row"] == "a"], "table3", folder=folder)
-    assert scales.disagreements(alone) == "1 of 1 differences are decided on both worlds, all in the same direction."
-    assert "No difference" in scales.disagreements(alone.assign(both="undecided"))
-
-
-def test_without_a_kept_table_the_message_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"table3_differences\.csv: not there; run the page with profile 'midi'"):
-        scales.kept("table3", folder=tmp_path)
+    assert set(scales.beside(read_apart, folder=folder)["both"]) == {"undecided"}
