@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from cityguessr import paper
 from cityguessr.base import paths
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import InputError, one_of
 from cityguessr.evaluation.columns import (
     COLUMNS,
     METRICS,
@@ -107,15 +107,23 @@ class Table:
         """
         return comparison.compare(self.frame, metric, levels, self.intervals)
 
-    def plot_differences(self) -> Figure:
+    def plot_differences(self, leave_out: Sequence[str] = ()) -> Figure:
         """Draw how each row compares with the reference: `comparison.differences`.
 
-        Raises InputError for a table without differences.
+        Args:
+            leave_out: rows that the paper lacks and that are not drawn, such as one so far off that all others would
+                look alike.
+
+        Raises InputError for a table without differences, and where `leave_out` names another row.
         """
         if self.differences is None:
             raise InputError("this table was made without differences; `tables.build` takes them from the runs")
         labels = {row: common_words(dict.fromkeys(part["label"])) for row, part in self.frame.groupby("row")}
-        return comparison.differences(self.differences, self.frame["table"].iloc[0], self.reference, labels)
+        own = labels.keys() - dict(printed_rows(self.frame["table"].iloc[0]))
+        if others := set(leave_out) - own:
+            raise one_of("row to leave out", min(others), own)
+        drawn = self.differences[~self.differences["row"].isin(leave_out)]
+        return comparison.differences(drawn, self.frame["table"].iloc[0], self.reference, labels)
 
 
 def build(results: Results, caption: str = "", reference: str = REFERENCE, more: Measured | None = None) -> Table:

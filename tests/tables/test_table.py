@@ -329,6 +329,23 @@ def test_a_table_is_built_of_runs_and_keeps_what_it_was_asked(monkeypatch: pytes
     plt.close("all")
 
 
+def test_a_row_that_the_paper_lacks_can_be_left_out_of_the_drawing(
+    table5: pd.DataFrame, differences: pd.DataFrame
+) -> None:
+    own = "CityGuessr, random text vectors"
+    more = pd.DataFrame(
+        [("random_text", own, level, -50.0, -52.0, -48.0) for level in LEVELS], None, differences.columns
+    )
+    table = Table(table5, "", pd.concat([differences, more]))
+
+    def drawn(*leave_out: str) -> int:
+        return len(table.plot_differences(leave_out).axes[0].get_yticks())
+
+    assert drawn() == drawn("random_text") + 1
+    with pytest.raises(InputError, match="planet"):  # a printed row would be drawn as one that was not run
+        drawn("planet")
+
+
 def test_a_table_without_differences_draws_none(table5: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="made without differences"):
         Table(table5).plot_differences()
