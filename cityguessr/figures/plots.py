@@ -128,15 +128,15 @@ def single_cues(frame: pd.DataFrame) -> Figure:
     """How many cities a probe on one cue gets right: a line a cue, clips of seen videos filled, of unseen ones hollow.
 
     Args:
-        frame: columns cue, and seen and unseen or one of them, in percent.
+        frame: columns cue, and seen and unseen or one of them, in percent; the line that finds least comes first.
     """
     fig, ax = plt.subplots(figsize=(5.6, 0.4 + 0.36 * len(frame)), layout="constrained")
     rows = np.arange(len(frame))
-    for part, fill in (("seen", REFERENCE), ("unseen", "white")):
+    for part, fill in (("seen", SERIES[0]), ("unseen", "white")):
         if part in frame:
-            ax.plot(frame[part], rows, "o", ls="", ms=6, mec=REFERENCE, mfc=fill, label=f"{part} videos")
+            ax.plot(frame[part], rows, "o", ls="", ms=6, mec=SERIES[0], mfc=fill, label=f"{part} videos")
     ax.set_yticks(rows, frame["cue"])
     ax.invert_yaxis()
     ax.set(xlim=(0, None), xlabel="cities right (%)", title="What a linear probe on one cue finds")
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper right")  # a cue that finds most stands below: `frame` begins with the poorest
     return fig

@@ -220,7 +220,7 @@ def accuracies(frame: pd.DataFrame, title: str) -> Figure:
         Line2D([], [], color=colour, marker="o", lw=2, label=label)
         for colour, label in ((SERIES[0], "its own drive in training"), (SERIES[2], "not in training"))
     ]
-    ax.legend(handles=marks, loc="lower right")
+    fig.legend(handles=marks, loc="outside lower right", ncols=2, borderpad=0)
     ax.set_title(title, pad=10)
     return fig
 
