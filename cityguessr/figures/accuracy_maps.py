@@ -176,7 +176,7 @@ def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDA
         left.bar(edges[:-1], table[name], np.diff(edges), below, align="edge", **style)
         below += table[name].to_numpy()
     left.set(title=f"Half of the answers are within {np.median(km[known]):,.0f} km", ylabel="clips", xscale="log")
-    left.legend(title="finest level that is right: clips", loc="upper left", fontsize=7, alignment="left")
+    left.legend(title="finest level that is right: clips", loc="best", fontsize=7, alignment="left")
     left.set_ylim(0, 1.08 * below.max())
     values = np.sort(np.clip(km[known], edges[0], edges[-1]))
     right.step(values, 100 * np.arange(1, len(values) + 1) / len(values), where="post", color=TEXT, label="the answers")

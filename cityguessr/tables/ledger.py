@@ -341,7 +341,9 @@ def effects(
         measured["text loss"] = (*measured["text loss"][:3], how)
     measured["hierarchical evaluation"] = (*effect(full, "traced"), "the same models, read without products")
     best = [float(run.log["val_city"].max() - run.log["val_city"].iloc[-1]) for run in full]
-    how = f"best of {full[0].config.epochs} epochs on the validation split minus the last; never negative"
+    how = f"best of {full[0].config.epochs} epochs minus the last, on the clips of the log; never negative"
+    if full[0].log["val_clips"].nunique() > 1:
+        how += f" (earlier epochs were validated on {full[0].log['val_clips'].iloc[0]:.0f} clips)"
     measured["epochs"] = (sum(best) / len(best), math.nan, math.nan, how)
     lines = []
     for point in paper.disagreements().to_dict("records"):

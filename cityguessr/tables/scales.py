@@ -28,7 +28,7 @@ def beside(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | Non
     Columns: row, label, clips_of, level; difference, low, high of this table and there, low_there, high_there of the
     kept one, in percentage points of top-1 with intervals of 95 %; and `both`: "same direction" or "opposite" where
     both intervals exclude zero, else "undecided". What the kept table lacks, or all of it where none is kept (such as
-    in another mode of evaluation), is NaN.
+    in another mode of evaluation), has no line.
     """
     here = table.differences
     if here is None:
@@ -36,15 +36,15 @@ def beside(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | Non
     here = here.loc[here["level"].isin(levels), ["row", "label", *_KEY[1:], "difference", "low", "high"]]
     path = (folder or paths.figures(_other(table)) / "tables") / f"{table.file_name}_differences.csv"
     kept = pd.read_csv(path) if path.is_file() else here.iloc[:0]
-    frame = here.merge(kept[[*_KEY, *_THERE]].rename(columns=_THERE), on=_KEY, how="left")
+    frame = here.merge(kept[[*_KEY, *_THERE]].rename(columns=_THERE), on=_KEY, how="inner")
     return frame.assign(both=[_both(line) for line in frame.to_dict("records")])
 
 
 def compared(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | None = None) -> str:
     """What `beside` finds, in a sentence: how many differences both worlds decide, and those that they decide apart."""
     other, frame = _other(table), beside(table, levels, folder)
-    if not frame["there"].notna().any():
-        return f"Of profile {other} no such table is kept: {table.file_name} in figures/."
+    if not len(frame):
+        return f"Of profile {other} no such table is kept: {table.file_name} has not been made with it."
     decided = frame[frame["both"] != OPEN]
     if not len(decided):
         return f"Of these {len(frame)} differences none is decided both here and on {other}."
