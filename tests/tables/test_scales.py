@@ -64,7 +64,5 @@ def test_the_larger_world_is_held_against_the_default(table: Table, folder: Path
 
 def test_of_a_table_that_is_not_kept_nothing_is_said(table: Table, folder: Path) -> None:
     read_apart = replace(table, mode="none")
-    assert (
-        scales.compared(read_apart, folder=folder) == "Of profile midi no such table is kept: table5_none in figures/."
-    )
+    assert "no such table is kept: table5_none" in scales.compared(read_apart, folder=folder)
     assert scales.beside(read_apart, folder=folder).empty
