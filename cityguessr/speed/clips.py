@@ -114,7 +114,7 @@ def real_training(bench: Bench) -> str | None:
     scale = profiles.get("mini")
     config = experiments.get("cityguessr").config(scale)
     if bench.smallest:
-        config = config.replace(epochs=3, width=24, depth=1)
+        config = config.replace(epochs=3, width=24, depth=1, pretrained=None)
         scale = dataclasses.replace(scale, recipe=scale.recipe.replace(batch_size=4))
     text = text_features(clips.taxonomy, config.text_encoder, config.text_labels)
     lines: list[str] = []

@@ -216,7 +216,7 @@ def test_unknown_switches_and_shapes_are_refused(taxonomy: Taxonomy) -> None:
         ({"system": "planet"}, "system = 'planet'; it is one of 'cityguessr', 'isns', 'geodecoder'"),
         ({"scene_classes": 17}, "scene_classes = 17; it is one of 16, 365"),
         ({"split": "frame"}, "split = 'frame'; it is one of 'clip', 'video'"),
-        ({"backbone": "mae"}, "'mae' and frame None do not go together; 'mae' sees one frame"),
+        ({"backbone": "mae"}, "'mae' and frame None do not go together; 'mae' sees single frames"),
         ({"frame": "mid"}, "'videomae' and frame 'mid' do not go together"),
         ({"backbone": "timesformer", "frame": "first"}, "'timesformer' and frame 'first' do not go together"),
         ({"system": "isns"}, "backbone = 'videomae'; system 'isns' wants 'mae'"),

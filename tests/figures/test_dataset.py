@@ -401,7 +401,7 @@ def test_the_ledger_reads_the_frames_size(tmp_path: Path) -> None:
     clips.taxonomy, clips.split = TREE, lambda _: SimpleNamespace(labels={"city": torch.arange(166)})
     frames = measured([(99, 1280, 720), (100, 1280, 720), (0, 0, 0)])
     found = ledger.dataset(clips, None, {"cityguessr68k": frames}).set_index(["dataset", "quantity"])
-    assert found.loc[("cityguessr68k", "frame_width"), ["found", "state"]].tolist() == [1280, "reproduced"]
+    assert found.loc[("cityguessr68k", "frame_width"), ["found", "state"]].tolist() == [1280, "agrees"]
     assert found.loc[("cityguessr68k", "frame_height"), "found"] == 720
     assert found.loc[("msls", "frame_width"), "state"] == "not run, because no clips were given"
     bare = ledger.dataset(clips).set_index(["dataset", "quantity"])

@@ -329,7 +329,7 @@ def test_every_table_and_the_ledger_have_one_notebook(house: Path) -> None:
     assert runner.find("90").stem == "90_paper_vs_measured"
 
 
-def test_refresh_keeps_outputs_of_three_seeds_and_leaves_no_trace_of_the_run(house: Path) -> None:
+def test_refresh_keeps_outputs_of_five_seeds_and_leaves_no_trace_of_the_run(house: Path) -> None:
     (house / "notebooks" / "40_world_maps.ipynb").unlink()
     path = house / "notebooks" / "32_table4_small.ipynb"
     before = [cell.source for cell in nbformat.read(path, as_version=4).cells]
@@ -340,7 +340,7 @@ def test_refresh_keeps_outputs_of_three_seeds_and_leaves_no_trace_of_the_run(hou
     assert [cell.source for cell in kept.cells] == before
     counts = {output.execution_count for cell in kept.cells for output in cell.get("outputs", []) if "data" in output}
     assert counts == {3}  # that of the last cell, which shows a value: as if nothing had been injected
-    assert "mini [0, 1, 2] 0.5 None" in path.read_text()
+    assert "mini [0, 1, 2, 3, 4] 0.5 None" in path.read_text()
     assert str(paths.root()) not in path.read_text()
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ from cityguessr.training import datasets, profiles
 MB = 1_000_000
 
 
+def content(tensor: torch.Tensor) -> tuple[tuple[int, ...], bytes]:
+    return tuple(tensor.shape), tensor.numpy().tobytes()
+
+
 def shipped(backbone: str) -> str:
     return f"{weights.PACKAGED}{backbone}"
 
@@ -32,9 +37,9 @@ def test_the_shipped_weights_fill_every_weight_of_the_encoder(backbone: str) -> 
     config = making.config(backbone)
     loaded = BACKBONES[backbone](config.replace(pretrained=shipped(backbone))).encoder.state_dict()
     file = read(weights.place(shipped(backbone)) / "model.safetensors", "")
-    assert set(loaded) == set(file)
     assert all(tensor.dtype == torch.float16 for tensor in file.values())
-    assert all(torch.equal(tensor, file[name].float()) for name, tensor in loaded.items())
+    # The file has the names of published checkpoints; a library's version may call the same weights otherwise.
+    assert Counter(map(content, loaded.values())) == Counter(content(tensor.float()) for tensor in file.values())
     assert first_not_finite(loaded) is None
 
 
