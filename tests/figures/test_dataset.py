@@ -405,7 +405,7 @@ def test_the_ledger_reads_the_frames_size(tmp_path: Path) -> None:
     assert found.loc[("cityguessr68k", "frame_height"), "found"] == 720
     assert found.loc[("msls", "frame_width"), "state"] == "not tried, because no clips were given"
     bare = ledger.dataset(clips).set_index(["dataset", "quantity"])
-    assert bare.loc[("cityguessr68k", "frame_width"), "state"] == "not run, because no frames were measured"
+    assert bare.loc[("cityguessr68k", "frame_width"), "state"] == "not tried, because no frames were measured"
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
