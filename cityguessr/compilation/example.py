@@ -5,7 +5,7 @@ that broke off while it was copied; and a table of places for them.
 """
 
 import json
-import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ import torch
 
 from cityguessr.base.files import make_folder, write_bytes, write_csv
 from cityguessr.faces import crowd
-from cityguessr.miniworld import MiniWorld
+from cityguessr.miniworld import MiniWorld, MiniWorldConfig
 from cityguessr.miniworld.plan import VideoPlan
 from cityguessr.miniworld.write.cityguessr68k import encode
+from cityguessr.miniworld.write.jobs import CHUNK
 
 CITIES = ("Lyon", "Athens", "Berlin", "Vienna")
 BORROWED, NEW = "Lisbon", ("Sintra", "Lisbon District", "Portugal", "Europe")
@@ -23,21 +24,23 @@ BORROWED, NEW = "Lisbon", ("Sintra", "Lisbon District", "Portugal", "Europe")
 as videos of a small town near it."""
 
 TABLE, FOLDER = "places.csv", "videos"
-_MARKER, _FORMAT = "example.json", 1
+# The streets of the default world in longer videos, as somebody would have them: of three clips each, at two frames a
+# second. (The default's own are as short as its trainings need.)
+_LONG = MiniWorldConfig(clips_per_city=10, clips_min=5, clips_per_video=3, clip_source_frames=16, kept_frames=16, fps=2)
+_MARKER, _FORMAT = "example.json", 2
 _COLUMNS = ("video", "city", "state", "country", "continent", "lat", "lon", "start", "end", "credit")
 _FRAMES, _SIZE = 36, (240, 360)  # of the video with pedestrians
 
 
-def write_example(world_root: Path, root: Path, world: MiniWorld | None = None) -> tuple[Path, Path]:
+def write_example(root: Path) -> tuple[Path, Path]:
     """Write the example below a folder of its own, once.
 
     Args:
-        world_root: the folder of a small MiniWorld, with `videos/` in it.
         root: the folder to write; a name from the world's fingerprint is added to it.
 
     Returns the folder of videos and the table of places.
     """
-    world = world or MiniWorld()
+    world = MiniWorld(_LONG)
     root = make_folder(root.with_name(f"{root.name}-{world.fingerprint[:6]}"))
     videos, table = root / FOLDER, root / TABLE
     marker = json.dumps({"format": _FORMAT, "world": world.fingerprint}).encode()
@@ -46,10 +49,12 @@ def write_example(world_root: Path, root: Path, world: MiniWorld | None = None) 
     rows = []
     for city in (*CITIES, BORROWED):
         place = NEW if city == BORROWED else (city, "", "", "")
-        for file in sorted((world_root / "videos" / city).glob("*.mp4")):
-            name = f"{place[0].lower()}/{file.name.replace(city, place[0]).lower()}"
+        for video in (video for video in world.videos if video.city == world.taxonomy.city_id(city)):
+            name = f"{place[0]}/{video.video_id.replace(city, place[0])}.mp4".lower()
             make_folder((videos / name).parent)
-            shutil.copyfile(file, videos / name)
+            numbers = torch.arange(video.frames).split(CHUNK)
+            pictures = (world.render(video, world.config.height, world.config.width, "cpu", part) for part in numbers)
+            _encode(world, pictures, videos / name)
             rows.append((name, *place, "", "", "", "", "MiniWorld"))
     people = _pedestrians(world)
     folder = world.taxonomy.folders[people.city]
@@ -78,6 +83,11 @@ def _write_pedestrians(world: MiniWorld, video: VideoPlan, path: Path) -> None:
         crowd.picture(world, video, [k], people=4, widths=(16, 45), seed=k, height=height, width=width)[0][0]
         for k in range(_FRAMES)
     ]
+    _encode(world, [torch.from_numpy(np.stack(pictures))], path)
+
+
+def _encode(world: MiniWorld, pictures: Iterable[torch.Tensor], path: Path) -> None:
+    """A video, whole or not at all."""
     partial = path.with_name(f".{path.name}.part")
-    encode([torch.from_numpy(np.stack(pictures))], partial, world.config.fps)
+    encode(pictures, partial, world.config.fps)
     partial.replace(path)
