@@ -127,8 +127,9 @@ def _serve(pipe: Any) -> None:
     """Does the tasks that come, in a process that is gone when the one that started it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the parent, which ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    while True:
-        pipe.send(_attempt(pipe.recv()))
+    with contextlib.suppress(EOFError, ConnectionError):  # the pipe closes when the parent is gone: nothing to report
+        while True:
+            pipe.send(_attempt(pipe.recv()))
 
 
 def _leave_with_parent() -> None:

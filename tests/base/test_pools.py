@@ -143,6 +143,19 @@ def test_processes_end_with_the_one_that_started_them(number: signal.Signals, ti
         os.kill(worker, 0)
 
 
+def test_a_process_without_work_leaves_in_silence_when_the_other_end_is_gone(capfd: pytest.CaptureFixture) -> None:
+    pipe, other = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=pools._serve, args=(other,))
+    process.start()
+    other.close()
+    pipe.send(functools.partial(square, 3))
+    assert pipe.recv() == (9, None)
+    pipe.close()
+    process.join(30)
+    assert process.exitcode == 0
+    assert capfd.readouterr().err == ""
+
+
 def test_there_are_as_many_cores_as_this_process_may_use() -> None:
     assert 1 <= pools.cores() <= (os.cpu_count() or 1)
 
