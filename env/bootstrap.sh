@@ -89,8 +89,10 @@ fi
 say "installing the packages of env/lock.txt (6 GB; a first time downloads them and takes minutes)"
 quiet=--quiet
 [ ! -t 2 ] || quiet=
+# Compiled once, here, by all processors: where Python may not write bytecode, as in many containers, each of the hundred
+# processes of `make paper` would compile torch and transformers anew, for five seconds and more.
 # shellcheck disable=SC2086
-$venv/bin/uv pip sync $quiet $index --python $venv/bin/python $lock env/uv.txt
+$venv/bin/uv pip sync $quiet --compile-bytecode $index --python $venv/bin/python $lock env/uv.txt
 # The lock holds the build backend too, so that nothing is fetched beside it.
 $venv/bin/uv pip install --quiet --no-deps --no-build-isolation --python $venv/bin/python --editable .
 
