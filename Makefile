@@ -5,14 +5,17 @@ PYTHON ?=
 PROFILE ?=
 SEEDS ?=
 PARAMS ?=
-# Tests share nothing, and run side by side, file by file. Notebooks share data/ and runs/, and the first ones make what
-# the later ones read: one process, in order.
+# Files of tests share nothing, and notebooks nothing but data/ and runs/, which are made before: they run side by side.
+# Only the last notebook reads what the others write.
 TESTS_AT_ONCE ?= -n logical --maxprocesses 4 --dist loadfile
 PYTEST_FLAGS ?= -x
 LAB_FLAGS ?=
 GPU_FLAGS ?=
 # The checks run the notebooks with one seed; figures/ holds what five seeds gave.
 TEST_FIGURES = runs/figures/test
+
+# Side by side, threads in excess of the processors wait for one another more than they work.
+NBVAL = CITYGUESSR_FIGURES=$(TEST_FIGURES) OMP_NUM_THREADS=1 .venv/bin/python -m pytest --nbval-lax --nbval-current-env
 
 RUN = .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
@@ -42,7 +45,8 @@ test: env
 	.venv/bin/lint-imports --no-cache
 	@$(RUN) train
 	.venv/bin/python -m pytest $(TESTS_AT_ONCE) $(PYTEST_FLAGS) tests
-	@CITYGUESSR_FIGURES=$(TEST_FIGURES) .venv/bin/python -m pytest -p no:xdist $(PYTEST_FLAGS) --nbval-lax --nbval-current-env notebooks
+	@$(NBVAL) $(TESTS_AT_ONCE) $(PYTEST_FLAGS) notebooks/[0-8]*.ipynb
+	@$(NBVAL) $(PYTEST_FLAGS) notebooks/9*.ipynb
 
 lab: env
 	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto $(LAB_FLAGS) notebooks
