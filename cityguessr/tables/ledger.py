@@ -156,9 +156,7 @@ def _measured(table: str, profile: str) -> pd.DataFrame:
     source = _SAME_SYSTEMS.get(table, table)
     file = paths.figures(profile) / "tables" / f"{source}.csv"
     columns = ["row", "metric", "level", "measured", "std", "n_seeds", "state"]
-    if not file.is_file():
-        return pd.DataFrame(columns=["table", *columns])
-    written = pd.read_csv(file)
+    written = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=[*columns, "profile"], dtype=object)
     written = written[(written["profile"] == profile) & written["row"].isin(experiments.TABLES[table])]
     return written[columns].rename(columns={"state": "reason"}).assign(table=table)
 

@@ -88,6 +88,17 @@ def test_states_follow_from_the_table_that_was_written(monkeypatch: pytest.Monke
     assert found.loc[("table3", "videomae", "city"), "state"].startswith("not tried, because 31_table3")
 
 
+def test_before_any_table_is_made_the_ledger_says_which_notebook_to_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CITYGUESSR_FIGURES", str(tmp_path))
+    frame = ledger.results("mini")
+    ours = frame[frame["row"] == "cityguessr"].set_index(["table", "metric", "level"])["state"]
+    assert ours["table3", "top1", "city"] == "not tried, because 31_table3_scenes_and_text has not been run under mini"
+    assert frame["measured"].isna().all()
+    assert (frame["n_seeds"] == 0).all()
+
+
 def test_a_synthetic_measurement_never_counts_as_reproduced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ledger.paths, "figures", lambda profile="mini": tmp_path)
     measured = {
