@@ -156,7 +156,8 @@ def as_html(layout: Layout) -> str:
         return rule + pale * cell.pale + f"font-weight:normal;{one_line}" * (column > 0)
 
     def value(cell: Cell, column: int) -> str:
-        return one_line * (column > 0) + "font-weight:bold;" * cell.bold + pale * cell.pale
+        look = one_line if column else "min-width:10em;"  # a long name may wrap, a short one need not
+        return look + "font-weight:bold;" * cell.bold + pale * cell.pale
 
     out = [f'<div style="max-width:60em;"><b>{html.escape(layout.title)}.</b> {html.escape(layout.caption)}</div>']
     for grid in layout.grids:
