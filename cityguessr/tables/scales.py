@@ -34,7 +34,7 @@ def beside(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | Non
     if here is None:
         raise InputError("this table was made without differences; `tables.build` takes them from the runs")
     here = here.loc[here["level"].isin(levels), ["row", "label", *_KEY[1:], "difference", "low", "high"]]
-    path = (folder or paths.figures(_other(table)) / "tables") / f"{table.file_name}_differences.csv"
+    path = (folder or paths.figures(_other(_profile(table))) / "tables") / f"{table.file_name}_differences.csv"
     kept = pd.read_csv(path) if path.is_file() else here.iloc[:0]
     frame = here.merge(kept[[*_KEY, *_THERE]].rename(columns=_THERE), on=_KEY, how="inner")
     return frame.assign(both=[_both(line) for line in frame.to_dict("records")])
@@ -42,7 +42,7 @@ def beside(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | Non
 
 def compared(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | None = None) -> str:
     """What `beside` finds, in a sentence: how many differences both worlds decide, and those that they decide apart."""
-    other, frame = _other(table), beside(table, levels, folder)
+    other, frame = _other(_profile(table)), beside(table, levels, folder)
     if not len(frame):
         return f"Of profile {other} no such table is kept: {table.file_name} has not been made with it."
     decided = frame[frame["both"] != OPEN]
@@ -56,8 +56,33 @@ def compared(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | N
     return text + f"{len(apart)} of them in opposite directions: {named}."
 
 
-def _other(table: Table) -> str:
-    return DEFAULT if table.frame["profile"].iloc[0] == LARGER else LARGER
+def claims_beside(
+    conclusions: pd.DataFrame, profile: str, name: str = "claims", folder: Path | None = None
+) -> pd.DataFrame:
+    """Verdicts on claims beside those kept of the other world, claim by claim.
+
+    Args:
+        conclusions: `claims.check` of `profile`.
+        name: of the file that `claims.write` wrote, `claims` or `control_claims`.
+        folder: where the kept tables stand, in place of the project's.
+
+    Columns: claim, level; measured, low, high (percentage points, 95 %), n_seeds and verdict here, and the same with
+    `_there` of the other world. Claims that were run on neither have no line, nor has any where none are kept.
+    """
+    columns = ["measured", "low", "high", "n_seeds", "verdict"]
+    path = (folder or paths.figures(_other(profile)) / "tables") / f"{name}.csv"
+    kept = pd.read_csv(path) if path.is_file() else conclusions.iloc[:0]
+    keys = ["claim", "level"]
+    frame = conclusions[[*keys, *columns]].merge(kept[[*keys, *columns]], on=keys, suffixes=("", "_there"))
+    return frame.dropna(subset=["measured", "measured_there"], how="all").reset_index(drop=True)
+
+
+def _other(profile: str) -> str:
+    return DEFAULT if profile == LARGER else LARGER
+
+
+def _profile(table: Table) -> str:
+    return str(table.frame["profile"].iloc[0])
 
 
 def _both(line: dict[str, float]) -> str:

@@ -66,3 +66,23 @@ def test_of_a_table_that_is_not_kept_nothing_is_said(table: Table, folder: Path)
     read_apart = replace(table, mode="none")
     assert "no such table is kept: table5_none" in scales.compared(read_apart, folder=folder)
     assert scales.beside(read_apart, folder=folder).empty
+
+
+def test_verdicts_of_both_worlds_stand_side_by_side(tmp_path: Path) -> None:
+    columns = ["claim", "level", "measured", "low", "high", "n_seeds", "verdict"]
+    here = [
+        ("scenes help", "city", 0.1, -0.3, 0.5, 5, "not tested"),
+        ("more is better", "city", 3.0, 1.0, 5.0, 5, "holds"),
+        ("CLIP helps", "city", None, None, None, 0, "not run"),
+    ]
+    there = [
+        ("scenes help", "city", -0.2, -0.9, 0.5, 3, "undecided"),
+        ("more is better", "country", 3.0, 1.0, 5.0, 3, "holds"),
+        ("CLIP helps", "city", None, None, None, 0, "not run"),
+    ]
+    pd.DataFrame(there, columns=columns).to_csv(tmp_path / "claims.csv", index=False)
+    conclusions = pd.DataFrame(here, columns=columns)
+    (line,) = scales.claims_beside(conclusions, "mini", folder=tmp_path).to_dict("records")
+    assert (line["verdict"], line["verdict_there"]) == ("not tested", "undecided")
+    assert (line["measured"], line["measured_there"], line["n_seeds_there"]) == (0.1, -0.2, 3)
+    assert scales.claims_beside(conclusions, "mini", "control_claims", tmp_path).empty
