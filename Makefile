@@ -15,7 +15,7 @@ GPU_FLAGS ?=
 TEST_FIGURES = runs/figures/test
 
 # Side by side, threads in excess of the processors wait for one another more than they work.
-NBVAL = CITYGUESSR_FIGURES=$(TEST_FIGURES) OMP_NUM_THREADS=1 .venv/bin/python -m pytest --nbval-lax --nbval-current-env
+NBVAL = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --nbval-lax --nbval-current-env
 
 RUN = .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
@@ -45,8 +45,8 @@ test: env
 	.venv/bin/lint-imports --no-cache
 	@$(RUN) train
 	.venv/bin/python -m pytest $(TESTS_AT_ONCE) $(PYTEST_FLAGS) tests
-	@$(NBVAL) $(TESTS_AT_ONCE) $(PYTEST_FLAGS) notebooks/[0-8]*.ipynb
-	@$(NBVAL) $(PYTEST_FLAGS) notebooks/9*.ipynb
+	@CITYGUESSR_FIGURES=$(TEST_FIGURES) $(NBVAL) $(TESTS_AT_ONCE) $(PYTEST_FLAGS) notebooks/[0-8]*.ipynb
+	@CITYGUESSR_FIGURES=$(TEST_FIGURES) $(NBVAL) $(PYTEST_FLAGS) notebooks/9*.ipynb
 
 lab: env
 	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto $(LAB_FLAGS) notebooks
