@@ -89,8 +89,12 @@ class Counts:
 
 
 @dataclasses.dataclass
-class _Sequence:
-    """A sequence of one side: its images in the order of their frames, and where they were taken."""
+class SideSequence:
+    """A sequence of one side: its images in the order of their frames, and where they were taken.
+
+    `read_side` fills `frames`, `order` turns them into `keys`, and `read_places` adds `gps` and `panoramas`, which stay
+    None where the side has no `raw.csv`.
+    """
 
     folder: str
     side: str
@@ -190,42 +194,21 @@ class MapillarySource:
         """Every kept sequence, city by city."""
         return list(self._refs)
 
-    def _sides(self) -> Iterator[tuple[str, str, Path]]:
-        """City folder, side and place of every side of the tree, in a fixed order."""
-        parts = [self.root / part for part in PARTS if (self.root / part).is_dir()]
-        if not parts:
-            raise InputError(f"{self.root}: neither train_val/ nor test/ is in it; give the folder of an MSLS tree")
-        folders: dict[str, Path] = {}
-        for part in parts:
-            for city in sorted(path for path in part.iterdir() if path.is_dir() and path.name[0] != "."):
-                if city.name in folders:
-                    raise InputError(f"{city}: {folders[city.name]} is the same city; keep one of the two")
-                folders[city.name] = city
-                for side in SIDES:
-                    if not (city / side / "seq_info.csv").is_file():
-                        raise InputError(
-                            f"{city / side}: no seq_info.csv; a city of MSLS has query/ and database/ with one each: "
-                            "unpack the archive of metadata there, or remove what is no city"
-                        )
-                    yield city.name, side, city / side
-        if not folders:
-            raise InputError(f"{parts[0]}: no city in it; unpack the archives of MSLS there")
-
-    def _select(self) -> tuple[dict[str, list[_Sequence]], Counts]:
+    def _select(self) -> tuple[dict[str, list[SideSequence]], Counts]:
         """City folder -> the sequences to keep; and the counts, which lack the split."""
-        sides = list(self._sides())
-        kept: dict[str, list[_Sequence]] = {}
+        sides = list(city_sides(self.root))
+        kept: dict[str, list[SideSequence]] = {}
         total = enough = other = alone = 0
         long = dict.fromkeys((folder for folder, _, _ in sides), 0)
         for folder, side, place in track(sides, "reading MSLS, cities' sides") if not self.synthetic else sides:
-            sequences = _read_side(folder, side, place)
+            sequences = read_side(folder, side, place)
             total += len(sequences)
             sequences = [sequence for sequence in sequences if len(sequence.frames) >= self.min_frames]
             ours = folder in cities() and cities()[folder]["kept"] == "1"
             if ours or not self.panoramas:
                 for sequence in sequences:
                     sequence.order(place / "seq_info.csv")
-                _read_places(sequences, place / "raw.csv")
+                read_places(sequences, place / "raw.csv")
             if not self.panoramas:
                 for sequence in sequences:
                     sequence.leave_out_panoramas()
@@ -247,7 +230,7 @@ class MapillarySource:
         unplaced = sum(int(np.isnan(sequence.gps[:, 0]).sum()) for sequence in every if sequence.gps is not None)
         return kept, Counts(total, total - enough, other, alone, len(every), 0, 0, long, panoramic, unplaced)
 
-    def _clips(self, kept: Mapping[str, list[_Sequence]], seed: int, val_share: float) -> Iterator[ClipRef]:
+    def _clips(self, kept: Mapping[str, list[SideSequence]], seed: int, val_share: float) -> Iterator[ClipRef]:
         scenes = self._image_scenes()
         for folder, sequences in kept.items():
             city = cities()[folder]["city"]
@@ -279,10 +262,38 @@ class MapillarySource:
         return {row["key"]: scene for _, row, scene in read_scenes(path, ("key",), self.scene_classes)}
 
 
-def _read_side(folder: str, side: str, place: Path) -> list[_Sequence]:
-    """The sequences of one side, in the order of their first lines in `seq_info.csv`; their frames are not sorted."""
+def city_sides(root: Path) -> Iterator[tuple[str, str, Path]]:
+    """City folder, side and place of every side of an MSLS tree, in a fixed order.
+
+    Raises InputError, naming the folder, where it is no such tree or a city lacks its `seq_info.csv`.
+    """
+    parts = [root / part for part in PARTS if (root / part).is_dir()]
+    if not parts:
+        raise InputError(f"{root}: neither train_val/ nor test/ is in it; give the folder of an MSLS tree")
+    folders: dict[str, Path] = {}
+    for part in parts:
+        for city in sorted(path for path in part.iterdir() if path.is_dir() and path.name[0] != "."):
+            if city.name in folders:
+                raise InputError(f"{city}: {folders[city.name]} is the same city; keep one of the two")
+            folders[city.name] = city
+            for side in SIDES:
+                if not (city / side / "seq_info.csv").is_file():
+                    raise InputError(
+                        f"{city / side}: no seq_info.csv; a city of MSLS has query/ and database/ with one each: "
+                        "unpack the archive of metadata there, or remove what is no city"
+                    )
+                yield city.name, side, city / side
+    if not folders:
+        raise InputError(f"{parts[0]}: no city in it; unpack the archives of MSLS there")
+
+
+def read_side(folder: str, side: str, place: Path) -> list[SideSequence]:
+    """The sequences of one side, in the order of their first lines in `seq_info.csv`; their frames are not sorted.
+
+    Raises InputError, naming file and line, for a table that makes no sense.
+    """
     path = place / "seq_info.csv"
-    sequences: dict[str, _Sequence] = {}
+    sequences: dict[str, SideSequence] = {}
     lines: dict[str, int] = {}
     name = ""
     for line, row in read_rows(path, ("key", "frame_number"), longest=200):
@@ -299,13 +310,16 @@ def _read_side(folder: str, side: str, place: Path) -> list[_Sequence]:
         if lines.setdefault(key, line) != line:
             raise InputError(f"{path}, line {line}: image {key} stands in line {lines[key]} already; keep one of them")
         if sequence not in sequences:
-            sequences[sequence] = _Sequence(folder, side, sequence, place / "images")
+            sequences[sequence] = SideSequence(folder, side, sequence, place / "images")
         sequences[sequence].frames.append((number, key, line))
     return list(sequences.values())
 
 
-def _read_places(sequences: list[_Sequence], path: Path) -> None:
-    """Give the sequences latitude, longitude and what is a panorama by image, from `raw.csv` where there is one."""
+def read_places(sequences: list[SideSequence], path: Path) -> None:
+    """Give the sequences latitude, longitude and what is a panorama by image, from `raw.csv` where there is one.
+
+    Raises InputError, naming file and line, for an image that is there twice and for what is no place on Earth.
+    """
     if not path.is_file():
         return
     at = {key: position for position, key in enumerate(key for sequence in sequences for key in sequence.keys)}
