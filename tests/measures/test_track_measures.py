@@ -13,7 +13,7 @@ from cityguessr.measures.sphere import great_circle_km
 
 DEGREE_KM = 111.19508  # of latitude, on the sphere of 6371.0088 km
 EQUATOR = np.array([[0, 0], [0, 0.01], [0, 0.02]])
-NORTH = EQUATOR + [0.01, 0]
+NORTH = EQUATOR + np.array([0.01, 0])
 
 
 def walk(seed: int, frames: int = 30, start: tuple[float, float] = (51.5, -0.1)) -> np.ndarray:
@@ -59,7 +59,8 @@ def test_frechet_distance_is_a_distance(seed: int) -> None:
     assert tracks.frechet_km(a, b) == pytest.approx(tracks.frechet_km(b, a), abs=1e-12)
     assert tracks.frechet_km(a, b) >= max(great_circle_km(a[0], b[0]), great_circle_km(a[-1], b[-1])) - 1e-12
     assert tracks.frechet_km(a, c) <= tracks.frechet_km(a, b) + tracks.frechet_km(b, c) + 1e-9
-    assert tracks.frechet_km(a, a + [0.01, 0]) <= great_circle_km(a, a + [0.01, 0]).max() + 1e-12
+    north = a + np.array([0.01, 0])
+    assert tracks.frechet_km(a, north) <= great_circle_km(a, north).max() + 1e-12
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 5), (6, 1), (7, 4), (4, 7), (9, 9)])
