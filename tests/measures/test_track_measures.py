@@ -101,6 +101,7 @@ def test_the_prediction_nearest_to_the_centroid_stands_for_the_video() -> None:
     assert tracks.representative([[10, 10], [10.1, 10], [10.05, 10.001], [10, 10.1]]) == 2
     assert tracks.representative([[0, 1], [0, -1]]) == 0  # equally near, the first
     assert tracks.representative([[0, -1], [0, 1], [0, -1], [0, 1]]) == 0
+    assert tracks.representative([[40.3, 78.0], [40.3, 78.1]]) == 0  # equally near but for rounding
     assert tracks.representative([[0, 0], [0, 180]]) == 0  # no centroid
     assert tracks.representative([[0, 179], [0, -179.999], [0, -179]]) == 1
 
