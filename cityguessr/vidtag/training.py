@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -132,17 +133,16 @@ class _Session:
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.rate(epoch * len(order) + number, len(order))
             features, latlon = self.batch(rows.tolist(), settings)
-            loss = (
-                _phase_one(self.model, features, latlon, self.queue)
-                if phase == 0
-                else _phase_two(self.model, features, latlon)
-            )
+            if phase == 0:
+                loss = _phase_one(self.model, features, latlon, self.queue)
+            else:
+                loss = _phase_two(self.model, features, latlon)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             total += loss.detach()
         mean = total.item() / len(order)
-        if not mean == mean or mean in (float("inf"), float("-inf")):
+        if not math.isfinite(mean):
             raise InputError(
                 f"the loss is not finite in epoch {epoch + 1} of phase {phase + 1}; lower its learning rate"
             )
@@ -224,10 +224,8 @@ def _phase_one(model: VidTAG, features: Tensor, latlon: Tensor, queue: losses.Co
     hidden = losses.near(places, places, config.mask_km)
     if len(others):
         far = losses.near(places, others, config.queue_mask_km)
-        inside = (
-            torch.zeros(len(places), len(places), dtype=torch.bool, device=far.device) if hidden is None else hidden
-        )
-        hidden = torch.cat([inside, far], dim=1)
+        inside = torch.zeros(len(places), len(places), dtype=torch.bool) if hidden is None else hidden
+        hidden = torch.cat([inside.to(far.device), far], dim=1)
     embeddings = model.places(torch.cat([places, others.to(places)]))
     loss = losses.contrastive(frames, embeddings, model.logit_scale.exp(), hidden, config.symmetric)
     if config.queue:
