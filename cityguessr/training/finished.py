@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_bytes(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
 
-def seal(folder: Path, provenance: dict[str, Any]) -> None:
+def seal(folder: Path, provenance: dict[str, Any], files: Sequence[str] = FILES) -> None:
     """Write `provenance.json`, with the digests of the other files: the last step of a training."""
-    content = provenance | {"files": {name: digests.record(folder / name) for name in FILES}}
+    content = provenance | {"files": {name: digests.record(folder / name) for name in files}}
     write_json(folder / PROVENANCE, content | {"digest": _digest(content)})
 
 
@@ -56,8 +57,8 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """One training, finished: `runs/<profile>/<experiment>/seed<k>-<hash>/`.
+class Finished:
+    """One training of any kind, finished: `runs/<profile>/<experiment>/seed<k>-<hash>/`.
 
     Every file is held against its digest when it is read. All attributes raise InputError, naming the file and what to
     do, where it is missing or no longer what the training wrote.
@@ -95,6 +96,26 @@ class Run:
         return digests.read_recorded(self.folder / name, self.provenance["files"].get(name), self._remedy)
 
     @cached_property
+    def log(self) -> pd.DataFrame:
+        """One row per epoch: what its training reports."""
+        return pd.read_csv(io.BytesIO(self.content("log.csv")))
+
+    def weights(self) -> dict[str, Tensor]:
+        """The tensors of the trained model, as they are in `model.safetensors`."""
+        path = self.folder / "model.safetensors"
+        try:
+            return load(self.content(path.name))
+        except (safetensors.SafetensorError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: no weights in the format of safetensors ({error}); {self._remedy}") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(Finished):
+    """A training of a system on clips: its `log` has losses on those of training and accuracies (%) on validation."""
+
+    @cached_property
     def config(self) -> ModelConfig:
         """The model's configuration."""
         try:
@@ -115,11 +136,6 @@ class Run:
         return Taxonomy.from_csv(self.folder / "taxonomy.csv")
 
     @cached_property
-    def log(self) -> pd.DataFrame:
-        """One row per epoch: losses on the training split, accuracies (%) on the validation split."""
-        return pd.read_csv(io.BytesIO(self.content("log.csv")))
-
-    @cached_property
     def predictions(self) -> Predictions:
         """The validation logits, labels and clip ids, with the label tree and how answers are read."""
         path = self.folder / "predictions.npz"
@@ -136,15 +152,8 @@ class Run:
 
     def model(self) -> torch.nn.Module:
         """The trained model, in evaluation mode on the CPU."""
-        path = self.folder / "model.safetensors"
-        try:
-            state = load(self.content(path.name))
-        except (safetensors.SafetensorError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: no weights in the format of safetensors ({error}); {self._remedy}") from None
         model = build(self.config.replace(pretrained=None), self.taxonomy)
-        load_weights(model, state, path, self._remedy)
+        load_weights(model, self.weights(), self.folder / "model.safetensors", self._remedy)
         return model.eval()
 
     def clips(self) -> PreparedClips:

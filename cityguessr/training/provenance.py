@@ -33,10 +33,18 @@ CORE = (
     "training/step.py",
     "training/loop.py",
 )
+VIDTAG_CORE = (
+    "measures/sphere.py",
+    "tracks/track.py",
+    *(f"vidtag/{name}.py" for name in ("config", "encoders", "features", "gallery", "location", "losses", "model")),
+    *(f"vidtag/{name}.py" for name in ("noise", "retrieval", "sampling", "schedule", "temporal", "training", "views")),
+    "vidtag/answers.py",
+)
+"""The same for VidTAG's systems, whose answers are part of a run."""
 _PACKAGES = ("cityguessr", "torch", "transformers", "numpy")
 
 
-def code_version(more: tuple[str, ...] = ()) -> str:
+def code_version(more: tuple[str, ...] = (), core: tuple[str, ...] = CORE) -> str:
     """A digest of the code that decides what a run computes.
 
     It covers what the code does and not where it stands: comments, docstrings, layout, type annotations, import lines
@@ -44,8 +52,9 @@ def code_version(more: tuple[str, ...] = ()) -> str:
 
     Args:
         more: further modules that decide it for this run, such as "hierarchy.py".
+        core: the modules that decide it for every run of its kind; those of CityGuessr's systems by default.
     """
-    files = [Path(__file__).parents[1] / name for name in CORE + more]
+    files = [Path(__file__).parents[1] / name for name in core + more]
     return _digest(tuple((file, file.stat().st_mtime_ns) for file in files))
 
 
