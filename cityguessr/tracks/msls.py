@@ -96,7 +96,13 @@ def read_msls(
             pictures = [sequence.images / f"{key}.jpg" for key, kept in zip(sequence.keys, keep, strict=True) if kept]
             split = split_of(f"{folder}/{sequence.key}", val_share)
             tracks.append(Track(_name(sequence), folder, split, sequence.gps[keep], tuple(pictures)))
-    return Tracks(str(about.get("name") or root.name), tuple(tracks), tally.frame(), synthetic)
+    return Tracks(
+        str(about.get("name") or root.name),
+        tuple(tracks),
+        tally.frame(),
+        synthetic,
+        str(about.get("fingerprint") or ""),
+    )
 
 
 def _name(sequence: SideSequence) -> str:

@@ -73,6 +73,7 @@ class Tracks:
         counts: what was left out, and what was kept and should be known; columns `where` (a city, a split), `what`
             (what is counted), `reason`, `count`, `kept`, and `example`, the first one counted.
         synthetic: whether the pictures are rendered.
+        source: for rendered pictures, the fingerprint of the world that they are of.
 
     Raises InputError for two tracks of one name, and where there is none.
     """
@@ -81,6 +82,7 @@ class Tracks:
     tracks: tuple[Track, ...]
     counts: pd.DataFrame
     synthetic: bool = False
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not self.tracks:
@@ -116,9 +118,9 @@ class Tracks:
     def fingerprint(self) -> str:
         """SHA-256 of all that is listed: names, regions, splits, coordinates, and the names of files without folders.
 
-        It is the same wherever the set stands. The content of pictures does not enter.
+        It is the same wherever the set stands. The content of pictures enters by `source` alone.
         """
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(self.source.encode())
         for track in self.tracks:
             files = [path.name for path in track.pictures] + ([track.video.name] if track.video else [])
             words = [track.name, track.region, track.split, str(len(track)), *files]

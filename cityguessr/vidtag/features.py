@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -87,7 +88,9 @@ def compute(
         "views": [views.TRAINING, *views.AREA, seed],
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    folder = make_folder(paths.data() / "features" / f"{tracks.name}-{encoder}-{digest}")
+    folder = make_folder(
+        paths.data() / "features" / f"{re.sub(r'[^a-z0-9]+', '-', tracks.name.lower())}-{encoder}-{digest}"
+    )
     kept = Features(folder, encoders.ENCODERS[encoder].width, encoder)
     missing = [track for track in tracks.tracks if not _file(folder, track).is_file()]
     if missing:

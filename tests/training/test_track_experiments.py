@@ -1,0 +1,49 @@
+"""VidTAG's experiments: published sizes at full scale, stand-ins at the small one."""
+
+import pytest
+
+from cityguessr.base.errors import InputError
+from cityguessr.training import track_experiments
+from cityguessr.training.track_experiments import EXPERIMENTS, SCALES
+from cityguessr.vidtag.config import VidTAGConfig
+from cityguessr.vidtag.encoders import ENCODERS
+
+
+def test_at_full_size_vidtag_is_the_paper_s() -> None:
+    for profile in ("msls", "gama", "cityguessr68k"):
+        assert EXPERIMENTS["vidtag"].config(SCALES[profile]) == VidTAGConfig()
+    assert [phase.epochs for phase in SCALES["msls"].phases] == [600, 100]
+    assert [phase.epochs for phase in SCALES["gama"].phases] == [100, 100]
+    assert SCALES["msls"].phases[0].learning_rate == 5e-5
+    assert (SCALES["msls"].resolution_km, SCALES["gama"].resolution_km) == (0.1, 0.5)
+
+
+def test_geoclip_sees_single_frames_of_clip_and_has_its_queue() -> None:
+    config = EXPERIMENTS["geoclip_finetuned"].config(SCALES["msls"])
+    assert config == VidTAGConfig.geoclip()
+    assert (config.features, config.head, config.queue, config.temporal) == (768, (768,), 4096, "none")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_at_the_small_profile_every_encoder_is_a_stand_in(name: str) -> None:
+    experiment, mini = EXPERIMENTS[name], SCALES["mini"]
+    if "siglip" in experiment.encoders:
+        with pytest.raises(InputError, match="siglip has no stand-in at the profile mini"):
+            experiment.config(mini)
+        return
+    used = experiment.encoders_at(mini)
+    assert all(ENCODERS[encoder].stand_in for encoder in used)
+    assert experiment.config(mini).features == sum(ENCODERS[encoder].width for encoder in used)
+    assert "stand-ins" in mini.note
+
+
+def test_no_two_experiments_are_the_same_training() -> None:
+    keys = {(e.encoders, str(e.config(SCALES["msls"])), e.start) for e in EXPERIMENTS.values()}
+    assert len(keys) == len(EXPERIMENTS)
+
+
+def test_other_names_are_refused() -> None:
+    with pytest.raises(InputError, match="no VidTAG experiment 'cityguessr'"):
+        track_experiments.get("cityguessr")
+    with pytest.raises(InputError, match="no profile with tracks 'midi'"):
+        track_experiments.scale("midi")
