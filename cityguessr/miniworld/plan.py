@@ -16,7 +16,7 @@ from cityguessr.miniworld.style import Style
 BEHIND, BEYOND = 40.0, 280.0  # metres of street built behind the first and beyond the last position of the camera
 AHEAD = 9.0  # the scene of a frame is the one this many metres ahead, in the middle of the picture
 # How often each of the 16 scene kinds follows, before a city's taste. Street videos are mostly of streets.
-_SCENE_WEIGHTS = (2, 1, 1, 3, 1, 1.5, 7, 6, 8, 5, 12, 12, 9, 8, 17, 26)
+SCENE_WEIGHTS = (2, 1, 1, 3, 1, 1.5, 7, 6, 8, 5, 12, 12, 9, 8, 17, 26)
 
 
 class Scene(enum.IntEnum):
@@ -105,6 +105,11 @@ class VideoPlan:
         latitude = self.start[0] + km * north / KM_PER_DEGREE
         longitude = self.start[1] + km * east / (KM_PER_DEGREE * math.cos(math.radians(self.start[0])))
         return torch.stack([latitude, longitude], 1)
+
+    @property
+    def headings(self) -> Tensor:
+        """Float64 (frames,): the direction of travel at every frame, in degrees clockwise from north."""
+        return torch.full((self.frames,), self.heading, dtype=torch.float64)
 
     def draw_by_run(self, what: str) -> Tensor:
         """A draw in [0, 1) for each side of each run of plots of one scene kind: (2, plots), left side first."""
@@ -196,7 +201,7 @@ def _route(rng: random.Random, centre: tuple[float, float], length_km: float) ->
 def _scene_sequence(rng: random.Random, style: Style, count: int, plots_per_clip: float) -> tuple[int, ...]:
     """Scene kinds, one per plot: runs of one kind, drawn from the city's mixture; covered runs never touch."""
     taste = noise.normal(noise.key(style.key, "scenes"), 16).tolist()
-    weights = [w * math.exp(0.7 * t) for w, t in zip(_SCENE_WEIGHTS, taste, strict=True)]
+    weights = [w * math.exp(0.7 * t) for w, t in zip(SCENE_WEIGHTS, taste, strict=True)]
     plots: list[int] = []
     while len(plots) < count:
         last = plots[-1] if plots else None

@@ -480,7 +480,7 @@ def test_an_interrupted_tree_goes_on_and_workers_change_no_byte(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing = importlib.import_module("cityguessr.miniworld.write.mapillary")
-    real, calls = writing._write_sequence, []
+    real, calls = writing.write_sequence, []
 
     def stops(*arguments: object) -> None:
         calls.append(arguments)
@@ -488,7 +488,7 @@ def test_an_interrupted_tree_goes_on_and_workers_change_no_byte(
             raise KeyboardInterrupt
         real(*arguments)
 
-    monkeypatch.setattr(writing, "_write_sequence", stops)
+    monkeypatch.setattr(writing, "write_sequence", stops)
     with pytest.raises(KeyboardInterrupt):
         write_mapillary(TINY, tmp_path / "tree", workers=1)
     assert not (tmp_path / "tree" / "world.json").exists()
@@ -504,7 +504,7 @@ def test_an_interrupted_tree_goes_on_and_workers_change_no_byte(
 
 def test_a_full_disk_says_how_far_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writing = importlib.import_module("cityguessr.miniworld.write.mapillary")
-    monkeypatch.setattr(writing, "_write_sequence", full_after(2, writing._write_sequence))
+    monkeypatch.setattr(writing, "write_sequence", full_after(2, writing.write_sequence))
     with pytest.raises(InputError, match=r"disk is full after 2 of 120 videos .* free some space"):
         write_mapillary(TINY, tmp_path, workers=1)
 

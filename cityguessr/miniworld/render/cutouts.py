@@ -127,13 +127,16 @@ def oncoming_lane(plan: VideoPlan, style: Style) -> float | None:
 
 
 def draw_landmarks(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: Camera[Tensor], part: slice) -> None:
-    """What rises over the roofs: the city's landmark, in most videos, and the masts of works nearby.
+    """What rises over the roofs: the city's landmark, in most videos, or known ones, and the masts of works nearby.
 
     Buildings hide them for some of the time.
     """
     plan, style = view.plan, view.style
-    tall = []
-    if noise.key(plan.key, "landmark") % 100 < 50:
+    tall, seen_from = [], {}
+    for tile, s, x, size, reach in view.layout.sights or ():
+        tall.append((tile, s, x, size, size, 0.6))
+        seen_from[tile] = reach
+    if view.layout.sights is None and noise.key(plan.key, "landmark") % 100 < 50:
         size = style.u("landmark_height", 55, 130)
         # Beyond the way's end, near or far, and off to one side: mostly behind the roofs, seldom in the street's axis.
         away = float(plan.positions[-1]) + 70 + 380 * noise.draw(plan.key, "away")
@@ -151,6 +154,8 @@ def draw_landmarks(view: View, color: Tensor, depth: Tensor, ray: Rays, camera: 
         margin = torch.minimum(margin, torch.minimum(depth - t, t - 2))
         if view.apart and tile == Tile.MAST:
             margin = torch.minimum(margin, _MAST_SIGHT - t)
+        if tile in seen_from:
+            margin = torch.minimum(margin, seen_from[tile] - torch.hypot(t, camera.x - x))
         _lay(view, color, ray, margin, tile, u, v, (w, h), t, haze=haze)
 
 

@@ -34,6 +34,9 @@ class Layout:
         spans: the covered stretches as (start, end) in metres along the street.
         masts: where cranes and chimneys stand: metres along the street, and right of its middle.
         hills, skyline: heights of the horizon as tangents of elevation, by bearing.
+        sights: what rises over the roofs where that is known: tile, metres along the street and right of its middle,
+            size in metres, and from how many metres it is seen. None: the city's landmark, somewhere, in half of the
+            videos.
     """
 
     half: float
@@ -64,6 +67,7 @@ class Layout:
     masts: tuple[tuple[float, float], ...]
     hills: Tensor
     skyline: Tensor
+    sights: tuple[tuple[int, float, float, float, float], ...] | None = None
 
     def to(self, device: str | torch.device) -> Layout:
         """The same tables on another device."""

@@ -48,8 +48,13 @@ class Atlas:
 
 def bake(style: Style, size: int, device: str | torch.device = "cpu") -> Atlas:
     """Draw the tiles of a city at size x size texels each (a power of two) and pre-filter them."""
+    return pack(paint(style, size), size, device)
+
+
+def pack(painted: dict[int, Tensor], size: int, device: str | torch.device = "cpu") -> Atlas:
+    """Pre-filter tiles, given by their numbers, each (5, size, size), and lay them out."""
     tiles = torch.zeros(GRID * GRID, canvas.CHANNELS, size, size)
-    for number, tile in _paint(style, size).items():
+    for number, tile in painted.items():
         tiles[number] = tile
     tiles = tiles.to(device)
     tiles[:, :3] *= tiles[:, 3:4]  # premultiplied, so that filtering keeps outlines clean
@@ -60,7 +65,7 @@ def bake(style: Style, size: int, device: str | torch.device = "cpu") -> Atlas:
     return Atlas(size, image)
 
 
-def _paint(style: Style, size: int) -> dict[int, Tensor]:
+def paint(style: Style, size: int) -> dict[int, Tensor]:
     """Every tile of a city by its number, (5, size, size)."""
     several = (
         (Tile.FRONT, facades.paint_front, range(6)),
@@ -88,7 +93,7 @@ def _paint(style: Style, size: int) -> dict[int, Tensor]:
         (Tile.MAST, sprites.paint_mast),
         (Tile.LANDMARK, sprites.paint_landmark),
     )
-    tiles = {Tile.CLOUDS: grounds.paint_clouds(size)} | {number: paint(style, size) for number, paint in single}
-    for first, paint, variants in several:
-        tiles |= {first + i: paint(style, size, variant) for i, variant in enumerate(variants)}
+    tiles = {Tile.CLOUDS: grounds.paint_clouds(size)} | {number: draw(style, size) for number, draw in single}
+    for first, draw, variants in several:
+        tiles |= {first + i: draw(style, size, variant) for i, variant in enumerate(variants)}
     return tiles

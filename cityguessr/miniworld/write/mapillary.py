@@ -8,6 +8,7 @@ The layout is that of the real data set, so that `cityguessr.data.mapillary` rea
 """
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -16,8 +17,10 @@ from cityguessr.base.files import make_folder, write_csv
 from cityguessr.data.mapillary import SIDES, cities
 from cityguessr.measures.sphere import KM_PER_DEGREE
 from cityguessr.miniworld.plan import VideoPlan
+from cityguessr.miniworld.style import Effects
 from cityguessr.miniworld.write import categories, jobs
 from cityguessr.miniworld.write.sequences import VERSION, MapillaryConfig, MapillaryWorld, Sequence
+from cityguessr.miniworld.write.track_world import TrackWorld
 
 _METRES_PER_DEGREE = 1000 * KM_PER_DEGREE
 
@@ -46,15 +49,16 @@ def write_mapillary(
                 for side in SIDES:
                     make_folder(root / row["part"] / folder / side / "images")
             start = (MapillaryWorld, (world.config,))
-            jobs.work(world, root, _write_sequence, "MiniWorld: Mapillary's sequences", workers, device, start)
-            _write_tables(world, root)
+            jobs.work(world, root, write_sequence, "MiniWorld: Mapillary's sequences", workers, device, start)
+            write_tables(world.sequences.values(), list(cities()), world.world.effects, root)
             images = sum(video.frames for video in world.videos)
             name, sequences = "MiniWorld Mapillary", len(world.sequences)
             jobs.write_marker(world, marker, name, VERSION, sequences=sequences, images=images)
     return root
 
 
-def _write_sequence(world: MapillaryWorld, video: VideoPlan, root: Path, device: str) -> None:
+def write_sequence(world: MapillaryWorld | TrackWorld, video: VideoPlan, root: Path, device: str) -> None:
+    """Render a sequence and write its images, each whole or not at all."""
     sequence = world.sequences[video.video_id]
     images = sequence.place(root) / "images"
     for numbers in torch.arange(video.frames).split(jobs.CHUNK):
@@ -66,20 +70,20 @@ def _write_sequence(world: MapillaryWorld, video: VideoPlan, root: Path, device:
             partial.replace(path)
 
 
-def _write_tables(world: MapillaryWorld, root: Path) -> None:
-    """The tables of every side, and the scenes, all from the plans."""
+def write_tables(sequences: Collection[Sequence], folders: Collection[str], effects: Effects, root: Path) -> None:
+    """The tables of every side of some cities, and the scenes, all from the plans of their sequences."""
     sides: dict[Path, list[Sequence]] = {
-        root / row["part"] / folder / side: [] for folder, row in cities().items() for side in SIDES
+        root / cities()[folder]["part"] / folder / side: [] for folder in folders for side in SIDES
     }
     scenes: list[list] = [["key", "scene", "category"]]
-    for sequence in world.sequences.values():
+    for sequence in sequences:
         sides[sequence.place(root)].append(sequence)
         video = sequence.video
-        finer = categories.label_frames(video, world.world.effects.style(video.city)).tolist()
+        finer = categories.label_frames(video, effects.style(video.city)).tolist()
         labels = zip(video.scenes.tolist(), finer, strict=True)
         scenes += [[sequence.image_key(frame), kind, category] for frame, (kind, category) in enumerate(labels)]
     write_csv(root / "scenes.csv", scenes)
-    for place, sequences in sides.items():
+    for place, members in sides.items():
         # The test part spells the column otherwise, and keeps its places to itself.
         test = place.parts[-3] == "test"
         tables: dict[str, list[list]] = {
@@ -91,19 +95,18 @@ def _write_tables(world: MapillaryWorld, root: Path) -> None:
             tables["postprocessed"] = [
                 ["key", "easting", "northing", "unique_cluster", "night", "control_panel", "view_direction"]
             ]
-        for sequence in sequences:
-            _list_sequence(world, sequence, tables)
+        for sequence in members:
+            _list_sequence(sequence, effects.taxonomy.latlon[sequence.video.city].tolist(), tables)
         for name, (header, *rows) in tables.items():
             write_csv(place / f"{name}.csv", [["", *header], *([number, *row] for number, row in enumerate(rows))])
 
 
-def _list_sequence(world: MapillaryWorld, sequence: Sequence, tables: dict[str, list[list]]) -> None:
+def _list_sequence(sequence: Sequence, centre: list[float], tables: dict[str, list[list]]) -> None:
     """Add the lines of a sequence to the tables of its side; eastings and northings count from the city's centre."""
     video = sequence.video
     night = not 6 <= video.hour < 19
-    centre = world.taxonomy.latlon[video.city].tolist()
     narrow = math.cos(math.radians(centre[0]))
-    for frame, (lat, lon) in enumerate(video.gps.tolist()):
+    for frame, ((lat, lon), heading) in enumerate(zip(video.gps.tolist(), video.headings.tolist(), strict=True)):
         key = sequence.image_key(frame)
         tables["seq_info"].append([key, video.video_id, frame])
         at_night = night and sequence.side == "query"
@@ -112,6 +115,6 @@ def _list_sequence(world: MapillaryWorld, sequence: Sequence, tables: dict[str, 
             continue
         east, north = (lon - centre[1]) * _METRES_PER_DEGREE * narrow, (lat - centre[0]) * _METRES_PER_DEGREE
         cluster = (round(east / 25) + 2**15) * 2**16 + round(north / 25) + 2**15  # squares of 25 metres
-        where = [f"{lon:.7f}", f"{lat:.7f}", f"{video.heading:.2f}", sequence.captured.isoformat(), False]
+        where = [f"{lon:.7f}", f"{lat:.7f}", f"{heading:.2f}", sequence.captured.isoformat(), False]
         tables["raw"].append([key, *where])
         tables["postprocessed"].append([key, f"{east:.3f}", f"{north:.3f}", cluster, night, False, "Forward"])

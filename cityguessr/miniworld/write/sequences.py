@@ -143,7 +143,7 @@ class Sequence:
 
     def image_key(self, frame: int) -> str:
         """The key of an image: 22 letters without a meaning, like Mapillary's."""
-        return _key(self.video.video_id, frame)
+        return opaque_key(self.video.video_id, frame)
 
     def place(self, root: Path) -> Path:
         """The folder of the side that the sequence belongs to."""
@@ -194,7 +194,7 @@ class MapillaryWorld:
                 else:
                     frames = rng.randint(FEWEST_FRAMES, MIN_FRAMES - 1)
                 side = SIDES[0] if rng.random() < 0.35 else SIDES[1]
-                key = _key(config.seed, folder, number)
+                key = opaque_key(config.seed, folder, number)
                 sequences.append(self._sequence(folder, side, key, frames, rng.choice(contributors), rng))
         return sequences
 
@@ -252,6 +252,7 @@ def _uneven(n: int, mean: float, least: int, inequality: float) -> list[int]:
     return weibull_counts(n, mean, least, low)
 
 
-def _key(*what: object) -> str:
+def opaque_key(*what: object) -> str:
+    """The key of something: 22 letters without a meaning."""
     digest = hashlib.sha256("/".join(map(str, what)).encode()).digest()
     return base64.urlsafe_b64encode(digest).decode()[:22]

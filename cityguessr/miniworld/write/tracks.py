@@ -1,0 +1,47 @@
+"""TrackWorld as a tree of Mapillary Street-Level Sequences, with the place of every image in `raw.csv`.
+
+The layout is that of `write.mapillary`, with the folders of the world's cities alone. The data set that it imitates has
+no split; `cityguessr.data.mapillary` draws one from its seed, city by city and by whole sequences (80:20).
+"""
+
+from pathlib import Path
+
+import torch
+
+from cityguessr.base.files import make_folder
+from cityguessr.data.mapillary import SIDES, cities
+from cityguessr.miniworld.write import jobs
+from cityguessr.miniworld.write.mapillary import write_sequence, write_tables
+from cityguessr.miniworld.write.track_world import VERSION, TrackConfig, TrackWorld
+
+
+def write_tracks(
+    world: TrackWorld | TrackConfig,
+    root: str | Path,
+    workers: int | None = None,
+    device: str | torch.device = "cpu",
+) -> Path:
+    """Render a world of tracks, or that of a configuration, as a Mapillary tree in `workers` processes.
+
+    A tree that is complete there is left as it is. An interrupted one goes on with the sequences that are missing:
+    every file appears under its name only when it is whole, and `world.json` comes last. Neither interruptions nor the
+    number of workers change a byte.
+
+    Returns the folder of the tree, `root`. Raises InputError where the folder holds another world or may not be
+    written, and where the disk is full.
+    """
+    world = TrackWorld(world) if isinstance(world, TrackConfig) else world
+    root = Path(root)
+    marker = root / "world.json"
+    with jobs.writing(world, root, marker) as unfinished:
+        if unfinished:
+            for folder in world.config.cities:
+                for side in SIDES:
+                    make_folder(root / cities()[folder]["part"] / folder / side / "images")
+            start = (TrackWorld, (world.config,))
+            jobs.work(world, root, write_sequence, "MiniWorld: tracks", workers, device, start)
+            write_tables(world.sequences.values(), world.config.cities, world.effects, root)
+            images = sum(video.frames for video in world.videos)
+            name, sequences = "MiniWorld tracks", len(world.sequences)
+            jobs.write_marker(world, marker, name, VERSION, sequences=sequences, images=images)
+    return root
