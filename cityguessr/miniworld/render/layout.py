@@ -37,6 +37,8 @@ class Layout:
         sights: what rises over the roofs where that is known: tile, metres along the street and right of its middle,
             size in metres, and from how many metres it is seen. None: the city's landmark, somewhere, in half of the
             videos.
+        tint: factors on the colours of ground (three rows) and walls (three more) by plot, (6, 2 * plots); None for
+            none.
     """
 
     half: float
@@ -68,6 +70,7 @@ class Layout:
     hills: Tensor
     skyline: Tensor
     sights: tuple[tuple[int, float, float, float, float], ...] | None = None
+    tint: Tensor | None = None
 
     def to(self, device: str | torch.device) -> Layout:
         """The same tables on another device."""

@@ -85,6 +85,11 @@ def draw_surfaces(view: View, ray: Rays, camera: Camera[Tensor], part: slice) ->
     hits = _meet(view, ray, camera, spans)
     place = _locate(view, ray, camera, hits)
     texel = _texture(view, ray, camera, hits, place)
+    if view.layout.tint is not None:
+        ground, walls = (
+            torch.stack([view.take(row, place.plot) for row in part]) for part in view.layout.tint.split(3)
+        )
+        texel = torch.cat([texel[:3] * torch.where(hits.ground > 0, ground, walls), texel[3:]])
     lighting = _light(view, ray, hits, place, spans)
     light, glow = view.light, texel[4] * lighting.glow
     veil = 1 - torch.exp(place.t * ray.stretch * -light.haze)

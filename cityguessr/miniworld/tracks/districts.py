@@ -24,7 +24,7 @@ from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tracks.field import Field
 from cityguessr.miniworld.tracks.net import RADIUS_KM, Point, Street, StreetNet
 
-MOVED = 0.6  # share of a trait's variance that belongs to the place
+MOVED = 0.7  # share of a trait's variance that belongs to the place
 # Traits of what is built house by house. The others of this sort (width of the street and of a plot, dashes of the
 # centre line, hills, haze, sky) stay the city's: a street has them from end to end.
 BUILT = ("height", "height_spread", "gable", "green", "water", "trees", "traffic", "poles")
@@ -34,11 +34,14 @@ PAINTED = (
     "paving_light", "paving_pattern", "asphalt", "asphalt_warm", "edge_line", "tree_shape", "green_hue",
 )  # fmt: skip
 KINDS = {"front": 6, "house": 3, "tree": 4, "road": 5}
-_PURITY = 2.5  # how much the kind that is most at home in a place prevails there
-_CITY_TASTE, _LOCAL_TASTE = 0.4, 1.0  # for scenes, of the logarithm of their frequency
+_PURITY = 4.0  # how much the kind that is most at home in a place prevails there
+_CITY_TASTE, _LOCAL_TASTE = 0.3, 2.0  # for scenes, of the logarithm of their frequency
 LANDMARKS, _SHAPES = 6, 10  # at most in a city; shapes that `sprites.paint_landmark` picks from
 SIGHT = 200.0  # metres from which a landmark is seen
 _APART_KM = 0.8
+# Of the stone, sand and paint of a place, in logarithms of red, green and blue: warm to cool, green to purple, light.
+_TINTS = ((0.24, 0.0, -0.24), (-0.065, 0.13, -0.065), (0.16, 0.16, 0.16))
+_NORMAL = statistics.NormalDist()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +74,11 @@ class Districts:
         self.style = style
         self._key = key = noise.key(style.key, "districts", seed)
         self.net = StreetNet(noise.key(key, "streets"))
-        self.kinds = {what: tuple(self._kind(what, k) for k in range(count)) for what, count in KINDS.items()}
+        self.kinds = {what: self._draw_kinds(what, count) for what, count in KINDS.items()}
         self.landmarks = self._place_landmarks(landmarks)
         self._traits = Field(key, BUILT)
         self._shares = {what: Field(key, [f"{what} {k}" for k in range(count)]) for what, count in KINDS.items()}
+        self._tints = Field(key, [f"tint of {what} {axis}" for what in ("ground", "walls") for axis in range(3)])
         self._tastes = Field(key, [f"scene {kind}" for kind in range(16)])
         taste = noise.normal(noise.key(style.key, "scenes"), 16).double()
         self._scene_weights = torch.tensor(SCENE_WEIGHTS).double().log() + _CITY_TASTE * taste
@@ -92,6 +96,10 @@ class Districts:
         """How frequent each kind of `what` is at some places: float64 (n, kinds), rows that add up to one."""
         return (_PURITY * self._shares[what](km)).softmax(1)
 
+    def tints(self, km: Tensor) -> Tensor:
+        """Factors on red, green and blue of the ground and of the walls at some places: float64 (6, n)."""
+        return torch.exp(self._tints(km).view(-1, 2, 3) @ torch.tensor(_TINTS).double()).flatten(1).T
+
     def scene_weights(self, km: Tensor) -> Tensor:
         """How frequent each of the 16 scenes is at some places: float64 (n, 16), rows that add up to one."""
         return (self._scene_weights + _LOCAL_TASTE * self._tastes(km)).softmax(1)
@@ -101,14 +109,15 @@ class Districts:
         shapes = random.Random(noise.key(self._key, "shapes")).sample(range(_SHAPES), LANDMARKS)
         key = noise.key(self._key, "landmark", landmark.number)
         own = dict(zip(("wall_hue", "wall_light", "accent"), noise.normal(key, 3).tolist(), strict=True))
-        own["landmark"] = statistics.NormalDist().inv_cdf((shapes[landmark.number] + 0.5) / _SHAPES)
+        own["landmark"] = _NORMAL.inv_cdf((shapes[landmark.number] + 0.5) / _SHAPES)
         return dataclasses.replace(self.style, key=key, traits=self.style.traits | own)
 
-    def _kind(self, what: str, number: int) -> Style:
-        own = self.style.traits
-        draws = noise.normal(noise.key(self._key, "kind", what, number), len(PAINTED)).tolist()
-        moved = {t: _blend(own[t], value) for t, value in zip(PAINTED, draws, strict=True)}
-        return dataclasses.replace(self.style, traits=own | moved)
+    def _draw_kinds(self, what: str, count: int) -> tuple[Style, ...]:
+        """The kinds differ as much as they can: each trait takes evenly spread quantiles, dealt to them at random."""
+        own, rng = self.style.traits, random.Random(noise.key(self._key, "kinds", what))
+        local = {t: rng.sample([_NORMAL.inv_cdf((k + 0.5) / count) for k in range(count)], count) for t in PAINTED}
+        moved = [{t: _blend(own[t], local[t][k]) for t in PAINTED} for k in range(count)]
+        return tuple(dataclasses.replace(self.style, traits=own | traits) for traits in moved)
 
     def _place_landmarks(self, count: int) -> tuple[Landmark, ...]:
         """Beside the middle of streets, behind a small square, well apart from each other."""

@@ -10,6 +10,7 @@ from cityguessr.miniworld import noise
 from cityguessr.miniworld.plan import BEHIND
 from cityguessr.miniworld.render import layout, parcels, pavement
 from cityguessr.miniworld.render.layout import Layout
+from cityguessr.miniworld.style import Style
 from cityguessr.miniworld.tiles.atlas import Tile
 from cityguessr.miniworld.tracks.districts import SIGHT, Districts, choose
 from cityguessr.miniworld.tracks.plan import TrackPlan
@@ -19,23 +20,28 @@ _PIECE = 80.0  # metres of street in one style: over so short a way a field hard
 _SQUARE = 16.0  # metres of open ground on either side of a landmark beside the street
 
 
+def pieces(track: TrackPlan, districts: Districts) -> list[tuple[range, Style]]:
+    """The plots of a track's street, some at a time, and the style in which they are built: that of their middle."""
+    count, step = len(track.plots), max(1, round(_PIECE / track.plot_width))
+    plots = [range(first, min(first + step, count)) for first in range(0, count, step)]
+    middles = torch.tensor([(part.start + part.stop) // 2 for part in plots])
+    return list(zip(plots, districts.styles(track.plot_km()[middles]), strict=True))
+
+
 def build(track: TrackPlan, districts: Districts) -> Layout:
     """Lay out the whole street of a track, without its landmarks."""
     km, width = track.plot_km(), track.plot_width
-    plots = max(1, round(_PIECE / width))
-    pieces = range(0, len(km), plots)
-    middles = torch.tensor([min(first + plots // 2, len(km) - 1) for first in pieces])
     street = layout.build(track, districts.style)
     by_plot: dict[str, Tensor] = {}
     by_cell: dict[str, Tensor] = {}
-    for first, style in zip(pieces, districts.styles(km[middles]), strict=True):
-        last = min(first + plots, len(km))
-        cells = slice(*(math.ceil(plot * width / pavement.CELL) for plot in (first, last)))
-        _copy(parcels.build(track, style), by_plot, slice(first, last))
+    for plots, style in pieces(track, districts):
+        cells = slice(*(math.ceil(plot * width / pavement.CELL) for plot in (plots.start, plots.stop)))
+        _copy(parcels.build(track, style), by_plot, slice(plots.start, plots.stop))
         _copy(pavement.furnish(track, style), by_cell, cells)
     _choose_kinds(track, districts, by_plot, by_cell)
     tables = {name: table.reshape(-1) for name, table in (by_plot | by_cell).items()}
-    return dataclasses.replace(street, **tables, has_woods=bool((by_plot["back_rough"] > 0).any()))
+    tint = districts.tints(km).float().repeat(1, 2)
+    return dataclasses.replace(street, **tables, tint=tint, has_woods=bool((by_plot["back_rough"] > 0).any()))
 
 
 def stretch(street: Layout, track: TrackPlan, number: int, districts: Districts) -> Layout:

@@ -8,16 +8,16 @@ The layout is that of the real data set, so that `cityguessr.data.mapillary` rea
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cityguessr.base.files import make_folder, write_csv
 from cityguessr.data.mapillary import SIDES, cities
 from cityguessr.measures.sphere import KM_PER_DEGREE
 from cityguessr.miniworld.plan import VideoPlan
-from cityguessr.miniworld.style import Effects
 from cityguessr.miniworld.write import categories, jobs
 from cityguessr.miniworld.write.sequences import VERSION, MapillaryConfig, MapillaryWorld, Sequence
 from cityguessr.miniworld.write.track_world import TrackWorld
@@ -50,7 +50,7 @@ def write_mapillary(
                     make_folder(root / row["part"] / folder / side / "images")
             start = (MapillaryWorld, (world.config,))
             jobs.work(world, root, write_sequence, "MiniWorld: Mapillary's sequences", workers, device, start)
-            write_tables(world.sequences.values(), list(cities()), world.world.effects, root)
+            write_tables(world, list(cities()), root, lambda sequence: _label(world, sequence))
             images = sum(video.frames for video in world.videos)
             name, sequences = "MiniWorld Mapillary", len(world.sequences)
             jobs.write_marker(world, marker, name, VERSION, sequences=sequences, images=images)
@@ -70,17 +70,25 @@ def write_sequence(world: MapillaryWorld | TrackWorld, video: VideoPlan, root: P
             partial.replace(path)
 
 
-def write_tables(sequences: Collection[Sequence], folders: Collection[str], effects: Effects, root: Path) -> None:
-    """The tables of every side of some cities, and the scenes, all from the plans of their sequences."""
+def _label(world: MapillaryWorld, sequence: Sequence) -> Tensor:
+    return categories.label_frames(sequence.video, world.world.effects.style(sequence.video.city))
+
+
+def write_tables(
+    world: MapillaryWorld | TrackWorld, folders: Collection[str], root: Path, label: Callable[[Sequence], Tensor]
+) -> None:
+    """The tables of every side of some cities, and the scenes, all from the plans.
+
+    Args:
+        label: gives the category of every frame of a sequence, see `categories`.
+    """
     sides: dict[Path, list[Sequence]] = {
         root / cities()[folder]["part"] / folder / side: [] for folder in folders for side in SIDES
     }
     scenes: list[list] = [["key", "scene", "category"]]
-    for sequence in sequences:
+    for sequence in world.sequences.values():
         sides[sequence.place(root)].append(sequence)
-        video = sequence.video
-        finer = categories.label_frames(video, effects.style(video.city)).tolist()
-        labels = zip(video.scenes.tolist(), finer, strict=True)
+        labels = zip(sequence.video.scenes.tolist(), label(sequence).tolist(), strict=True)
         scenes += [[sequence.image_key(frame), kind, category] for frame, (kind, category) in enumerate(labels)]
     write_csv(root / "scenes.csv", scenes)
     for place, members in sides.items():
@@ -96,7 +104,7 @@ def write_tables(sequences: Collection[Sequence], folders: Collection[str], effe
                 ["key", "easting", "northing", "unique_cluster", "night", "control_panel", "view_direction"]
             ]
         for sequence in members:
-            _list_sequence(sequence, effects.taxonomy.latlon[sequence.video.city].tolist(), tables)
+            _list_sequence(sequence, world.taxonomy.latlon[sequence.video.city].tolist(), tables)
         for name, (header, *rows) in tables.items():
             write_csv(place / f"{name}.csv", [["", *header], *([number, *row] for number, row in enumerate(rows))])
 

@@ -133,7 +133,10 @@ class MapillaryConfig:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sequence:
-    """One sequence: its plan (whose `video_id` is the sequence's key), its city's folder, its side and its camera."""
+    """One sequence: its plan (whose `video_id` is the sequence's key), its city's folder, its side and its camera.
+
+    `camera` is one of `CAMERAS`, or empty where the plan says it all.
+    """
 
     video: VideoPlan
     folder: str

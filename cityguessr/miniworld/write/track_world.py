@@ -110,7 +110,10 @@ class TrackWorld:
         self.config = config or TrackConfig.mini()
         self.taxonomy = tree()
         self.effects = Effects(self.taxonomy, self.config.seed)
-        self.districts = {folder: self._districts(folder) for folder in self.config.cities}
+        self.districts = {
+            folder: Districts(self.effects.style(self.city(folder)), self.config.landmarks, self.config.seed)
+            for folder in self.config.cities
+        }
         self.sequences = {
             sequence.video.video_id: sequence
             for folder in self.config.cities
@@ -121,9 +124,6 @@ class TrackWorld:
         self.fingerprint = hashlib.sha256(what.encode()).hexdigest()[:12]
         self._atlas: tuple[str, str, Atlas] | None = None
         self._lock = threading.Lock()
-
-    def _districts(self, folder: str) -> Districts:
-        return Districts(self.effects.style(self.city(folder)), self.config.landmarks, self.config.seed)
 
     def city(self, folder: str) -> int:
         """The id in the taxonomy of a folder of MSLS."""

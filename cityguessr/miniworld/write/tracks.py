@@ -7,11 +7,14 @@ no split; `cityguessr.data.mapillary` draws one from its seed, city by city and 
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cityguessr.base.files import make_folder
 from cityguessr.data.mapillary import SIDES, cities
-from cityguessr.miniworld.write import jobs
+from cityguessr.miniworld.tracks import street
+from cityguessr.miniworld.write import categories, jobs
 from cityguessr.miniworld.write.mapillary import write_sequence, write_tables
+from cityguessr.miniworld.write.sequences import Sequence
 from cityguessr.miniworld.write.track_world import VERSION, TrackConfig, TrackWorld
 
 
@@ -40,8 +43,19 @@ def write_tracks(
                     make_folder(root / cities()[folder]["part"] / folder / side / "images")
             start = (TrackWorld, (world.config,))
             jobs.work(world, root, write_sequence, "MiniWorld: tracks", workers, device, start)
-            write_tables(world.sequences.values(), world.config.cities, world.effects, root)
+            write_tables(world, world.config.cities, root, lambda sequence: _label(world, sequence))
             images = sum(video.frames for video in world.videos)
             name, sequences = "MiniWorld tracks", len(world.sequences)
             jobs.write_marker(world, marker, name, VERSION, sequences=sequences, images=images)
     return root
+
+
+def _label(world: TrackWorld, sequence: Sequence) -> Tensor:
+    """The category of every frame, from what is built there."""
+    track, districts = sequence.video, world.districts[sequence.folder]
+    labels = torch.zeros(track.frames, dtype=torch.int64)
+    for plots, style in street.pieces(track, districts):
+        there = (track.plot >= plots.start) & (track.plot < plots.stop)
+        if there.any():
+            labels[there] = categories.label_frames(track, style)[there]
+    return labels
