@@ -37,8 +37,8 @@ class Layout:
         sights: what rises over the roofs where that is known: tile, metres along the street and right of its middle,
             size in metres, and from how many metres it is seen. None: the city's landmark, somewhere, in half of the
             videos.
-        tint: factors on the colours of ground (three rows) and walls (three more) by plot, (6, 2 * plots); None for
-            none.
+        tint: factors on red, green and blue of the road (three rows), of its verges and of the walls (three each) by
+            plot, (9, 2 * plots); None for none.
     """
 
     half: float

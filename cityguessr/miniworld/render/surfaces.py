@@ -86,10 +86,7 @@ def draw_surfaces(view: View, ray: Rays, camera: Camera[Tensor], part: slice) ->
     place = _locate(view, ray, camera, hits)
     texel = _texture(view, ray, camera, hits, place)
     if view.layout.tint is not None:
-        ground, walls = (
-            torch.stack([view.take(row, place.plot) for row in part]) for part in view.layout.tint.split(3)
-        )
-        texel = torch.cat([texel[:3] * torch.where(hits.ground > 0, ground, walls), texel[3:]])
+        texel = torch.cat([texel[:3] * _tint(view, hits, place), texel[3:]])
     lighting = _light(view, ray, hits, place, spans)
     light, glow = view.light, texel[4] * lighting.glow
     veil = 1 - torch.exp(place.t * ray.stretch * -light.haze)
@@ -235,6 +232,14 @@ def _texture(view: View, ray: Rays, camera: Camera[Tensor], hits: _Hits, place: 
     tile = tile + hits.flank * hits.side + hits.mouth * (Tile.MOUTH + view.plan.key % BOARDS) + hits.roof * Tile.CEILING
     tile = tile + hits.road * view.take(layout.street, plot) + hits.land * view.take(layout.land, plot)
     return view.look_up(tile, u, v, du, dv * view.tall)
+
+
+def _tint(view: View, hits: _Hits, place: _Place) -> Tensor:
+    """The factors on the colours of what every ray meets: those of the road, of its verges or of the walls."""
+    assert view.layout.tint is not None
+    road, verge, walls = torch.stack([view.take(row, place.plot) for row in view.layout.tint]).split(3)
+    floor = torch.where(place.lateral.abs() < view.layout.kerb, road, verge)
+    return torch.where(hits.ground > 0, floor, walls)
 
 
 def _light(view: View, ray: Rays, hits: _Hits, place: _Place, spans: Spans) -> _Lighting:

@@ -1,13 +1,14 @@
 """The districts of a city: its style, moved by smooth fields of the place, and a few landmarks.
 
-Two ways lead from a field to the picture. What the renderer builds house by house (heights, roofs, trees, parked cars,
+Three ways lead from a field to the picture. What the renderer builds house by house (heights, roofs, trees, parked cars,
 the scenes that follow one another) has a trait at every place,
 
     trait(place) = sqrt(1 - MOVED) * trait(city) + sqrt(MOVED) * field(place),
 
 which over all cities is standard normal, as the city's is. What it paints once for a city (walls, windows, roads,
 leaves) comes in several kinds, each with traits of its own drawn in the same manner, and fields say how frequent each
-kind is at a place: the mean of such a trait over the houses of a place is a smooth field, too.
+kind is at a place: the mean of such a trait over the houses of a place is a smooth field, too. And roads, their verges
+and walls each have a tint of the place. Hour, weather, exposure and the order of houses have nothing to do with it.
 """
 
 import dataclasses
@@ -35,12 +36,13 @@ PAINTED = (
 )  # fmt: skip
 KINDS = {"front": 6, "house": 3, "tree": 4, "road": 5}
 _PURITY = 4.0  # how much the kind that is most at home in a place prevails there
-_CITY_TASTE, _LOCAL_TASTE = 0.3, 2.0  # for scenes, of the logarithm of their frequency
+_CITY_TASTE, _LOCAL_TASTE = 0.3, 2.5  # for scenes, of the logarithm of their frequency
 LANDMARKS, _SHAPES = 6, 10  # at most in a city; shapes that `sprites.paint_landmark` picks from
 SIGHT = 200.0  # metres from which a landmark is seen
 _APART_KM = 0.8
 # Of the stone, sand and paint of a place, in logarithms of red, green and blue: warm to cool, green to purple, light.
-_TINTS = ((0.24, 0.0, -0.24), (-0.065, 0.13, -0.065), (0.16, 0.16, 0.16))
+_TINTS = ((0.28, 0.0, -0.28), (-0.075, 0.15, -0.075), (0.18, 0.18, 0.18))
+_MOST = 1.7  # standard deviations of a tint, which no place exceeds: more would be garish
 _NORMAL = statistics.NormalDist()
 
 
@@ -78,7 +80,7 @@ class Districts:
         self.landmarks = self._place_landmarks(landmarks)
         self._traits = Field(key, BUILT)
         self._shares = {what: Field(key, [f"{what} {k}" for k in range(count)]) for what, count in KINDS.items()}
-        self._tints = Field(key, [f"tint of {what} {axis}" for what in ("ground", "walls") for axis in range(3)])
+        self._tints = Field(key, [f"tint of {what} {axis}" for what in ("road", "verge", "walls") for axis in range(3)])
         self._tastes = Field(key, [f"scene {kind}" for kind in range(16)])
         taste = noise.normal(noise.key(style.key, "scenes"), 16).double()
         self._scene_weights = torch.tensor(SCENE_WEIGHTS).double().log() + _CITY_TASTE * taste
@@ -97,8 +99,9 @@ class Districts:
         return (_PURITY * self._shares[what](km)).softmax(1)
 
     def tints(self, km: Tensor) -> Tensor:
-        """Factors on red, green and blue of the ground and of the walls at some places: float64 (6, n)."""
-        return torch.exp(self._tints(km).view(-1, 2, 3) @ torch.tensor(_TINTS).double()).flatten(1).T
+        """Factors on red, green and blue of the road, its verges and the walls at some places: float64 (9, n)."""
+        soft = _MOST * torch.tanh(self._tints(km) / _MOST)
+        return torch.exp(soft.view(-1, 3, 3) @ torch.tensor(_TINTS).double()).flatten(1).T
 
     def scene_weights(self, km: Tensor) -> Tensor:
         """How frequent each of the 16 scenes is at some places: float64 (n, 16), rows that add up to one."""
