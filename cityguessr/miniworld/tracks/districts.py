@@ -1,7 +1,7 @@
 """The districts of a city: its style, moved by smooth fields of the place, and a few landmarks.
 
-Three ways lead from a field to the picture. What the renderer builds house by house (heights, roofs, trees, parked cars,
-the scenes that follow one another) has a trait at every place,
+Three ways lead from a field to the picture. What the renderer builds house by house (heights, roofs, trees, parked
+cars, the scenes that follow one another) has a trait at every place,
 
     trait(place) = sqrt(1 - MOVED) * trait(city) + sqrt(MOVED) * field(place),
 
