@@ -241,7 +241,8 @@ def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
         load_geoclip(model.location, paths.data() / "weights" / GEOCLIP)
     log = phases.train(model, examples, plan.scale.phases, plan.seed, folder / "state.pt", device=device, report=report)
     write_bytes(folder / "log.csv", pd.DataFrame(log).to_csv(index=False, float_format="%.6g").encode())
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    # A BatchNorm's count of batches goes as a float too: what is read back as weights holds nothing else.
+    tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(tensors))
     arrays = _answers(plan, model, training, validation, functools.partial(features.joined, stores))
     write_atomically(folder / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
