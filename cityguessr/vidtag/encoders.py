@@ -161,14 +161,15 @@ class _Semantic(nn.Module):
 
 _APPEARANCE_SEED = 20_260_412
 _BINS, _DIRECTIONS, _FILTERS = 8, 8, 32
+_SCALES = (4.0, 400.0, 70.0)  # bring the three groups, and all together beside the other stand-in, to one size
 
 
 class _Appearance(nn.Module):
     """Stand-in for DINOv2: fixed filters of what a picture looks like, nothing trained; 256 numbers.
 
     A histogram of each colour in each quarter (96), one of the gradients' directions in each quarter (32), and the mean
-    responses of two layers of convolutions with seeded random weights, in each quarter (128). The three groups are of
-    about the same size.
+    responses of two layers of convolutions with seeded random weights, in each quarter (128). Over MiniWorld's pictures
+    the three groups vary by about as much.
     """
 
     def __init__(self) -> None:
@@ -179,16 +180,26 @@ class _Appearance(nn.Module):
             self.register_buffer(name, filters - filters.mean(dim=(2, 3), keepdim=True) * (name == "first"))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        levels = (pixels.clamp(0, 1) * _BINS).long().clamp(max=_BINS - 1)
-        colours = F.one_hot(levels, _BINS).movedim(-1, 2).flatten(1, 2).float()  # (N, 3 bins, H, W)
-        grey = pixels.mean(dim=1)
-        down, across = torch.gradient(grey, dim=(1, 2))
-        length = (down**2 + across**2).sqrt()
+        levels = (pixels.clamp(0, 1) * _BINS).long().clamp(max=_BINS - 1)  # (N, 3, H, W)
+        colours = _histograms(levels, torch.ones_like(pixels), _BINS)
+        down, across = torch.gradient(pixels.mean(dim=1), dim=(1, 2))
         turn = ((torch.atan2(down, across) / (2 * torch.pi) + 0.5) * _DIRECTIONS).long().clamp(max=_DIRECTIONS - 1)
-        gradients = F.one_hot(turn, _DIRECTIONS).movedim(-1, 1) * length.unsqueeze(1)
+        gradients = _histograms(turn.unsqueeze(1), (down**2 + across**2).sqrt().unsqueeze(1), _DIRECTIONS)
         responses = F.relu(F.conv2d(F.relu(F.conv2d(pixels, self.first, stride=2)), self.second, stride=2))
-        groups = [F.adaptive_avg_pool2d(group, 2).flatten(1) for group in (colours, 4 * gradients, 2 * responses)]
-        return torch.cat(groups, dim=1)
+        textures = F.adaptive_avg_pool2d(responses, 2).flatten(1)
+        groups = zip(_SCALES, (colours, gradients, textures), strict=True)
+        return torch.cat([scale * group for scale, group in groups], dim=1)
+
+
+def _histograms(bins: Tensor, weights: Tensor, count: int) -> Tensor:
+    """Weighted histograms of each channel in each quarter of a picture: (N, C, H, W) twice -> (N, C * 4 * count)."""
+    number, channels, height, width = bins.shape
+    lower = torch.arange(height, device=bins.device)[:, None] >= height // 2
+    right = torch.arange(width, device=bins.device) >= width // 2
+    places = (2 * lower + right) * count + bins  # (N, C, H, W)
+    sums = torch.zeros(number, channels, 4 * count, device=bins.device, dtype=weights.dtype)
+    sums.scatter_add_(2, places.flatten(2), weights.flatten(2))
+    return sums.flatten(1) / (height * width / 4)
 
 
 ENCODERS: dict[str, EncoderKind] = {
