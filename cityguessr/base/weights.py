@@ -37,6 +37,7 @@ _UNIFACE = (
     'python -c "from uniface.model_store import verify_model_weights as get; from uniface.constants import '
     "RetinaFaceWeights as W; get(W.RESNET34, root='{path.parent}')\""
 )
+_WHEEL = "pip download geoclip==1.3.0 --no-deps --dest {path.parent}"
 _CURL = "curl --create-dirs -o {path} http://places2.csail.mit.edu/models_places365/resnet50_places365.pth.tar"
 
 
@@ -69,6 +70,12 @@ TABLE: dict[str, Weights] = {
     "google-bert/bert-base-uncased": Weights(440, "Table S2", _SAVE),
     "openai-community/gpt2": Weights(550, "Table S2", _SAVE),
     "facebook/opt-125m": Weights(250, "Table S2", _SAVE),
+    "openai/clip-vit-large-patch14": Weights(1710, "VidTAG and GeoCLIP: frames"),
+    "facebook/dinov2-with-registers-large": Weights(1220, "VidTAG: frames"),
+    "google/siglip-base-patch16-256-multilingual": Weights(1480, "VidTAG's encoder ablation"),
+    "geoclip-1.3.0-py3-none-any.whl": Weights(
+        40, "VidTAG and GeoCLIP: coordinates", _WHEEL, "GeoCLIP's location encoder, in its wheel"
+    ),
     "retinaface_r34.onnx": Weights(56, "blurring faces: `42_faces`", _UNIFACE, "RetinaFace, ResNet-34"),
     "resnet50_places365.pth.tar": Weights(
         97,

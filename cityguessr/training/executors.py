@@ -16,7 +16,6 @@ import torch
 from cityguessr.base import paths, pools, threads
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder
-from cityguessr.training.profiles import Profile
 
 _ONE_AT_A_TIME = threading.Lock()  # torch's random numbers belong to a whole process
 
@@ -43,12 +42,16 @@ def gpus(device: str) -> list[str]:
     return visible.split(",")[:count] if visible else [str(number) for number in range(count)]
 
 
-def at_a_time(profile: Profile, device: str) -> int:
-    """How many trainings fit on this machine at a time: one per GPU, or what the processors have threads for."""
+def at_a_time(each: int | None, device: str) -> int:
+    """How many trainings fit on this machine at a time: one per GPU, or what the processors have threads for.
+
+    Args:
+        each: threads of a training; None: all that there are.
+    """
     if visible := gpus(device):
         return len(visible)
     cores = threads.cores()
-    return max(1, cores // (profile.threads or cores))
+    return max(1, cores // (each or cores))
 
 
 def in_this_process(tasks: Iterable[Task]) -> Iterator[tuple[str, Any]]:

@@ -15,8 +15,9 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from cityguessr.base import paths, weights
 from cityguessr.base.errors import CannotRun, InputError, one_of
@@ -28,6 +29,7 @@ from cityguessr.data.release.layout import Roots
 from cityguessr.training import datasets, executors, experiments, profiles, runs, scene_labels
 from cityguessr.training.execution import AUTO, DEVICES, Execution
 from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment
+from cityguessr.training.finished import Finished
 from cityguessr.training.profiles import Profile
 from cityguessr.training.runs import Plan, Run
 from cityguessr.training.scene_labels import Scenes
@@ -87,30 +89,77 @@ def ensure_all(
     plans, missing = _plans(
         trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, execution, cluster
     )
+    count = processes or executors.at_a_time(profile.threads, execution.device)
+    folders = spread(plans, missing, count, execution.device, cluster, report)
+    answers: dict[str, tuple[Run, ...] | CannotRun] = {}
+    for name, experiment in wanted.items():
+        trained = experiments.canonical(experiment, profile).name
+        answers[name] = missing.get(trained) or tuple(Run(folders[trained, seed]) for seed in seeds)
+    return answers
+
+
+class Planned(Protocol):
+    """One training of any kind before it is run: `runs.Plan`, `track_runs.TrackPlan`."""
+
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its experiment."""
+
+    @property
+    def folder(self) -> Path:
+        """Of its run; its log has that name and the ending `.log`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is there, whole."""
+
+    def carry_out(self, report: Callable[[str], None]) -> Finished:
+        """Train, unless another process has done it meanwhile."""
+
+
+def spread(
+    plans: Mapping[tuple[str, int], Planned],
+    missing: dict[str, CannotRun],
+    count: int,
+    device: str,
+    cluster: str | None,
+    report: Callable[[str], None],
+) -> dict[tuple[str, int], Path]:
+    """Carry out what is planned and not there yet; (experiment, seed) -> the folder of its run.
+
+    Args:
+        missing: experiment -> why it cannot be trained here; those whose weights turn out to be missing are added.
+        count: trainings at a time on this machine, 1 in this process.
+        device, cluster, report: as in `ensure_all`.
+    """
     folders = {key: plan.folder for key, plan in plans.items() if plan.done}
     todo = {str(plan): plan for plan in plans.values() if not plan.done}
-    count = 0 if cluster else min(processes or executors.at_a_time(profile, execution.device), len(todo))
+    if not todo:
+        return folders
     for plan in todo.values():
-        make_folder(plan.log.parent)
-    log = f"{os.path.relpath(paths.runs(), paths.root())}/{profile.name}/<experiment>/seed<k>-<hash>.log"
-    if todo:
-        where = f"on {cluster}" if cluster else f"{count} at a time"
-        report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {log}")
+        make_folder(plan.folder.parent)
+    count = 0 if cluster else min(count, len(todo))
+    above = os.path.relpath(next(iter(todo.values())).folder.parents[1], paths.root())
+    log = f"{above}/<experiment>/seed<k>-<hash>.log"
+    where = f"on {cluster}" if cluster else f"{count} at a time"
+    report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {log}")
     kept = f"finished runs are kept, and this one goes on from what it saved last ({log})"
     tasks = (  # drawn one by one: an experiment whose weights turn out to be missing is left out from then on
-        executors.Task(name, functools.partial(train, plan), str(plan.log))
+        executors.Task(name, functools.partial(train, plan), str(_log(plan)))
         for name, plan in todo.items()
-        if plan.experiment.name not in missing
+        if plan.name not in missing
     )
-    if cluster and todo:
+    if cluster:
         results = executors.on_cluster(tasks, cluster, kept)
     elif count > 1:
-        results = executors.in_processes(tasks, count, execution.device, kept)
+        results = executors.in_processes(tasks, count, device, kept)
     else:
         results = executors.in_this_process(tasks)
     with contextlib.closing(results):
         for number, (task, outcome) in enumerate(results, start=1):
-            name, seed = todo[task].experiment.name, todo[task].seed
+            name, seed = todo[task].name, todo[task].seed
             if isinstance(outcome, CannotRun):
                 if name not in missing:
                     report(f"{name} cannot be trained here: {outcome}")
@@ -120,11 +169,12 @@ def ensure_all(
             how = f"trained {name} seed {seed} in {duration(outcome.seconds)}"
             how = how if outcome.seconds else f"{name} seed {seed} was trained by another process"
             report(f"{how} ({number} of {len(todo)})")
-    answers: dict[str, tuple[Run, ...] | CannotRun] = {}
-    for name, experiment in wanted.items():
-        trained = experiments.canonical(experiment, profile).name
-        answers[name] = missing.get(trained) or tuple(Run(folders[trained, seed]) for seed in seeds)
-    return answers
+    return folders
+
+
+def _log(plan: Planned) -> Path:
+    """Where its lines go while it is trained in a process of its own."""
+    return plan.folder.with_name(f"{plan.folder.name}.log")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,23 +185,23 @@ class Done:
     seconds: float
 
 
-def train(plan: Plan) -> Done | CannotRun:
+def train(plan: Planned) -> Done | CannotRun:
     """Train in this process, the lines of the epochs going to the log, which is removed when all is well."""
     start, lines = time.perf_counter(), 0
 
     def write(line: str) -> None:
         nonlocal lines
         lines += 1
-        with open(plan.log, "a", encoding="utf-8") as file:
+        with open(_log(plan), "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     outcome: Done | CannotRun
     try:
-        run = runs.carry_out(plan, report=write)
+        run = plan.carry_out(report=write)
         outcome = Done(run.folder, time.perf_counter() - start if lines else 0.0)
     except CannotRun as error:
         outcome = error
-    plan.log.unlink(missing_ok=True)
+    _log(plan).unlink(missing_ok=True)
     return outcome
 
 

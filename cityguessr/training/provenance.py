@@ -44,7 +44,7 @@ VIDTAG_CORE = (
 _PACKAGES = ("cityguessr", "torch", "transformers", "numpy")
 
 
-def code_version(more: tuple[str, ...] = (), core: tuple[str, ...] = CORE) -> str:
+def code_version(more: tuple[str, ...] = (), core: tuple[str, ...] | None = None) -> str:
     """A digest of the code that decides what a run computes.
 
     It covers what the code does and not where it stands: comments, docstrings, layout, type annotations, import lines
@@ -54,7 +54,7 @@ def code_version(more: tuple[str, ...] = (), core: tuple[str, ...] = CORE) -> st
         more: further modules that decide it for this run, such as "hierarchy.py".
         core: the modules that decide it for every run of its kind; those of CityGuessr's systems by default.
     """
-    files = [Path(__file__).parents[1] / name for name in core + more]
+    files = [Path(__file__).parents[1] / name for name in (core or CORE) + more]
     return _digest(tuple((file, file.stat().st_mtime_ns) for file in files))
 
 

@@ -75,9 +75,13 @@ class Plan:
         return self.root / "runs" / self.profile.name / self.experiment.name / f"seed{self.seed}-{digest}"
 
     @property
-    def log(self) -> Path:
-        """Where its lines go while it is trained in a process of its own: the folder's name with `.log`."""
-        return self.folder.with_name(f"{self.folder.name}.log")
+    def name(self) -> str:
+        """Of the experiment."""
+        return self.experiment.name
+
+    def carry_out(self, report: Callable[[str], None] = print) -> Run:
+        """Train it, unless it is there already."""
+        return carry_out(self, report)
 
     @property
     def done(self) -> bool:

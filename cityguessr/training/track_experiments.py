@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-from cityguessr.base.errors import InputError, one_of
+from cityguessr.base.errors import CannotRun, one_of
 from cityguessr.vidtag import schedule
 from cityguessr.vidtag.config import VidTAGConfig
 from cityguessr.vidtag.encoders import ENCODERS
@@ -105,13 +105,13 @@ class TrackExperiment:
     def encoders_at(self, scale: TrackScale) -> tuple[str, ...]:
         """The encoders that it runs with at a scale.
 
-        Raises InputError for one that has no stand-in at a scale that runs on stand-ins.
+        Raises CannotRun for one that has no stand-in at a scale that runs on stand-ins.
         """
         if not scale.stand_ins:
             return self.encoders
         for name in self.encoders:
             if name not in scale.stand_ins:
-                raise InputError(f"{self.name}: the encoder {name} has no stand-in at the profile {scale.profile}")
+                raise CannotRun(f"{self.name}: the encoder {name} has no stand-in at the profile {scale.profile}")
         return tuple(scale.stand_ins[name] for name in self.encoders)
 
     def config(self, scale: TrackScale) -> VidTAGConfig:

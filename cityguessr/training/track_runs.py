@@ -25,7 +25,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from cityguessr.base import paths, threads
+from cityguessr.base import paths, threads, weights
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
 from cityguessr.tracks import Track, Tracks
@@ -35,7 +35,7 @@ from cityguessr.training.finished import PROVENANCE, Finished, load_weights, sea
 from cityguessr.training.provenance import VIDTAG_CORE, circumstances, code_version
 from cityguessr.training.seeds import check_seed
 from cityguessr.training.track_experiments import TrackExperiment, TrackScale
-from cityguessr.training.track_sets import read_tracks
+from cityguessr.training.track_sets import TrackSource
 from cityguessr.vidtag import answers, encoders, features, gallery
 from cityguessr.vidtag import training as phases
 from cityguessr.vidtag.config import VidTAGConfig
@@ -43,8 +43,8 @@ from cityguessr.vidtag.location import load_geoclip
 from cityguessr.vidtag.model import VidTAG
 
 FILES = ("config.json", "log.csv", "model.safetensors", "predictions.npz")
-GEOCLIP = "geoclip_location_encoder.pth"
-"""Where GeoCLIP's location weights are looked for, in `data/weights/`."""
+GEOCLIP = "geoclip-1.3.0-py3-none-any.whl"
+"""The wheel that GeoCLIP's location weights are taken from, in `data/weights/`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +117,10 @@ class TrackRun(Finished):
 class TrackPlan:
     """One training before it is run: all that decides its result, and the folder that follows from it.
 
+    It is small and can be sent to a worker that sees the same folders.
+
     Attributes:
-        tracks: the set; its pictures are read when features are computed.
+        source: where its tracks are read from.
         identity: what makes two runs the same: configuration, seed, code, encoders, data and gallery.
     """
 
@@ -126,11 +128,27 @@ class TrackPlan:
     scale: TrackScale
     seed: int
     config: VidTAGConfig
-    tracks: Tracks
+    source: TrackSource
     identity: dict[str, Any]
     root: Path
     allow_downloads: bool = False
     execution: Execution = AUTO
+
+    @property
+    def name(self) -> str:
+        """Of the experiment."""
+        return self.experiment.name
+
+    def tracks(self) -> Tracks:
+        """The set. Raises InputError where it is no longer the one that was planned."""
+        tracks = self.source.read()
+        if tracks.fingerprint != self.identity["tracks"]:
+            raise InputError(f"{self}: its tracks changed since this was planned; plan it again")
+        return tracks
+
+    def carry_out(self, report: Callable[[str], None] = print) -> TrackRun:
+        """Train it, unless it is there already."""
+        return carry_out(self, report)
 
     def __str__(self) -> str:
         return f"{self.experiment.name}, seed {self.seed}"
@@ -165,7 +183,7 @@ def plan(
     """What `ensure` would train, with its tracks listed but no feature computed; arguments and errors as there."""
     experiment, scale = track_experiments.get(experiment), track_experiments.scale(profile)
     config = experiment.config(scale)
-    tracks = read_tracks(scale, data_root) if tracks is None else tracks
+    source = TrackSource(scale, None if data_root is None else str(data_root), tracks)
     identity = {
         "experiment": experiment.name,
         "profile": scale.profile,
@@ -179,9 +197,9 @@ def plan(
         },
         "encoders": [encoders.version(name) for name in experiment.encoders_at(scale)],
         "code": code_version(core=VIDTAG_CORE),
-        "tracks": tracks.fingerprint,
+        "tracks": source.read().fingerprint,
     }
-    return TrackPlan(experiment, scale, seed, config, tracks, identity, paths.root(), allow_downloads, execution)
+    return TrackPlan(experiment, scale, seed, config, source, identity, paths.root(), allow_downloads, execution)
 
 
 def ensure(
@@ -221,14 +239,23 @@ def carry_out(plan: TrackPlan, report: Callable[[str], None] = print) -> TrackRu
     return TrackRun(plan.folder)
 
 
+def features_of(plan: TrackPlan) -> list[features.Features]:
+    """The features that a training learns from, of each of its encoders: computed now, unless they are there already.
+
+    Raises MissingWeights where an encoder's, or those that the location encoder starts from, are not on this machine.
+    """
+    options = {"device": plan.execution.torch_device, "allow_downloads": plan.allow_downloads}
+    if plan.identity["training"]["start"] == "geoclip" and not weights.place(GEOCLIP).is_file():
+        raise weights.missing(GEOCLIP, "the location encoder's start")
+    return [features.compute(plan.tracks(), name, **options) for name in plan.experiment.encoders_at(plan.scale)]
+
+
 def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
     folder, device, start = plan.folder, plan.execution.torch_device, time.perf_counter()
     write_json(folder / "config.json", plan.identity)
-    stores = [
-        features.compute(plan.tracks, name, device=device, allow_downloads=plan.allow_downloads)
-        for name in plan.experiment.encoders_at(plan.scale)
-    ]
-    training, validation = plan.tracks.split("train"), plan.tracks.split("val")
+    tracks = plan.tracks()
+    stores = features_of(plan)
+    training, validation = tracks.split("train"), tracks.split("val")
     least = max(phase.frames for phase in plan.scale.phases)
     examples = [
         phases.Example(features.joined(stores, track), torch.from_numpy(track.latlon))
@@ -238,7 +265,7 @@ def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
     torch.manual_seed(plan.seed)
     model = VidTAG(plan.config)
     if plan.identity["training"]["start"] == "geoclip":
-        load_geoclip(model.location, paths.data() / "weights" / GEOCLIP)
+        load_geoclip(model.location, weights.place(GEOCLIP))
     log = phases.train(model, examples, plan.scale.phases, plan.seed, folder / "state.pt", device=device, report=report)
     write_bytes(folder / "log.csv", pd.DataFrame(log).to_csv(index=False, float_format="%.6g").encode())
     # A BatchNorm's count of batches goes as a float too: what is read back as weights holds nothing else.
@@ -253,9 +280,9 @@ def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
         "execution": plan.execution.described(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "data": {
-            "tracks": len(plan.tracks),
-            "fingerprint": plan.tracks.fingerprint,
-            "synthetic": plan.tracks.synthetic,
+            "tracks": len(tracks),
+            "fingerprint": tracks.fingerprint,
+            "synthetic": tracks.synthetic,
             "trained_on": len(examples),
         },
     }
@@ -272,8 +299,9 @@ def _answers(
     of: Callable[[Track], torch.Tensor],
 ) -> dict[str, NDArray]:
     """The arrays of `predictions.npz`; the gallery is built from training coordinates alone."""
-    known = {region: _coordinates([t for t in training if t.region == region]) for region in plan.tracks.regions}
-    points = gallery.build({r: k for r, k in known.items() if len(k)}, plan.scale.resolution_km, plan.scale.pad)
+    regions = dict.fromkeys(track.region for track in training)
+    known = {region: _coordinates([t for t in training if t.region == region]) for region in regions}
+    points = gallery.build(known, plan.scale.resolution_km, plan.scale.pad)
     asked = answers.Gallery(model, points)
     given = [answers.answer(model, of(track), asked) for track in validation]
     true = _coordinates(validation)

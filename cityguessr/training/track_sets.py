@@ -1,5 +1,9 @@
 """The tracks that a profile trains VidTAG on: rendered on the spot for MiniWorld, read for real data sets."""
 
+from __future__ import annotations
+
+import dataclasses
+import functools
 from pathlib import Path
 
 from filelock import FileLock
@@ -9,10 +13,11 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder
 from cityguessr.miniworld import TrackConfig, TrackWorld, write_tracks
 from cityguessr.tracks import Tracks, read_cityguessr68k, read_gama, read_msls
-from cityguessr.training.track_experiments import TrackScale
+from cityguessr.training.track_experiments import SCALES, TrackScale
 
 WORLDS = {"mini": TrackConfig.mini()}
 """Profile -> how large a world of tracks it is rendered from."""
+
 _READERS = {"msls": read_msls, "gama": read_gama, "cityguessr68k": read_cityguessr68k}
 
 
@@ -35,3 +40,26 @@ def read_tracks(scale: TrackScale, data_root: str | Path | None = None, workers:
     with FileLock(folder.with_name(folder.name + ".lock")):
         write_tracks(TrackWorld(config), folder, workers or threads.cores())
     return read_msls(folder, cities=config.cities)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrackSource:
+    """Where a training reads its tracks: small enough to be sent to a worker, where it is a profile's.
+
+    Attributes:
+        data_root: of the real data set, or where MiniWorld's are rendered; see `read_tracks`.
+        given: tracks of one's own, in place of the profile's.
+    """
+
+    scale: TrackScale
+    data_root: str | None = None
+    given: Tracks | None = None
+
+    def read(self) -> Tracks:
+        """The tracks; a process keeps those that it read last."""
+        return self.given if self.given is not None else _read(self.scale.profile, self.data_root)
+
+
+@functools.lru_cache(maxsize=1)
+def _read(profile: str, data_root: str | None) -> Tracks:
+    return read_tracks(SCALES[profile], data_root)

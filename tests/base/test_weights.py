@@ -21,7 +21,7 @@ def test_missing_weights_are_named_with_size_place_and_command(
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
     message = str(weights.missing(name, "a test", allow_downloads=False))
     assert message.startswith(f"a test: the weights {name!r} are not on this machine: {weights.place(name)}")
-    assert f"(about {weights.TABLE[name].megabytes} MB)" in message
+    assert f"(about {weights.TABLE[name].megabytes:,} MB)" in message
     assert f"`{weights.command(name)}` brings them, or set allow_downloads=True" in message
     assert str(tmp_path / "data" / "weights") in weights.command(name)
     assert "\n" not in message

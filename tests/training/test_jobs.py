@@ -182,16 +182,16 @@ def test_equal_experiments_are_trained_once(release: Path, root: Path) -> None:
 
 def test_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
-    assert executors.at_a_time(TINY, "cpu") == 6
-    assert executors.at_a_time(dataclasses.replace(TINY, threads=2), "cpu") == 3
-    assert executors.at_a_time(dataclasses.replace(TINY, threads=None), "cpu") == 1
+    assert executors.at_a_time(TINY.threads, "cpu") == 6
+    assert executors.at_a_time(2, "cpu") == 3
+    assert executors.at_a_time(None, "cpu") == 1
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert executors.gpus("auto") == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")  # what is left of a shared machine
     assert executors.gpus("auto") == ["5", "7"]
-    assert executors.at_a_time(TINY, "auto") == 2
+    assert executors.at_a_time(TINY.threads, "auto") == 2
     assert executors.gpus("cpu") == []
 
 

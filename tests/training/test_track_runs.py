@@ -13,7 +13,7 @@ from cityguessr.measures.sphere import great_circle_km
 from cityguessr.measures.tracks import score_tracks
 from cityguessr.miniworld import TrackConfig, write_tracks
 from cityguessr.tracks import Tracks, read_msls
-from cityguessr.training import track_runs
+from cityguessr.training import track_experiments, track_jobs, track_runs, track_sets
 from cityguessr.training.track_experiments import SCALES, TrackScale
 
 QUICK = dataclasses.replace(
@@ -89,7 +89,7 @@ def test_a_file_that_was_edited_is_refused(tracks: Tracks, house: Path) -> None:
 
 
 def test_geoclip_s_released_start_is_asked_for_by_name(tracks: Tracks, house: Path) -> None:
-    with pytest.raises(InputError, match=r"geoclip_location_encoder\.pth.*wheel"):
+    with pytest.raises(MissingWeights, match=r"location encoder's start: .*geoclip-1\.3\.0.*pip download geoclip"):
         ensure(tracks, "geoclip_finetuned", dataclasses.replace(QUICK, start="geoclip"))
     with pytest.raises(InputError, match="reads a real data set: give its folder"):
         track_runs.ensure("vidtag", "msls")
@@ -98,3 +98,23 @@ def test_geoclip_s_released_start_is_asked_for_by_name(tracks: Tracks, house: Pa
 def test_real_encoders_are_asked_for_by_name(tracks: Tracks, house: Path) -> None:
     with pytest.raises(MissingWeights, match="openai/clip-vit-large-patch14"):
         ensure(tracks, scale=dataclasses.replace(QUICK, stand_ins={}))
+
+
+def test_several_rows_and_seeds_are_trained_side_by_side_and_a_missing_encoder_stops_none(
+    tracks: Tracks, house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(track_experiments.SCALES, "mini", QUICK)
+    monkeypatch.setattr(track_sets, "read_tracks", lambda *_: tracks)
+    track_sets._read.cache_clear()
+    lines: list[str] = []
+    found = track_jobs.ensure_all(
+        ["geoclip_finetuned", "clip_siglip", "dinov2"], QUICK, (0, 1), processes=1, report=lines.append
+    )
+    track_sets._read.cache_clear()
+    assert [run.provenance["seed"] for run in found["dinov2"]] == [0, 1]
+    assert "siglip has no stand-in" in str(found["clip_siglip"])
+    assert lines[0].startswith("4 of 4 trainings to do, 1 at a time; the epochs of each: runs/mini/vidtag/<experiment>")
+    assert [line.split(" in ")[0] for line in lines[1:]] == [
+        "trained geoclip_finetuned seed 0", "trained dinov2 seed 0",
+        "trained geoclip_finetuned seed 1", "trained dinov2 seed 1",
+    ]  # fmt: skip
