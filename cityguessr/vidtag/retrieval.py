@@ -17,8 +17,36 @@ CHUNK = 65536
 """Points that are compared at a time."""
 _CANDIDATES = 4  # of each piece, compared again in double
 
-Embeddings = Tensor | NDArray[np.float32]
-"""Of a gallery, (n, e): in memory, or a file on the disk as `kept` opens it."""
+
+class Stored:
+    """Embeddings in a NumPy file, (n, e) float32, read slice by slice.
+
+    A mapped file would do the same and count as memory that is in use: 4.1 GB for two million points.
+
+    Raises InputError for a file that holds anything else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise InputError(f"{path}: no embeddings of a gallery ({error}); remove it, and run again") from None
+        if array.ndim != 2 or array.dtype != np.dtype("<f4") or not array.flags.c_contiguous:
+            raise InputError(f"{path}: {array.shape} {array.dtype}, no embeddings; remove it, and run again")
+        self.path, self.shape, self.offset = path, array.shape, array.offset
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        first, last, _ = rows.indices(len(self))
+        count, width = max(0, last - first), self.shape[1]
+        offset = self.offset + first * width * 4
+        return np.fromfile(self.path, "<f4", count * width, offset=offset).reshape(count, width)
+
+
+Embeddings = Tensor | Stored
+"""Of a gallery, (n, e): in memory, or in a file on the disk."""
 
 
 @torch.no_grad()
@@ -37,7 +65,7 @@ def in_memory(encode: Callable[[Tensor], Tensor], gallery: NDArray, chunk: int =
     return torch.cat(list(embedded(encode, gallery, chunk)))
 
 
-def kept(path: Path, encode: Callable[[Tensor], Tensor], gallery: NDArray, chunk: int = CHUNK) -> NDArray[np.float32]:
+def kept(path: Path, encode: Callable[[Tensor], Tensor], gallery: NDArray, chunk: int = CHUNK) -> Stored:
     """The same in a file, written once and whole; what is looked up is read from it piece by piece.
 
     Two million points take 4.1 GB, which few machines have to spare in memory.
@@ -55,13 +83,10 @@ def kept(path: Path, encode: Callable[[Tensor], Tensor], gallery: NDArray, chunk
                 file.write(piece.numpy().astype("<f4").tobytes())
 
         write_atomically(path, write)
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise InputError(f"{path}: no embeddings of a gallery ({error}); remove it, and run again") from None
-    if array.ndim != 2 or len(array) != len(gallery):
-        raise InputError(f"{path}: {array.shape} numbers, for a gallery of {len(gallery)}; remove it, and run again")
-    return array
+    stored = Stored(path)
+    if len(stored) != len(gallery):
+        raise InputError(f"{path}: {stored.shape} numbers, for a gallery of {len(gallery)}; remove it, and run again")
+    return stored
 
 
 @torch.no_grad()
@@ -84,7 +109,7 @@ def nearest(queries: Tensor, gallery: Embeddings, chunk: int = CHUNK) -> tuple[T
     index = torch.zeros(len(queries), dtype=torch.long)
     exact = queries.double().cpu()
     for first in range(0, len(gallery), chunk):
-        piece = _piece(gallery[first : first + chunk]).to(queries)
+        piece = torch.as_tensor(gallery[first : first + chunk]).to(queries)
         found = (queries @ piece.mT).topk(min(_CANDIDATES, len(piece)), dim=1).indices.sort(dim=1).values
         scores = (piece[found].double().cpu() * exact[:, None]).sum(dim=2)  # (n, 4)
         at = scores.argmax(dim=1)  # the first of equal ones, and `found` is in the gallery's order
@@ -93,11 +118,6 @@ def nearest(queries: Tensor, gallery: Embeddings, chunk: int = CHUNK) -> tuple[T
         best = torch.where(better, top, best)
         index = torch.where(better, first + found.cpu().gather(1, at[:, None])[:, 0], index)
     return index, best
-
-
-def _piece(embeddings: Embeddings) -> Tensor:
-    """Some embeddings as a tensor of their own, read from the disk where they are there."""
-    return embeddings if isinstance(embeddings, Tensor) else torch.from_numpy(np.array(embeddings))
 
 
 def groups_of_crops(embeddings: Tensor, crops: int) -> Tensor:
