@@ -85,8 +85,8 @@ def kernel_density(
     peak = concentration / (2 * np.pi * -np.expm1(-2 * concentration)) / EARTH_RADIUS_KM**2 * 1000
     values = np.zeros((rows, 2 * rows))
     reach = np.degrees(6 * radius_km / EARTH_RADIUS_KM)  # beyond six standard deviations a blob is 1.5e-8 of its peak
-    centres = _unit(np.stack(np.meshgrid(lat, lon, indexing="ij"), axis=-1))  # (n, m, 3)
-    for place, unit, total in zip(places, _unit(places), totals, strict=True):
+    centres = unit_vectors(np.stack(np.meshgrid(lat, lon, indexing="ij"), axis=-1))  # (n, m, 3)
+    for place, unit, total in zip(places, unit_vectors(places), totals, strict=True):
         band = np.abs(lat - place[0]) <= reach
         values[band] += total * peak * np.exp(concentration * (centres[band] @ unit - 1))
     return Density(lat, lon, values)
@@ -113,7 +113,7 @@ def as_weights(weights: ArrayLike | None, latlon: ArrayLike) -> NDArray:
     return array
 
 
-def _unit(latlon: NDArray) -> NDArray:
+def unit_vectors(latlon: NDArray) -> NDArray:
     """(..., 2) degrees -> (..., 3) unit vectors."""
     lat, lon = np.radians(latlon[..., 0]), np.radians(latlon[..., 1])
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
@@ -125,7 +125,7 @@ def great_circle_arcs(start: NDArray, end: NDArray, steps: int = 65, bend: float
     With `bend` an arc bulges to the right of its direction, at its middle by that share of its length, so that the
     two arcs between the same places do not cover each other.
     """
-    a, b = _unit(start)[:, None], _unit(end)[:, None]
+    a, b = unit_vectors(start)[:, None], unit_vectors(end)[:, None]
     angle = (great_circle_km(start, end) / EARTH_RADIUS_KM)[:, None, None]
     t = np.linspace(0, 1, steps)[None, :, None]
     with np.errstate(invalid="ignore", divide="ignore"):

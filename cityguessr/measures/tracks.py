@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cityguessr.base.errors import InputError
-from cityguessr.measures.sphere import EARTH_RADIUS_KM, great_circle_km
+from cityguessr.measures.sphere import EARTH_RADIUS_KM, great_circle_km, unit_vectors
 
 Array = NDArray[np.float64]
 
@@ -122,7 +122,7 @@ def representative(predicted: ArrayLike) -> int:
     the first one then stands for them.
     """
     track = _track(predicted, "the predicted track")
-    vector = _unit(track).mean(axis=0)
+    vector = unit_vectors(track).mean(axis=0)
     if np.linalg.norm(vector) < 1e-9:
         return 0
     return int(great_circle_km(track, _degrees(vector)).round(_TIE_KM).argmin())
@@ -133,7 +133,7 @@ def centroid(latlon: ArrayLike) -> Array:
 
     Raises InputError where the unit vectors cancel out, as those of opposite places do.
     """
-    vector = _unit(_track(latlon, "the track")).mean(axis=0)
+    vector = unit_vectors(_track(latlon, "the track")).mean(axis=0)
     if np.linalg.norm(vector) < 1e-9:
         raise InputError("the places lie all around the Earth and have no centroid; give those of one region")
     return _degrees(vector)
@@ -226,12 +226,6 @@ def _track(latlon: ArrayLike, what: str, missing: bool = False) -> Array:
             f"{what}, frame {frame}: {track[frame].tolist()} is no latitude and longitude in degrees, latitude first"
         )
     return track
-
-
-def _unit(latlon: Array) -> Array:
-    """(T, 2) degrees -> (T, 3) unit vectors."""
-    lat, lon = np.radians(latlon).T
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
 
 
 def _degrees(vector: Array) -> Array:

@@ -32,7 +32,7 @@ from cityguessr.base.progress import track as progress
 from cityguessr.base.tables import read_json, read_lines
 from cityguessr.data.sources import SPLITS
 from cityguessr.data.video import video_info
-from cityguessr.measures.sphere import great_circle_km
+from cityguessr.measures.boxes import Box
 from cityguessr.measures.tracks import mean_place
 from cityguessr.tracks.fixes import interpolate
 from cityguessr.tracks.track import Tally, Track, Tracks
@@ -45,31 +45,11 @@ LONGEST_RIDE_S = 600  # fifteen times the usual length: beyond that, a time in t
 _RIDE = re.compile(r"[\w-]+", re.ASCII)
 
 
-@dataclasses.dataclass(frozen=True)
-class Box:
-    """A box of the gallery, in degrees: southern, northern, western and eastern edge. None crosses the date line."""
-
-    south: float
-    north: float
-    west: float
-    east: float
-
-    def contains(self, latlon: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(T, 2) degrees -> bool (T,), edges included."""
-        lat, lon = latlon[:, 0], latlon[:, 1]
-        return (lat >= self.south) & (lat <= self.north) & (lon >= self.west) & (lon <= self.east)
-
-    def distance_km(self, place: NDArray[np.float64]) -> float:
-        """From a place (2,) to the nearest point of the box by its degrees; 0 inside."""
-        inside = np.clip(place, (self.south, self.west), (self.north, self.east))
-        return float(great_circle_km(place, inside))
-
-
 BOXES = {
-    "california": Box(36.5, 39.0, -122.78, -121.0),
-    "new_york": Box(39.0, 43.0, -75.0, -70.0),
-    "israel_north": Box(31.06, 33.03, 34.56, 35.52),
-    "israel_south": Box(29.54, 29.59, 34.93, 34.98),
+    "california": Box(36.5, -122.78, 39.0, -121.0),
+    "new_york": Box(39.0, -75.0, 43.0, -70.0),
+    "israel_north": Box(31.06, 34.56, 33.03, 35.52),
+    "israel_south": Box(29.54, 34.93, 29.59, 34.98),
 }
 """The regions whose grids, 0.5 km apart, make up the gallery of GAMa (the authors' code)."""
 

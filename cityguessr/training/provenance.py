@@ -34,7 +34,9 @@ CORE = (
     "training/loop.py",
 )
 VIDTAG_CORE = (
+    "measures/boxes.py",
     "measures/sphere.py",
+    "measures/tracks.py",
     "tracks/track.py",
     *(f"vidtag/{name}.py" for name in ("config", "encoders", "features", "gallery", "location", "losses", "model")),
     *(f"vidtag/{name}.py" for name in ("noise", "retrieval", "sampling", "schedule", "temporal", "training", "views")),

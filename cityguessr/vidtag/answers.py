@@ -11,8 +11,8 @@ from scipy.ndimage import median_filter
 from torch import Tensor
 
 from cityguessr.base.errors import InputError
+from cityguessr.measures.tracks import mean_place, unwrapped, wrapped
 from cityguessr.vidtag import retrieval
-from cityguessr.vidtag.losses import mean_coordinate
 from cityguessr.vidtag.model import VidTAG
 
 
@@ -74,17 +74,15 @@ def smoothed(track: NDArray[np.float64], window: int = 5) -> NDArray[np.float64]
     """
     if window < 1 or window % 2 == 0:
         raise InputError(f"a median filter of {window} frames has no middle; give an odd number")
-    lat, lon = track[:, 0], np.unwrap(track[:, 1], period=360)
+    lat, lon = track[:, 0], unwrapped(track[:, 1])
     size = min(window, len(track) - (len(track) + 1) % 2)  # no longer than the track
     lat, lon = median_filter(lat, size, mode="nearest"), median_filter(lon, size, mode="nearest")
-    return np.stack([lat, (lon + 180) % 360 - 180], axis=1)
+    return np.stack([lat, wrapped(lon)], axis=1)
 
 
 def centres(tracks: Sequence[NDArray[np.float64]], regions: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Region -> the mean of its training coordinates, (2,) degrees: a floor that looks at no picture."""
     return {
-        region: mean_coordinate(
-            torch.from_numpy(np.concatenate([t for t, r in zip(tracks, regions, strict=True) if r == region]))[None]
-        )[0].numpy()
+        region: mean_place(np.concatenate([t for t, r in zip(tracks, regions, strict=True) if r == region]))
         for region in dict.fromkeys(regions)
     }

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from cityguessr.base.errors import InputError
+from cityguessr.measures import boxes
 from cityguessr.measures.sphere import great_circle_km
+from cityguessr.tracks import gama
 from cityguessr.vidtag import gallery, retrieval
 
 CITIES = {"lyon": [(45.74, 4.82), (45.78, 4.88)], "quito": [(-0.20, -78.52), (-0.15, -78.48)]}
@@ -20,7 +22,7 @@ def points() -> np.ndarray:
 
 @pytest.mark.parametrize("city", CITIES)
 def test_each_region_has_steps_of_its_own_at_least_the_resolution(city: str) -> None:
-    box = gallery.box(CITIES[city]).padded(0.005)
+    box = boxes.around(CITIES[city]).padded(0.005)
     grid = gallery.grid(box, 0.5)
     lats, lons = np.unique(grid[:, 0]), np.unique(grid[:, 1])
     height, width = box.size_km
@@ -50,20 +52,20 @@ def test_the_ceiling_is_the_distance_to_the_nearest_point(points: np.ndarray) ->
 
 
 def test_a_region_narrower_than_the_resolution_has_one_column() -> None:
-    grid = gallery.grid(gallery.Box(10.0, 20.0, 10.05, 20.0), 0.5)
+    grid = gallery.grid(boxes.Box(10.0, 20.0, 10.05, 20.0), 0.5)
     assert len(np.unique(grid[:, 1])) == 1
     assert len(grid) == 11
 
 
 def test_a_box_over_the_date_line_is_as_wide_as_it_is_on_the_ground() -> None:
-    box = gallery.box([(0, 179.9), (0, -179.9)])
+    box = boxes.around([(0, 179.9), (0, -179.9)])
     assert box.size_km[1] == pytest.approx(22.24, abs=0.01)
     points = gallery.grid(box.padded(0.01), 1.0)
     assert ((points[:, 1] >= 179.89) | (points[:, 1] <= -179.89)).all()
 
 
 def test_gama_s_boxes_have_about_a_million_points_at_half_a_kilometre() -> None:
-    assert len(gallery.of_boxes(gallery.GAMA_BOXES, 0.5)) == pytest.approx(1_024_400, rel=0.01)
+    assert len(gallery.of_boxes(gama.BOXES.values(), 0.5)) == pytest.approx(1_024_400, rel=0.01)
 
 
 def test_a_gallery_without_coordinates_or_resolution_is_refused() -> None:

@@ -8,8 +8,9 @@ The layout is that of the real data set, so that `cityguessr.data.mapillary` rea
 """
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,19 +42,45 @@ def write_mapillary(
     written, and where the disk is full.
     """
     world = MapillaryWorld(world) if isinstance(world, MapillaryConfig) else world
-    root = Path(root)
+    places = {folder: row["part"] for folder, row in cities().items()}
+    about = Tree("MiniWorld Mapillary", "MiniWorld: Mapillary's sequences", VERSION)
+    return write_tree(world, Path(root), places, about, lambda sequence: _label(world, sequence), workers, device)
+
+
+class Tree(NamedTuple):
+    """What a tree is called in its `world.json` and while it is written, and the version of what writes it."""
+
+    name: str
+    progress: str
+    version: int
+
+
+def write_tree(
+    world: MapillaryWorld | TrackWorld,
+    root: Path,
+    places: Mapping[str, str],
+    about: Tree,
+    label: Callable[[Sequence], Tensor],
+    workers: int | None,
+    device: str | torch.device,
+) -> Path:
+    """Write the sequences of a world as a Mapillary tree; see `write_mapillary`. Returns its folder.
+
+    Args:
+        places: folder of a city -> "train_val" or "test".
+        label: the category of every frame of a sequence.
+    """
     marker = root / "world.json"
     with jobs.writing(world, root, marker) as unfinished:
         if unfinished:
-            for folder, row in cities().items():
+            for folder, part in places.items():
                 for side in SIDES:
-                    make_folder(root / row["part"] / folder / side / "images")
-            start = (MapillaryWorld, (world.config,))
-            jobs.work(world, root, write_sequence, "MiniWorld: Mapillary's sequences", workers, device, start)
-            write_tables(world, list(cities()), root, lambda sequence: _label(world, sequence))
-            images = sum(video.frames for video in world.videos)
-            name, sequences = "MiniWorld Mapillary", len(world.sequences)
-            jobs.write_marker(world, marker, name, VERSION, sequences=sequences, images=images)
+                    make_folder(root / part / folder / side / "images")
+            start = (type(world), (world.config,))
+            jobs.work(world, root, write_sequence, about.progress, workers, device, start)
+            write_tables(world, list(places), root, label)
+            images, sequences = sum(video.frames for video in world.videos), len(world.sequences)
+            jobs.write_marker(world, marker, about.name, about.version, sequences=sequences, images=images)
     return root
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cityguessr.base.files import make_folder
-from cityguessr.data.mapillary import SIDES, cities
+from cityguessr.data.mapillary import cities
 from cityguessr.miniworld.tracks import street
-from cityguessr.miniworld.write import categories, jobs
-from cityguessr.miniworld.write.mapillary import write_sequence, write_tables
+from cityguessr.miniworld.write import categories
+from cityguessr.miniworld.write.mapillary import Tree, write_tree
 from cityguessr.miniworld.write.sequences import Sequence
 from cityguessr.miniworld.write.track_world import VERSION, TrackConfig, TrackWorld
 
@@ -34,20 +33,9 @@ def write_tracks(
     written, and where the disk is full.
     """
     world = TrackWorld(world) if isinstance(world, TrackConfig) else world
-    root = Path(root)
-    marker = root / "world.json"
-    with jobs.writing(world, root, marker) as unfinished:
-        if unfinished:
-            for folder in world.config.cities:
-                for side in SIDES:
-                    make_folder(root / cities()[folder]["part"] / folder / side / "images")
-            start = (TrackWorld, (world.config,))
-            jobs.work(world, root, write_sequence, "MiniWorld: tracks", workers, device, start)
-            write_tables(world, world.config.cities, root, lambda sequence: _label(world, sequence))
-            images = sum(video.frames for video in world.videos)
-            name, sequences = "MiniWorld tracks", len(world.sequences)
-            jobs.write_marker(world, marker, name, VERSION, sequences=sequences, images=images)
-    return root
+    places = {folder: cities()[folder]["part"] for folder in world.config.cities}
+    about = Tree("MiniWorld tracks", "MiniWorld: tracks", VERSION)
+    return write_tree(world, Path(root), places, about, lambda sequence: _label(world, sequence), workers, device)
 
 
 def _label(world: TrackWorld, sequence: Sequence) -> Tensor:
