@@ -30,7 +30,9 @@ class TrackScale:
         stand_ins: published encoder -> the one that takes its place at this scale.
         overrides: fields of `VidTAGConfig` that differ at this scale.
         phases: the two phases' settings.
-        resolution_km, pad: of the gallery, in km and in degrees.
+        gallery: the points that can be answered: a grid over each region of the training coordinates, over GAMa's four
+            published boxes, or the training coordinates themselves, which are city centres in CityGuessr68k.
+        resolution_km, pad: of a grid, in km and in degrees.
         start: where the location encoder starts: GeoCLIP's released weights, as published, or random ones.
         threads: of the processor in a training; None: torch's choice.
     """
@@ -41,6 +43,7 @@ class TrackScale:
     stand_ins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
     phases: tuple[Phase, Phase] = schedule.OTHERS
+    gallery: Literal["regions", "gama", "centres"] = "regions"
     resolution_km: float = 0.1
     pad: float = 0.005
     start: Literal["geoclip", "random"] = "geoclip"
@@ -75,8 +78,8 @@ SCALES = {
             threads=1,
         ),
         TrackScale("msls", "msls", "Mapillary Street-Level Sequences, the real data set", phases=schedule.MSLS),
-        TrackScale("gama", "gama", "GAMa, the real data set", resolution_km=0.5, pad=0.0),
-        TrackScale("cityguessr68k", "cityguessr68k", "CityGuessr68k, the real data set"),
+        TrackScale("gama", "gama", "GAMa, the real data set", gallery="gama", resolution_km=0.5, pad=0.0),
+        TrackScale("cityguessr68k", "cityguessr68k", "CityGuessr68k, the real data set", gallery="centres"),
     )
 }
 """Profile -> its side of a training on tracks."""

@@ -29,6 +29,7 @@ from cityguessr.base import paths, threads, weights
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
 from cityguessr.tracks import Track, Tracks
+from cityguessr.tracks.gama import BOXES
 from cityguessr.training import track_experiments
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.finished import PROVENANCE, Finished, load_weights, seal, write_json
@@ -192,7 +193,7 @@ def plan(
         "training": {
             "phases": [dataclasses.asdict(phase) for phase in scale.phases],
             "start": experiment.start or scale.start,
-            "gallery": [scale.resolution_km, scale.pad],
+            "gallery": [scale.gallery, scale.resolution_km, scale.pad],
             "threads": scale.threads,
         },
         "encoders": [encoders.version(name) for name in experiment.encoders_at(scale)],
@@ -299,9 +300,7 @@ def _answers(
     of: Callable[[Track], torch.Tensor],
 ) -> dict[str, NDArray]:
     """The arrays of `predictions.npz`; the gallery is built from training coordinates alone."""
-    regions = dict.fromkeys(track.region for track in training)
-    known = {region: _coordinates([t for t in training if t.region == region]) for region in regions}
-    points = gallery.build(known, plan.scale.resolution_km, plan.scale.pad)
+    points = gallery_points(plan.scale, training)
     asked = answers.Gallery(model, points)
     given = [answers.answer(model, of(track), asked) for track in validation]
     true = _coordinates(validation)
@@ -318,6 +317,17 @@ def _answers(
     if model.refiner is not None:
         arrays["refined"] = np.concatenate([answer.refined for answer in given])
     return arrays
+
+
+def gallery_points(scale: TrackScale, training: Sequence[Track]) -> NDArray[np.float64]:
+    """The gallery of a scale, (n, 2) degrees, from the training tracks or the published boxes."""
+    if scale.gallery == "gama":
+        return gallery.of_boxes(BOXES.values(), scale.resolution_km)
+    if scale.gallery == "centres":
+        return gallery.distinct([_coordinates(training)])
+    regions = dict.fromkeys(track.region for track in training)
+    known = {region: _coordinates([t for t in training if t.region == region]) for region in regions}
+    return gallery.build(known, scale.resolution_km, scale.pad)
 
 
 def _coordinates(tracks: Sequence[Track]) -> NDArray[np.float64]:

@@ -79,6 +79,17 @@ def test_a_run_that_is_there_is_not_trained_again_and_what_decides_it_makes_anot
     assert len(others | {first.folder}) == 5
 
 
+def test_the_gallery_is_the_published_one_of_each_data_set(tracks: Tracks) -> None:
+    training = tracks.split("train")
+    assert len(track_runs.gallery_points(SCALES["gama"], training)) == pytest.approx(1_024_400, rel=0.01)
+    centre = np.full((3, 2), 45.0)
+    still = [dataclasses.replace(track, latlon=centre, pictures=track.pictures[:3]) for track in training[:2]]
+    assert track_runs.gallery_points(SCALES["cityguessr68k"], still).tolist() == [[45, 45]]
+    grid = track_runs.gallery_points(SCALES["msls"], training)
+    assert len(grid) > 1000
+    assert np.abs(grid[:, 0]).max() < 60  # London and Tokyo alone
+
+
 def test_a_file_that_was_edited_is_refused(tracks: Tracks, house: Path) -> None:
     run = ensure(tracks, "geoclip_finetuned")
     copy = house / "copy"
