@@ -134,6 +134,17 @@ def resize(image: Image.Image, size: int) -> Image.Image:
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)
 
 
+def shorten(image: Image.Image, size: int) -> Image.Image:
+    """The whole image in RGB, its short side brought to `size` pixels and the other by the same factor, rounded down.
+
+    Pillow's antialiased bilinear, as `resize`; what torchvision's Resize does of one number.
+    """
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    short = min(image.size)
+    shape = tuple(size if side == short else size * side // short for side in image.size)
+    return image if image.size == shape else image.resize(shape, Image.Resampling.BILINEAR)
+
+
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The content of a regular file, or of one that a link leads to.
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 
 from cityguessr.base.errors import InputError, one_of
 from cityguessr.data import video as videos
-from cityguessr.data.pictures import resize, shrink
+from cityguessr.data.pictures import reduced, resize, shorten, shrink
 from cityguessr.data.sources import SPLITS
 
 COLUMNS = ("where", "what", "reason", "count", "kept", "example")
@@ -165,14 +165,31 @@ def read_frames(track: Track, size: int = 224, frames: Iterable[int] | None = No
     Raises InputError, naming the file, for a picture or a video that is missing or damaged, and for one that ends
     before a frame's second.
     """
+    pictures = _read(track, frames, lambda path: shrink(path, size)[0], lambda image: resize(image, size))
+    return np.stack(pictures) if pictures else np.empty((0, size, size, 3), np.uint8)
+
+
+def read_shaped(track: Track, size: int = 224, frames: Iterable[int] | None = None) -> list[NDArray[np.uint8]]:
+    """The same in the shape that each picture has: its short side is `size` pixels, and nothing is squashed.
+
+    Returns T arrays, uint8 (H, W, 3), RGB, of which the smaller of H and W is `size`; errors as `read_frames`.
+    """
+    return _read(track, frames, lambda path: shorten(reduced(path, size), size), lambda image: shorten(image, size))
+
+
+def _read(
+    track: Track,
+    frames: Iterable[int] | None,
+    from_file: Callable[[Path], Image.Image],
+    from_video: Callable[[Image.Image], Image.Image],
+) -> list[NDArray[np.uint8]]:
+    """The pixels of frames, each as one of two functions makes it of a picture's file, or of a video's whole frame."""
     chosen = range(len(track)) if frames is None else list(frames)
     if track.video is None or track.seconds is None:
-        pictures = [np.asarray(shrink(track.pictures[k], size)[0]) for k in chosen]
-    else:
-        numbers = video_numbers(track.video, track.seconds[list(chosen)])
-        shown = {n: np.asarray(resize(Image.fromarray(p), size)) for n, p in videos.pick(track.video, numbers)}
-        pictures = [shown[number] for number in numbers]
-    return np.stack(pictures) if pictures else np.empty((0, size, size, 3), np.uint8)
+        return [np.array(from_file(track.pictures[k])) for k in chosen]
+    numbers = video_numbers(track.video, track.seconds[list(chosen)])
+    shown = {n: np.array(from_video(Image.fromarray(p))) for n, p in videos.pick(track.video, numbers)}
+    return [shown[number] for number in numbers]
 
 
 def video_numbers(path: Path, seconds: NDArray[np.float64]) -> list[int]:

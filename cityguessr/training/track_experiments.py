@@ -15,6 +15,7 @@ from cityguessr.vidtag import schedule
 from cityguessr.vidtag.config import VidTAGConfig
 from cityguessr.vidtag.encoders import ENCODERS
 from cityguessr.vidtag.schedule import Phase
+from cityguessr.vidtag.views import Validation
 
 BOTH = ("clip", "dinov2")
 
@@ -34,6 +35,8 @@ class TrackScale:
             published boxes, or the training coordinates themselves, which are city centres in CityGuessr68k.
         resolution_km, pad: of a grid, in km and in degrees.
         start: where the location encoder starts: GeoCLIP's released weights, as published, or random ones.
+        validation_views: what is seen of a frame of validation, see `views.Validation`: all of it, as the paper is
+            quoted, or ten crops in its own shape, as in the authors' code.
         threads: of the processor in a training; None: torch's choice.
     """
 
@@ -47,6 +50,7 @@ class TrackScale:
     resolution_km: float = 0.1
     pad: float = 0.005
     start: Literal["geoclip", "random"] = "geoclip"
+    validation_views: Validation = "whole"
     threads: int | None = None
 
     @property
@@ -95,7 +99,11 @@ class TrackExperiment:
         encoders: the published frame encoders, in the order in which their features are joined.
         changes: the fields of `VidTAGConfig` in which it differs.
         base: "vidtag" or "geoclip".
-        start: where the location encoder starts, where not as its scale says.
+        start: where the location encoder starts, where not as its scale says; "finetuned", the authors' code: with
+            that of the run `geoclip_finetuned` of this scale and seed, which is trained first.
+        gallery: "geoclip" for GeoCLIP's own, 94,123 places of the whole world, in place of its scale's.
+        trained: whether it learns anything here; if not, it is GeoCLIP as it was released ("zero-shot"), and its seed
+            changes nothing.
     """
 
     name: str
@@ -103,15 +111,35 @@ class TrackExperiment:
     encoders: tuple[str, ...] = BOTH
     changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
     base: Literal["vidtag", "geoclip"] = "vidtag"
-    start: Literal["geoclip", "random"] | None = None
+    start: Literal["geoclip", "random", "finetuned"] | None = None
+    gallery: Literal["geoclip"] | None = None
+    trained: bool = True
+
+    def start_at(self, scale: TrackScale) -> str:
+        """Where its location encoder starts at a scale."""
+        return self.start or scale.start
+
+    def gallery_at(self, scale: TrackScale) -> str:
+        """The gallery from which it answers at a scale."""
+        return self.gallery or scale.gallery
+
+    def phases_at(self, scale: TrackScale) -> tuple[Phase, ...]:
+        """The settings of its phases at a scale; none where it is not trained."""
+        return scale.phases if self.trained else ()
 
     def encoders_at(self, scale: TrackScale) -> tuple[str, ...]:
         """The encoders that it runs with at a scale.
 
-        Raises CannotRun for one that has no stand-in at a scale that runs on stand-ins.
+        Raises CannotRun for one that has no stand-in at a scale that runs on stand-ins, and there for GeoCLIP as it was
+        released.
         """
         if not scale.stand_ins:
             return self.encoders
+        if not self.trained:
+            raise CannotRun(
+                f"{self.name}: GeoCLIP's released image head reads CLIP's own features, for which the profile "
+                f"{scale.profile} has a stand-in that it knows nothing of"
+            )
         for name in self.encoders:
             if name not in scale.stand_ins:
                 raise CannotRun(f"{self.name}: the encoder {name} has no stand-in at the profile {scale.profile}")
@@ -128,12 +156,15 @@ class TrackExperiment:
 
 
 _BARE = {"temporal": "none", "refiner": False}
+_RELEASED = {"encoders": ("clip",), "changes": {"queue": 0}, "base": "geoclip", "start": "geoclip", "trained": False}
 
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
         TrackExperiment("vidtag", "VidTAG"),
         TrackExperiment("geoclip_finetuned", "GeoCLIP, fine-tuned", ("clip",), base="geoclip"),
+        TrackExperiment("geoclip_zeroshot", "GeoCLIP, zero-shot", **_RELEASED),
+        TrackExperiment("geoclip_zeroshot_100k", "GeoCLIP, zero-shot, its own gallery", **_RELEASED, gallery="geoclip"),
         # The components, one after another
         TrackExperiment("dinov2", "DINOv2 alone", ("dinov2",), _BARE),
         TrackExperiment("clip_dinov2", "CLIP + DINOv2", changes=_BARE),
@@ -148,6 +179,7 @@ EXPERIMENTS = {
             "video_level", "phase I on whole videos, with a queue", changes={"level": "video", "queue": 4096}
         ),
         TrackExperiment("random_start", "location encoder from random weights", start="random"),
+        TrackExperiment("finetuned_start", "location encoder from GeoCLIP, fine-tuned first", start="finetuned"),
     )
 }
 """VidTAG's experiments by name."""

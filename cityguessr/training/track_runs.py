@@ -25,12 +25,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from cityguessr.base import paths, threads, weights
+from cityguessr.base import paths, threads
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
 from cityguessr.tracks import Track, Tracks
 from cityguessr.tracks.gama import BOXES
-from cityguessr.training import track_experiments
+from cityguessr.training import track_experiments, track_starts
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.finished import PROVENANCE, Finished, load_weights, seal, write_json
 from cityguessr.training.provenance import VIDTAG_CORE, circumstances, code_version
@@ -40,12 +40,10 @@ from cityguessr.training.track_sets import TrackSource
 from cityguessr.vidtag import answers, encoders, features, gallery
 from cityguessr.vidtag import training as phases
 from cityguessr.vidtag.config import VidTAGConfig
-from cityguessr.vidtag.location import load_geoclip
 from cityguessr.vidtag.model import VidTAG
 
+_LOG = ("phase", "epoch", "loss", "seconds")
 FILES = ("config.json", "log.csv", "model.safetensors", "predictions.npz")
-GEOCLIP = "geoclip-1.3.0-py3-none-any.whl"
-"""The wheel that GeoCLIP's location weights are taken from, in `data/weights/`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +121,7 @@ class TrackPlan:
     Attributes:
         source: where its tracks are read from.
         identity: what makes two runs the same: configuration, seed, code, encoders, data and gallery.
+        first: the training whose location encoder this one starts from; None for another start.
     """
 
     experiment: TrackExperiment
@@ -134,6 +133,7 @@ class TrackPlan:
     root: Path
     allow_downloads: bool = False
     execution: Execution = AUTO
+    first: TrackPlan | None = None
 
     @property
     def name(self) -> str:
@@ -168,7 +168,9 @@ class TrackPlan:
 
     def with_seed(self, seed: int) -> TrackPlan:
         """The same training with another seed."""
-        return dataclasses.replace(self, seed=check_seed(seed), identity=self.identity | {"seed": seed})
+        first = None if self.first is None else self.first.with_seed(seed)
+        identity = self.identity | {"seed": seed} | _started_from(first)
+        return dataclasses.replace(self, seed=check_seed(seed), identity=identity, first=first)
 
 
 def plan(
@@ -185,22 +187,33 @@ def plan(
     experiment, scale = track_experiments.get(experiment), track_experiments.scale(profile)
     config = experiment.config(scale)
     source = TrackSource(scale, None if data_root is None else str(data_root), tracks)
+    first = None
+    if experiment.start == "finetuned":
+        options = {"data_root": data_root, "tracks": tracks, "allow_downloads": allow_downloads, "execution": execution}
+        first = plan("geoclip_finetuned", scale, seed, **options)
+    more = ("vidtag/geoclip.py",) if track_starts.uses_release(experiment, scale) else ()
     identity = {
         "experiment": experiment.name,
         "profile": scale.profile,
         "seed": check_seed(seed),
         "model": dataclasses.asdict(config),
         "training": {
-            "phases": [dataclasses.asdict(phase) for phase in scale.phases],
-            "start": experiment.start or scale.start,
-            "gallery": [scale.gallery, scale.resolution_km, scale.pad],
+            "phases": [dataclasses.asdict(phase) for phase in experiment.phases_at(scale)],
+            "start": experiment.start_at(scale),
+            "gallery": [experiment.gallery_at(scale), scale.resolution_km, scale.pad],
+            "validation_views": scale.validation_views,
             "threads": scale.threads,
         },
         "encoders": [encoders.version(name) for name in experiment.encoders_at(scale)],
-        "code": code_version(core=VIDTAG_CORE),
+        "code": code_version(more, core=VIDTAG_CORE),
         "tracks": source.read().fingerprint,
-    }
-    return TrackPlan(experiment, scale, seed, config, source, identity, paths.root(), allow_downloads, execution)
+    } | _started_from(first)
+    return TrackPlan(experiment, scale, seed, config, source, identity, paths.root(), allow_downloads, execution, first)
+
+
+def _started_from(first: TrackPlan | None) -> dict[str, str]:
+    """What the identity of a training says of the one that it starts from."""
+    return {} if first is None else {"started_from": f"{first.name}/{first.folder.name}"}
 
 
 def ensure(
@@ -234,7 +247,9 @@ def carry_out(plan: TrackPlan, report: Callable[[str], None] = print) -> TrackRu
     make_folder(plan.folder.parent)
     with FileLock(plan.folder.with_name(plan.folder.name + ".lock")):
         if not plan.done:
-            report(f"training {plan}, profile {plan.scale.profile}")
+            if plan.first is not None:
+                carry_out(plan.first, report)
+            report(f"{'training' if plan.experiment.trained else 'asking'} {plan}, profile {plan.scale.profile}")
             with threads.limited(plan.scale.threads):
                 _train(plan, report)
     return TrackRun(plan.folder)
@@ -243,11 +258,15 @@ def carry_out(plan: TrackPlan, report: Callable[[str], None] = print) -> TrackRu
 def features_of(plan: TrackPlan) -> list[features.Features]:
     """The features that a training learns from, of each of its encoders: computed now, unless they are there already.
 
+    Where nothing is trained, those of validation alone.
+
     Raises MissingWeights where an encoder's, or those that the location encoder starts from, are not on this machine.
     """
+    track_starts.check(plan.experiment, plan.scale)
+    if plan.first is not None:
+        features_of(plan.first)
     options = {"device": plan.execution.torch_device, "allow_downloads": plan.allow_downloads}
-    if plan.identity["training"]["start"] == "geoclip" and not weights.place(GEOCLIP).is_file():
-        raise weights.missing(GEOCLIP, "the location encoder's start")
+    options |= {"validation": plan.scale.validation_views, "split": None if plan.experiment.trained else "val"}
     return [features.compute(plan.tracks(), name, **options) for name in plan.experiment.encoders_at(plan.scale)]
 
 
@@ -257,18 +276,22 @@ def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
     tracks = plan.tracks()
     stores = features_of(plan)
     training, validation = tracks.split("train"), tracks.split("val")
-    least = max(phase.frames for phase in plan.scale.phases)
+    settings = plan.experiment.phases_at(plan.scale)
+    least = max((phase.frames for phase in settings), default=0)
     examples = [
         phases.Example(features.joined(stores, track), torch.from_numpy(track.latlon))
         for track in training
-        if len(track) >= least
+        if settings and len(track) >= least
     ]
     torch.manual_seed(plan.seed)
     model = VidTAG(plan.config)
-    if plan.identity["training"]["start"] == "geoclip":
-        load_geoclip(model.location, weights.place(GEOCLIP))
-    log = phases.train(model, examples, plan.scale.phases, plan.seed, folder / "state.pt", device=device, report=report)
-    write_bytes(folder / "log.csv", pd.DataFrame(log).to_csv(index=False, float_format="%.6g").encode())
+    before = None if plan.first is None else TrackRun(plan.first.folder).model()
+    track_starts.begin(model, plan.experiment, plan.scale, before)
+    log: list[dict[str, float]] = []
+    if settings:
+        log = phases.train(model, examples, settings, plan.seed, folder / "state.pt", device=device, report=report)
+    model.to(device).eval()
+    write_bytes(folder / "log.csv", pd.DataFrame(log, columns=_LOG).to_csv(index=False, float_format="%.6g").encode())
     # A BatchNorm's count of batches goes as a float too: what is read back as weights holds nothing else.
     tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(tensors))
@@ -289,7 +312,8 @@ def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
     }
     seal(folder, record | circumstances(), FILES)
     (folder / "state.pt").unlink(missing_ok=True)
-    report(f"trained in {record['seconds']:.0f} s: {os.path.relpath(folder, plan.root)}")
+    how = f"trained in {record['seconds']:.0f} s" if settings else f"answered in {record['with_features']:.0f} s"
+    report(f"{how}: {os.path.relpath(folder, plan.root)}")
 
 
 def _answers(
@@ -300,9 +324,9 @@ def _answers(
     of: Callable[[Track], torch.Tensor],
 ) -> dict[str, NDArray]:
     """The arrays of `predictions.npz`; the gallery is built from training coordinates alone."""
-    points = gallery_points(plan.scale, training)
-    asked = answers.Gallery(model, points)
-    given = [answers.answer(model, of(track), asked) for track in validation]
+    own = plan.experiment.gallery is not None
+    points = track_starts.released_gallery() if own else gallery_points(plan.scale, training)
+    given = list(answers.answer_all(model, map(of, validation), answers.Gallery(model, points)))
     true = _coordinates(validation)
     centres = answers.centres([t.latlon for t in training], [t.region for t in training])
     arrays = {

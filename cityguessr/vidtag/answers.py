@@ -1,7 +1,7 @@
 """A trained system's answers: a point of the gallery for every frame, and the refined ones."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 from torch import Tensor
 
+from cityguessr.base import paths
 from cityguessr.base.errors import InputError
+from cityguessr.base.files import make_folder
 from cityguessr.measures.tracks import mean_place, unwrapped, wrapped
 from cityguessr.vidtag import retrieval
 from cityguessr.vidtag.model import VidTAG
+
+LARGE = 200_000
+"""Points of a gallery beyond which their embeddings, 0.4 GB at 512 numbers, are kept on the disk."""
+TOGETHER = 1024
+"""Frames that are looked up together: a large gallery is read once for all of them, and not once for each video."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +37,9 @@ class Answer:
 
 
 class Gallery:
-    """Coordinates with the embeddings that a system's weights give them now.
+    """Coordinates with the embeddings that a system's weights give them now, and give to no later ones.
+
+    More than `LARGE` of them are embedded once to a file in the data folder, which is gone after its use.
 
     Args:
         points: (n, 2) degrees.
@@ -38,7 +47,16 @@ class Gallery:
 
     def __init__(self, model: VidTAG, points: NDArray[np.float64], chunk: int = retrieval.CHUNK) -> None:
         self.points, self.chunk = points, chunk
-        self.embeddings: retrieval.Embeddings = retrieval.in_memory(model.places, points, chunk)
+        device = next(model.parameters()).device
+
+        def encode(latlon: Tensor) -> Tensor:
+            return model.places(latlon.to(device))
+
+        self.embeddings: retrieval.Embeddings
+        if len(points) > LARGE:
+            self.embeddings = retrieval.on_disk(make_folder(paths.data()), encode, points, chunk)
+        else:
+            self.embeddings = retrieval.in_memory(encode, points, chunk)
 
     def nearest(self, queries: Tensor) -> NDArray[np.float64]:
         """(T, e) embeddings -> (T, 2) degrees."""
@@ -46,23 +64,54 @@ class Gallery:
         return self.points[index.numpy()]
 
 
-@torch.no_grad()
 def answer(model: VidTAG, features: Tensor, gallery: Gallery) -> Answer:
     """Coordinates of every frame of one video (section 4 of the paper, inference).
 
     Args:
-        features: (T, V, d); of several views a frame their embeddings are averaged, as their cosines would be.
+        features: (T, V, d), of V views a frame. What is retrieved is the point with the largest mean of their cosines.
+            GeoRefiner is given the mean of their embeddings, brought to length 1.
+    """
+    return next(answer_all(model, [features], gallery))
+
+
+@torch.no_grad()
+def answer_all(model: VidTAG, videos: Iterable[Tensor], gallery: Gallery) -> Iterator[Answer]:
+    """What `answer` gives for each of many videos; `TOGETHER` frames and more go through the gallery at a time.
+
+    Args:
+        videos: (T, V, d) features each.
     """
     model.eval()
     device = next(model.parameters()).device
-    views = model.frames(features.transpose(0, 1).to(device).float())  # (V, T, e)
-    frames = views.mean(dim=0)
-    retrieved = gallery.nearest(frames.cpu())
+    waiting: list[Tensor] = []  # frames' embeddings, (T, e) each
+    for features in videos:
+        views = model.frames(features.transpose(0, 1).to(device).float())  # (V, T, e), of length 1
+        # A product with this mean is the mean of the views' cosines, so it is not brought to length 1 here.
+        waiting.append(views.mean(dim=0))
+        if sum(map(len, waiting)) >= TOGETHER:
+            yield from _looked_up(model, waiting, gallery)
+            waiting = []
+    yield from _looked_up(model, waiting, gallery)
+
+
+def _looked_up(model: VidTAG, videos: Sequence[Tensor], gallery: Gallery) -> list[Answer]:
+    """The answers of some videos, from their frames' embeddings (T, e) each."""
+    retrieved = _nearest(videos, gallery)
     if model.refiner is None:
-        return Answer(retrieved)
-    places = torch.from_numpy(retrieved).to(device).unsqueeze(0)
-    refined = model.refined(places, F.normalize(frames, dim=-1).unsqueeze(0))[0]
-    return Answer(retrieved, gallery.nearest(refined.cpu()))
+        return [Answer(track) for track in retrieved]
+    refined = [
+        model.refined(torch.from_numpy(track).to(frames.device)[None], F.normalize(frames, dim=-1)[None])[0]
+        for track, frames in zip(retrieved, videos, strict=True)
+    ]
+    return list(map(Answer, retrieved, _nearest(refined, gallery)))
+
+
+def _nearest(videos: Sequence[Tensor], gallery: Gallery) -> list[NDArray[np.float64]]:
+    """One look through the gallery for the embeddings (T, e) of several videos: (T, 2) degrees each."""
+    if not videos:
+        return []
+    found = gallery.nearest(torch.cat(list(videos)).cpu())
+    return np.split(found, np.cumsum([len(frames) for frames in videos])[:-1])
 
 
 def smoothed(track: NDArray[np.float64], window: int = 5) -> NDArray[np.float64]:

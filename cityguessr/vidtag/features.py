@@ -1,7 +1,7 @@
 """Features of frozen encoders, computed once for every track and kept: `data/features/<set>-<encoder>-<digest>/`.
 
-What is kept is named by its content: the tracks, the encoder's weights, the crops. A computation that was cut short
-goes on with the tracks that are missing.
+What is kept is named by its content: the tracks, the encoder's weights, the crops of training. Ten crops of a track of
+validation have a file beside that of its whole pictures. A computation that was cut short goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cityguessr.base import paths, progress
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import InputError, one_of
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
-from cityguessr.tracks import Track, Tracks, read_frames
+from cityguessr.tracks import Track, Tracks, read_frames, read_shaped
 from cityguessr.vidtag import encoders, views
 
 _MARGIN = 1.15
@@ -36,18 +37,20 @@ class Features:
         folder: one file for each track, and `meta.json`.
         width: numbers of a view.
         encoder: its name.
+        validation: what is seen of a frame of validation, see `views.Validation`.
     """
 
     folder: Path
     width: int
     encoder: str
+    validation: views.Validation = "whole"
 
     def of(self, track: Track) -> Tensor:
-        """float16 (T, V, width): a training track has five views a frame, a validation track one.
+        """float16 (T, V, width): a training track has five views a frame, a validation track one, or ten crops.
 
         Raises InputError, naming the file, where it is missing or not what was computed.
         """
-        path = _file(self.folder, track)
+        path = self.file(track)
         try:
             array = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
@@ -58,12 +61,20 @@ class Features:
             )
         return torch.from_numpy(array)
 
+    def file(self, track: Track) -> Path:
+        """The file of a track, named by a digest: a sequence's key may hold any character."""
+        name = hashlib.blake2b(track.name.encode("utf-8", "surrogateescape"), digest_size=10).hexdigest()
+        end = "" if track.split == "train" or self.validation == "whole" else f"-{self.validation}"
+        return self.folder / name[:2] / f"{name}{end}.npy"
+
 
 def compute(
     tracks: Tracks,
     encoder: str,
     *,
     seed: int = 0,
+    validation: views.Validation = "whole",
+    split: str | None = None,
     device: str | torch.device = "cpu",
     allow_downloads: bool = False,
     batch: int = 256,
@@ -71,17 +82,22 @@ def compute(
 ) -> Features:
     """Features of every frame of every track, from the disk where they are there already.
 
-    Training tracks are seen in five random crops, validation tracks whole.
+    Training tracks are seen in five random crops, validation tracks whole or in ten crops.
 
     Args:
         encoder: a name in `encoders.ENCODERS`.
         seed: of the crops.
+        validation: see `views.Validation`.
+        split: "train" or "val", where the other one's are not needed.
         device: where to compute.
         batch: pictures at a time.
         load: gives the encoder, where any is needed.
 
-    Raises InputError for a picture that cannot be read, and MissingWeights where the encoder's are not here.
+    Raises InputError for a picture that cannot be read and for names that there are not, and MissingWeights where the
+    encoder's are not here.
     """
+    if validation not in get_args(views.Validation):
+        raise one_of("validation_views", validation, get_args(views.Validation))
     identity = {
         "tracks": tracks.fingerprint,
         "encoder": encoders.version(encoder),
@@ -91,14 +107,16 @@ def compute(
     folder = make_folder(
         paths.data() / "features" / f"{re.sub(r'[^a-z0-9]+', '-', tracks.name.lower())}-{encoder}-{digest}"
     )
-    kept = Features(folder, encoders.ENCODERS[encoder].width, encoder)
-    missing = [track for track in tracks.tracks if not _file(folder, track).is_file()]
+    kept = Features(folder, encoders.ENCODERS[encoder].width, encoder, validation)
+    wanted = tracks.tracks if split is None else tracks.split(split)
+    missing = [track for track in wanted if not kept.file(track).is_file()]
     if missing:
         write_bytes(folder / "meta.json", (json.dumps(identity, indent=2, sort_keys=True) + "\n").encode())
         network = load(encoder, allow_downloads=allow_downloads).to(device)
         for track in progress.track(missing, f"features of {tracks.name} by {encoder}, tracks", len(missing)):
-            array = _of_track(track, network, seed, torch.device(device), batch).numpy()
-            path = _file(folder, track)
+            shown = _views(track, network.size, seed, validation, batch)
+            array = torch.cat([_of_views(part, network, torch.device(device), batch) for part in shown]).numpy()
+            path = kept.file(track)
             make_folder(path.parent)
             write_atomically(path, functools.partial(np.save, arr=array, allow_pickle=False))
     return kept
@@ -109,17 +127,21 @@ def joined(stores: Sequence[Features], track: Track) -> Tensor:
     return torch.cat([store.of(track) for store in stores], dim=2)
 
 
-def _of_track(track: Track, network: encoders.FrameEncoder, seed: int, device: torch.device, batch: int) -> Tensor:
-    """float16 (T, V, width), on the CPU."""
-    training = track.split == "train"
-    size = round(network.size * _MARGIN) if training else network.size
-    pictures = torch.from_numpy(read_frames(track, size)).permute(0, 3, 1, 2)
-    shown = views.cropped(pictures, network.size, views.seeded(track.name, seed)) if training else views.whole(pictures)
+def _of_views(shown: Tensor, network: encoders.FrameEncoder, device: torch.device, batch: int) -> Tensor:
+    """uint8 (T, V, 3, size, size) -> float16 (T, V, width), on the CPU."""
     parts = [network(part.to(device)).half().cpu() for part in shown.flatten(0, 1).split(batch)]
     return torch.cat(parts).unflatten(0, shown.shape[:2])
 
 
-def _file(folder: Path, track: Track) -> Path:
-    """The file of a track, named by a digest: a sequence's key may hold any character."""
-    name = hashlib.blake2b(track.name.encode("utf-8", "surrogateescape"), digest_size=10).hexdigest()
-    return folder / name[:2] / f"{name}.npy"
+def _views(track: Track, size: int, seed: int, validation: str, batch: int) -> Iterator[Tensor]:
+    """What the encoder is shown of a track, frames in order: uint8 (some frames, V, 3, size, size) at a time."""
+    if track.split == "train":
+        pictures = torch.from_numpy(read_frames(track, round(size * _MARGIN))).permute(0, 3, 1, 2)
+        yield views.cropped(pictures, size, views.seeded(track.name, seed))
+    elif validation == "whole":
+        yield views.whole(torch.from_numpy(read_frames(track, size)).permute(0, 3, 1, 2))
+    else:
+        pictures = [torch.from_numpy(picture).permute(2, 0, 1) for picture in read_shaped(track, size)]
+        some = max(1, batch // views.TEN)  # frames at a time: all crops of a long video fill the memory
+        for first in range(0, len(pictures), some):
+            yield torch.stack([views.ten_crops(picture, size) for picture in pictures[first : first + some]])

@@ -1,27 +1,18 @@
 """From a coordinate to a vector: Equal Earth, random Fourier features, an MLP a scale (GeoCLIP's location encoder).
 
-Its tensors have GeoCLIP's names and shapes, so that `load_geoclip` can take the weights out of a geoclip wheel.
+Its tensors have GeoCLIP's names and shapes, so that it can start from GeoCLIP's weights (`geoclip.load_location`).
 """
 
 import math
-import tempfile
-import zipfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from cityguessr.base import tensors
 from cityguessr.base.errors import InputError
-
-GEOCLIP_SIGMAS = (1.0, 16.0, 256.0)
-WEIGHTS = "location_encoder_weights.pth"
-"""What the file is called that a geoclip wheel keeps its location encoder in."""
 
 _A = (1.340264, -0.081106, 0.000893, 0.003796)  # the projection's polynomial, powers 1, 3, 7 and 9
 _UNIT = 66.50336 / 180  # brings the date line on the equator to x = 1
-_REMEDY = f"take {WEIGHTS} of a geoclip wheel (1.3.0), or the wheel itself"
 
 
 def check(latlon: Tensor) -> Tensor:
@@ -115,41 +106,23 @@ class LocationEncoder(nn.Module):
         return torch.stack([self.get_submodule(name)(plane) for name in self.branches]).sum(dim=0)
 
 
-def load_geoclip(encoder: LocationEncoder, path: str | Path) -> LocationEncoder:
-    """Give an encoder GeoCLIP's released weights, and return it.
+def adopt(encoder: LocationEncoder, state: Mapping[str, Tensor], sigmas: Sequence[float]) -> LocationEncoder:
+    """Give an encoder the weights of another one, and return it.
 
-    Where a branch's sigma is not GeoCLIP's, its directions b are scaled by the ratio, and all else is taken as it is:
-    VidTAG's second branch has 8 in place of 16.
+    Where the sigma of a branch differs its directions b are scaled by the ratio, and all else is taken as it is: from
+    GeoCLIP's 16 to VidTAG's 8 they are halved.
 
     Args:
-        encoder: with three branches of GeoCLIP's sizes.
-        path: `location_encoder_weights.pth`, or the geoclip wheel that holds it.
+        state: the other's weights, by name.
+        sigmas: the other's, one a branch.
 
-    Raises InputError for a file that is missing or holds other tensors. Nothing else than tensors is unpickled.
+    Raises InputError where the other has another number of branches, or other sizes.
     """
-    if encoder.branches != ["LocEnc0", "LocEnc1", "LocEnc2"]:
-        raise InputError(f"GeoCLIP's location encoder has three branches; this one has {len(encoder.branches)}")
-    needed = encoder.state_dict()
-    state = _read(Path(path), {name: tensor.shape for name, tensor in needed.items()})
-    if other := sorted(state.keys() ^ needed.keys()):
-        raise InputError(f"{path}: {other[0]} is in the file or in the encoder, and not in both; {_REMEDY}")
-    for number, (ours, theirs) in enumerate(zip(encoder.sigmas, GEOCLIP_SIGMAS, strict=True)):
-        name = f"LocEnc{number}.capsule.0.b"
-        state[name] = state[name] * (ours / theirs)
+    needed = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
+    if len(sigmas) != len(encoder.sigmas) or {name: tensor.shape for name, tensor in state.items()} != needed:
+        raise InputError("the location encoder to start from has other branches or sizes than the one that starts")
+    state = dict(state)
+    for name, ours, theirs in zip(encoder.branches, encoder.sigmas, sigmas, strict=True):
+        state[f"{name}.capsule.0.b"] = state[f"{name}.capsule.0.b"] * (ours / theirs)
     encoder.load_state_dict(state)
     return encoder
-
-
-def _read(path: Path, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
-    if path.suffix != ".whl":
-        return tensors.weights(path, tensors.read(path, _REMEDY), _REMEDY, shapes)
-    try:
-        with zipfile.ZipFile(path) as wheel, tempfile.TemporaryDirectory() as folder:
-            inside = next((name for name in wheel.namelist() if Path(name).name == WEIGHTS), None)
-            if inside is None:
-                raise InputError(f"{path}: this wheel holds no {WEIGHTS}; {_REMEDY}")
-            file = Path(folder) / WEIGHTS  # a name of ours, whatever the archive calls it
-            file.write_bytes(wheel.read(inside))
-            return tensors.weights(path, tensors.read(file, _REMEDY), _REMEDY, shapes)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as a wheel ({error}); {_REMEDY}") from None

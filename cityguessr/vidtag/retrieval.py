@@ -1,9 +1,9 @@
 """Which point of the gallery a frame is given: the largest cosine, found piece by piece."""
 
-import itertools
-from collections.abc import Callable, Iterator
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import write_atomically
+from cityguessr.base.files import explain
 
 CHUNK = 65536
 """Points that are compared at a time."""
@@ -19,21 +19,30 @@ _CANDIDATES = 4  # of each piece, compared again in double
 
 
 class Stored:
-    """Embeddings in a NumPy file, (n, e) float32, read slice by slice.
+    """Embeddings on the disk, (n, e) float32, read slice by slice; they are gone once nothing refers to this.
 
-    A mapped file would do the same and count as memory that is in use: 4.1 GB for two million points.
+    The file has no name, so that nothing is left of it, whatever ends the process. A mapped file would be read as well,
+    and count as memory that is in use: 4.1 GB for two million points.
 
-    Raises InputError for a file that holds anything else.
+    Args:
+        folder: on a disk with room for them.
+        pieces: (m, e) each, one at least.
+
+    Raises InputError where there is no room.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: Path, pieces: Iterable[Tensor]) -> None:
+        rows = width = 0
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: no embeddings of a gallery ({error}); remove it, and run again") from None
-        if array.ndim != 2 or array.dtype != np.dtype("<f4") or not array.flags.c_contiguous:
-            raise InputError(f"{path}: {array.shape} {array.dtype}, no embeddings; remove it, and run again")
-        self.path, self.shape, self.offset = path, array.shape, array.offset
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
+            for piece in pieces:
+                self._file.write(piece.numpy().astype("<f4").tobytes())
+                rows, width = rows + len(piece), piece.shape[1]
+            self._file.flush()
+        except OSError as error:
+            raise InputError(explain(folder, error)) from None
+        self.shape = rows, width
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -41,8 +50,8 @@ class Stored:
     def __getitem__(self, rows: slice) -> NDArray[np.float32]:
         first, last, _ = rows.indices(len(self))
         count, width = max(0, last - first), self.shape[1]
-        offset = self.offset + first * width * 4
-        return np.fromfile(self.path, "<f4", count * width, offset=offset).reshape(count, width)
+        self._file.seek(first * width * 4)
+        return np.fromfile(self._file, "<f4", count * width).reshape(count, width)
 
 
 Embeddings = Tensor | Stored
@@ -65,28 +74,12 @@ def in_memory(encode: Callable[[Tensor], Tensor], gallery: NDArray, chunk: int =
     return torch.cat(list(embedded(encode, gallery, chunk)))
 
 
-def kept(path: Path, encode: Callable[[Tensor], Tensor], gallery: NDArray, chunk: int = CHUNK) -> Stored:
-    """The same in a file, written once and whole; what is looked up is read from it piece by piece.
+def on_disk(folder: Path, encode: Callable[[Tensor], Tensor], gallery: NDArray, chunk: int = CHUNK) -> Stored:
+    """The same in a file of the folder, for as long as it is used: two million points take 4.1 GB.
 
-    Two million points take 4.1 GB, which few machines have to spare in memory.
-
-    Raises InputError where there is no room, and for a file of another gallery.
+    Raises InputError where there is no room.
     """
-    if not path.exists():
-
-        def write(file: BinaryIO) -> None:
-            pieces = embedded(encode, gallery, chunk)
-            first = next(pieces)
-            header = {"descr": "<f4", "fortran_order": False, "shape": (len(gallery), first.shape[1])}
-            np.lib.format.write_array_header_1_0(file, header)
-            for piece in itertools.chain([first], pieces):
-                file.write(piece.numpy().astype("<f4").tobytes())
-
-        write_atomically(path, write)
-    stored = Stored(path)
-    if len(stored) != len(gallery):
-        raise InputError(f"{path}: {stored.shape} numbers, for a gallery of {len(gallery)}; remove it, and run again")
-    return stored
+    return Stored(folder, embedded(encode, gallery, chunk))
 
 
 @torch.no_grad()
@@ -96,7 +89,7 @@ def nearest(queries: Tensor, gallery: Embeddings, chunk: int = CHUNK) -> tuple[T
     The few best of each piece are compared again in double, so that the size of a piece changes no answer.
 
     Args:
-        queries: (n, e) embeddings. Of ten crops, give the mean of their embeddings as it is: its products are the
+        queries: (n, e) embeddings. Of several views, give the mean of their embeddings as it is: its products are the
             means of theirs.
         gallery: (m, e), both of length 1.
         chunk: points at a time; memory grows with n times this.
@@ -118,13 +111,3 @@ def nearest(queries: Tensor, gallery: Embeddings, chunk: int = CHUNK) -> tuple[T
         best = torch.where(better, top, best)
         index = torch.where(better, first + found.cpu().gather(1, at[:, None])[:, 0], index)
     return index, best
-
-
-def groups_of_crops(embeddings: Tensor, crops: int) -> Tensor:
-    """Embeddings of crops, frame by frame and all crops of a frame together: (frames * crops, e) -> (frames, e) means.
-
-    Raises InputError where their number is no multiple of the number of crops.
-    """
-    if len(embeddings) % crops:
-        raise InputError(f"{len(embeddings)} embeddings are no whole number of frames of {crops} crops")
-    return embeddings.unflatten(0, (-1, crops)).mean(dim=1)

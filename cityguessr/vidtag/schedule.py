@@ -11,6 +11,7 @@ from cityguessr.vidtag import sampling
 
 OPTIMIZERS = ("adam", "adamw")
 SHAPES = ("steps", "one cycle")
+SAMPLED = ("spaced", "spread")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Phase:
         shape: "steps", the published decay by epoch; "one cycle", for short trainings: up over a tenth of the steps and
             down to zero along half a cosine. Then decay and warm-up count for nothing.
         frames, gap: of a training sequence, see `sampling.spaced`.
+        sampled: "spaced", frames at one distance, as in the authors' code; "spread", one of each of equal parts of the
+            sequence, an independent reading, for which the gap counts for nothing (`sampling.spread`).
 
     Raises InputError for values that make no sense.
     """
@@ -40,12 +43,15 @@ class Phase:
     shape: Literal["steps", "one cycle"] = "steps"
     frames: int = sampling.FRAMES
     gap: int = sampling.GAP
+    sampled: Literal["spaced", "spread"] = "spaced"
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise one_of("optimizer", self.optimizer, OPTIMIZERS)
         if self.shape not in SHAPES:
             raise one_of("shape", self.shape, SHAPES)
+        if self.sampled not in SAMPLED:
+            raise one_of("way in which frames are sampled", self.sampled, SAMPLED)
         for name in ("batch_size", "learning_rate", "decay", "frames", "gap"):
             if not getattr(self, name) > 0:
                 raise InputError(f"Phase: {name} is {getattr(self, name)}; it must be more than 0")

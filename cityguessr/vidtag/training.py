@@ -158,7 +158,11 @@ class _Session:
         features, latlon = [], []
         for row in rows:
             example = self.examples[row]
-            frames = torch.tensor(sampling.spaced(len(example.latlon), None, settings.frames, settings.gap))
+            length = len(example.latlon)
+            if settings.sampled == "spread":
+                frames = torch.tensor(sampling.spread(length, None, settings.frames))
+            else:
+                frames = torch.tensor(sampling.spaced(length, None, settings.frames, settings.gap))
             view = int(torch.randint(example.features.shape[1], ()))
             features.append(example.features[frames, view])
             latlon.append(example.latlon[frames])

@@ -1,7 +1,8 @@
-"""What an encoder is shown of a frame: all of it, or crops drawn once for training."""
+"""What an encoder is shown of a frame: all of it, ten crops that are always the same, or crops drawn for training."""
 
 import hashlib
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,11 @@ TRAINING = 5
 """Random crops of a training frame, of which an epoch takes one (the authors' code)."""
 AREA = (0.6, 1.0)
 """Share of a picture that a random crop keeps."""
+
+Validation = Literal["whole", "ten_crops"]
+"""What is seen of a frame of validation: all of it, squashed to a square (the paper, as it is quoted: "resized to
+224 x 224"), or ten crops of it in its own shape (the authors' code)."""
+TEN = 10
 
 
 def seeded(name: str, seed: int = 0) -> torch.Generator:
@@ -22,6 +28,20 @@ def seeded(name: str, seed: int = 0) -> torch.Generator:
 def whole(pictures: Tensor) -> Tensor:
     """One view a frame, the whole picture: (T, 3, H, W) -> (T, 1, 3, H, W)."""
     return pictures.unsqueeze(1)
+
+
+def ten_crops(picture: Tensor, size: int) -> Tensor:
+    """Squares in the four corners and the middle of a picture, and then of the picture turned left to right.
+
+    uint8 (3, H, W) -> uint8 (10, 3, size, size), those of torchvision's TenCrop in its order.
+
+    Together they see all of a picture whose short side is `size`, up to three times as wide as high.
+    """
+    height, width = picture.shape[1:]
+    low, right = height - size, width - size
+    corners = [(0, 0), (0, right), (low, 0), (low, right), (round(low / 2), round(right / 2))]
+    both = picture, picture.flip(-1)
+    return torch.stack([each[:, top : top + size, left : left + size] for each in both for top, left in corners])
 
 
 def cropped(pictures: Tensor, size: int, generator: torch.Generator, views: int = TRAINING) -> Tensor:

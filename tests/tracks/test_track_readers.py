@@ -12,7 +12,7 @@ from support import make_release, make_video, picture, write_csv
 from cityguessr.base.errors import InputError
 from cityguessr.measures.sphere import great_circle_km
 from cityguessr.taxonomy import Taxonomy
-from cityguessr.tracks import Track, Tracks, read_cityguessr68k, read_frames, read_gama, read_msls
+from cityguessr.tracks import Track, Tracks, read_cityguessr68k, read_frames, read_gama, read_msls, read_shaped
 from cityguessr.tracks.fixes import interpolate
 from cityguessr.tracks.gama import BOXES
 from cityguessr.tracks.track import Tally, split_of
@@ -84,6 +84,9 @@ def test_frames_follow_their_numbers_each_with_its_own_coordinate(msls: Path) ->
     assert (frames.shape, frames.dtype) == ((20, 8, 8, 3), np.uint8)
     assert frames.mean((1, 2, 3)) == pytest.approx(np.arange(20) * 4.0, abs=1.5)
     assert read_frames(track, 8, [7, 2]).mean((1, 2, 3)) == pytest.approx([28, 8], abs=1.5)
+    shaped = read_shaped(track, 8, [7, 2])  # pictures of 24 x 16: nothing is squashed
+    assert [picture.shape for picture in shaped] == [(8, 12, 3)] * 2
+    assert [picture.mean() for picture in shaped] == pytest.approx([28, 8], abs=1.5)
 
 
 def test_cities_of_the_test_part_have_no_coordinates_and_are_left_out_with_the_reason(msls: Path) -> None:

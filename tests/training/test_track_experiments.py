@@ -2,7 +2,7 @@
 
 import pytest
 
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.training import track_experiments
 from cityguessr.training.track_experiments import EXPERIMENTS, SCALES
 from cityguessr.vidtag.config import VidTAGConfig
@@ -24,9 +24,22 @@ def test_geoclip_sees_single_frames_of_clip_and_has_its_queue() -> None:
     assert (config.features, config.head, config.queue, config.temporal) == (768, (768,), 4096, "none")
 
 
+@pytest.mark.parametrize("name", ["geoclip_zeroshot", "geoclip_zeroshot_100k"])
+def test_zero_shot_is_geoclip_as_released_and_nothing_is_trained(name: str) -> None:
+    experiment, msls = EXPERIMENTS[name], SCALES["msls"]
+    assert experiment.config(msls) == VidTAGConfig.geoclip(queue=0)
+    assert experiment.phases_at(msls) == ()
+    assert experiment.start_at(msls) == "geoclip"
+    assert experiment.gallery_at(msls) == ("geoclip" if "100k" in name else "regions")
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_at_the_small_profile_every_encoder_is_a_stand_in(name: str) -> None:
     experiment, mini = EXPERIMENTS[name], SCALES["mini"]
+    if not experiment.trained:
+        with pytest.raises(CannotRun, match=r"released image head reads CLIP's own features, .* mini has a stand-in"):
+            experiment.config(mini)
+        return
     if "siglip" in experiment.encoders:
         with pytest.raises(InputError, match="siglip has no stand-in at the profile mini"):
             experiment.config(mini)
@@ -38,7 +51,7 @@ def test_at_the_small_profile_every_encoder_is_a_stand_in(name: str) -> None:
 
 
 def test_no_two_experiments_are_the_same_training() -> None:
-    keys = {(e.encoders, str(e.config(SCALES["msls"])), e.start) for e in EXPERIMENTS.values()}
+    keys = {(e.encoders, str(e.config(SCALES["msls"])), e.start, e.trained, e.gallery) for e in EXPERIMENTS.values()}
     assert len(keys) == len(EXPERIMENTS)
 
 

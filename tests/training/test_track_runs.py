@@ -76,7 +76,9 @@ def test_a_run_that_is_there_is_not_trained_again_and_what_decides_it_makes_anot
         track_runs.plan("geoclip_finetuned", dataclasses.replace(QUICK, pad=0.1), 0, tracks=tracks).folder,
         track_runs.plan("geoclip_finetuned", QUICK, 0, tracks=dataclasses.replace(tracks, source="other")).folder,
     }
-    assert len(others | {first.folder}) == 5
+    crops = dataclasses.replace(QUICK, validation_views="ten_crops")
+    others.add(track_runs.plan("geoclip_finetuned", crops, 0, tracks=tracks).folder)
+    assert len(others | {first.folder}) == 6
 
 
 def test_the_gallery_is_the_published_one_of_each_data_set(tracks: Tracks) -> None:

@@ -1,5 +1,7 @@
 """The gallery and retrieval from it."""
 
+import errno
+import io
 from pathlib import Path
 
 import numpy as np
@@ -97,27 +99,29 @@ def test_embeddings_on_the_disk_give_the_same_answers(tmp_path: Path, points: np
         return torch.nn.functional.normalize(torch.cat([latlon.sin(), (50 * latlon).cos()], dim=1), dim=1)
 
     memory = retrieval.in_memory(encode, points, chunk=17)
-    disk = retrieval.kept(tmp_path / "gallery.npy", encode, points, chunk=23)
+    disk = retrieval.on_disk(tmp_path, encode, points, chunk=23)
+    assert disk.shape == memory.shape
     assert np.array_equal(memory.numpy(), disk[:])
     assert np.array_equal(memory.numpy()[5:9], disk[5:9])
+    assert len(disk[len(points) - 1 : len(points) + 9]) == 1
     queries = encode(torch.from_numpy(points[::31]))
     assert retrieval.nearest(queries, disk, 10)[0].tolist() == list(range(0, len(points), 31))
-    with pytest.raises(InputError, match=r"for a gallery of 3; remove it"):
-        retrieval.kept(tmp_path / "gallery.npy", encode, points[:3])
-    (tmp_path / "broken.npy").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="no embeddings of a gallery"):
-        retrieval.kept(tmp_path / "broken.npy", encode, points)
+    assert list(tmp_path.iterdir()) == []  # the file has no name, so that none is left behind
+    file = disk._file
+    del disk
+    assert file.closed
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(retrieval.tempfile, "TemporaryFile", lambda dir: Full())
+    with pytest.raises(InputError, match="the disk is full; free some space"):
+        retrieval.on_disk(tmp_path, lambda latlon: latlon, np.zeros((3, 2)))
 
 
 def test_an_empty_gallery_is_refused() -> None:
     with pytest.raises(InputError, match="the gallery is empty"):
         retrieval.nearest(torch.zeros(1, 2), torch.zeros(0, 2))
-
-
-def test_ten_crops_of_a_frame_are_averaged_together_as_their_products_are() -> None:
-    crops = torch.randn(3 * 10, 8)
-    stored = torch.randn(5, 8)
-    means = retrieval.groups_of_crops(crops, 10)
-    assert torch.allclose(means @ stored.T, (crops @ stored.T).view(3, 10, 5).mean(1), atol=1e-5)
-    with pytest.raises(InputError, match="no whole number of frames of 10 crops"):
-        retrieval.groups_of_crops(crops[1:], 10)

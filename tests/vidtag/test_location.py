@@ -1,15 +1,10 @@
-"""The location encoder: the projection's right values, GeoCLIP's shapes, and the mistakes that are taken in silence."""
-
-import importlib.util
-import os
-import zipfile
-from pathlib import Path
+"""The location encoder: the projection's right values, its shapes, and the mistakes that are taken in silence."""
 
 import pytest
 import torch
 
 from cityguessr.base.errors import InputError
-from cityguessr.vidtag.location import WEIGHTS, LocationEncoder, equal_earth, load_geoclip, wrapped
+from cityguessr.vidtag.location import LocationEncoder, adopt, equal_earth, wrapped
 
 NEW_YORK = (40.7128, -74.0060)
 SMALL = {"fourier": 8, "inner": 16, "width": 12}
@@ -72,62 +67,11 @@ def test_the_answer_has_the_dtype_of_the_weights() -> None:
     assert LocationEncoder(**SMALL)(latlon(NEW_YORK)).dtype == torch.float32
 
 
-def saved(folder: Path, encoder: LocationEncoder) -> Path:
-    torch.save(encoder.state_dict(), folder / WEIGHTS)
-    return folder / WEIGHTS
-
-
-def test_other_scales_take_geoclip_s_weights_with_scaled_directions(tmp_path: Path) -> None:
-    released = LocationEncoder(sigmas=(1, 16, 256), **SMALL)
-    ours = load_geoclip(LocationEncoder(sigmas=(1, 8, 256), **SMALL), saved(tmp_path, released)).state_dict()
-    for name, tensor in released.state_dict().items():
+def test_weights_for_other_scales_have_their_directions_scaled_and_nothing_else() -> None:
+    theirs = LocationEncoder(sigmas=(1, 16, 256), **SMALL)
+    ours = adopt(LocationEncoder(sigmas=(1, 8, 256), **SMALL), theirs.state_dict(), (1, 16, 256)).state_dict()
+    for name, tensor in theirs.state_dict().items():
         assert torch.equal(ours[name], tensor * 0.5 if name == "LocEnc1.capsule.0.b" else tensor)
-
-
-def test_the_weights_are_found_in_a_wheel(tmp_path: Path) -> None:
-    released = LocationEncoder(sigmas=(1, 16, 256), **SMALL)
-    file = saved(tmp_path, released)
-    wheel = tmp_path / "geoclip-1.3.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.write(file, f"geoclip/model/weights/{WEIGHTS}")
-    loaded = load_geoclip(LocationEncoder(sigmas=(1, 16, 256), **SMALL), wheel)
-    assert torch.equal(loaded(latlon(NEW_YORK)), released(latlon(NEW_YORK)))
-
-
-def test_files_that_are_no_location_encoder_are_refused(tmp_path: Path) -> None:
-    encoder = LocationEncoder(sigmas=(1, 16, 256), **SMALL)
-    other = LocationEncoder(sigmas=(1, 16, 256), fourier=8, inner=16, width=14)
-    with pytest.raises(InputError, match=r"head.0.weight has the shape \(14, 16\), \(12, 16\) is needed.*wheel"):
-        load_geoclip(encoder, saved(tmp_path, other))
-    torch.save({"LocEnc0.capsule.0.b": torch.zeros(8, 2)}, tmp_path / "part.pth")
-    with pytest.raises(InputError, match=r"part.pth: LocEnc0\S+ is in the file or in the encoder, and not in both"):
-        load_geoclip(encoder, tmp_path / "part.pth")
-    with zipfile.ZipFile(tmp_path / "other.whl", "w") as archive:
-        archive.writestr("other/__init__.py", "")
-    with pytest.raises(InputError, match=f"holds no {WEIGHTS}"):
-        load_geoclip(encoder, tmp_path / "other.whl")
-    (tmp_path / "broken.whl").write_bytes(b"PK")
-    with pytest.raises(InputError, match="cannot be read as a wheel"):
-        load_geoclip(encoder, tmp_path / "broken.whl")
-
-
-def released() -> Path | None:
-    """GeoCLIP's location weights, where the user names them or the package is installed."""
-    if chosen := os.environ.get("CITYGUESSR_GEOCLIP"):
-        return Path(chosen)
-    spec = importlib.util.find_spec("geoclip")
-    return Path(spec.origin).parent / "model" / "weights" / WEIGHTS if spec and spec.origin else None
-
-
-@pytest.mark.skipif(released() is None, reason="no geoclip wheel: CITYGUESSR_GEOCLIP=<wheel or location weights>")
-def test_released_weights_give_geoclip_s_embeddings() -> None:
-    encoder = load_geoclip(LocationEncoder(sigmas=(1, 16, 256)), released())
-    with torch.no_grad():
-        york, zero, hundred, one, five = encoder(
-            latlon(NEW_YORK, (0, 0), *((NEW_YORK[0] + km / 111.195, NEW_YORK[1]) for km in (0.1, 1, 5)))
-        )
-    assert york.norm().item() == pytest.approx(0.2243418, abs=1e-5)
-    assert york[:3].tolist() == pytest.approx([-0.0103929, 0.0078845, 0.0130265], abs=1e-5)
-    assert zero.norm().item() == pytest.approx(0.3952259, abs=1e-5)
-    cosines = [torch.cosine_similarity(york, other, dim=0).item() for other in (hundred, one, five)]
-    assert cosines == pytest.approx([0.9994, 0.9466, 0.5786], abs=1e-3)
+    for other in (LocationEncoder(sigmas=(1, 16), **SMALL), LocationEncoder(fourier=8, inner=16, width=14)):
+        with pytest.raises(InputError, match="has other branches or sizes"):
+            adopt(other, theirs.state_dict(), theirs.sigmas)

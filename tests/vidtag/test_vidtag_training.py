@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.measures.sphere import great_circle_km
+from cityguessr.vidtag import answers, retrieval, training
 from cityguessr.vidtag import gallery as galleries
-from cityguessr.vidtag.answers import Gallery, answer, centres, smoothed
+from cityguessr.vidtag.answers import Gallery, answer, answer_all, centres, smoothed
 from cityguessr.vidtag.config import VidTAGConfig
 from cityguessr.vidtag.model import VidTAG
 from cityguessr.vidtag.schedule import MSLS, Phase
@@ -158,3 +161,75 @@ def test_a_region_s_centre_is_the_mean_of_its_training_coordinates() -> None:
     found = centres(tracks, ["fiji", "fiji", "lyon"])
     assert found["fiji"] == pytest.approx([0, -180 + 1 / 3])
     assert found["lyon"].tolist() == [5, 6]
+
+
+def test_of_ten_crops_the_mean_of_the_logits_decides_and_crops_stay_with_their_frame() -> None:
+    torch.manual_seed(0)
+    model = VidTAG(CONFIG.replace(temporal="none", unit_features=True)).eval()
+    points = np.random.default_rng(0).uniform((45, 4), (46, 5), (60, 2))
+    crops = torch.randn(7, 10, 24) * torch.rand(7, 10, 1) * 3
+    with torch.no_grad():
+        frames = F.normalize(model.head(F.normalize(crops, dim=-1)), dim=-1)  # (T, 10, e)
+        logits = model.logit_scale.exp() * frames @ model.places(torch.from_numpy(points)).mT  # (T, 10, n)
+    seen: list[torch.Tensor] = []
+    model.refiner.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    given = answer(model, crops, Gallery(model, points))
+    assert np.array_equal(given.retrieved, points[logits.mean(dim=1).argmax(dim=1).numpy()])
+    alone = [answer(model, crops[frame : frame + 1], Gallery(model, points)).retrieved[0] for frame in range(7)]
+    assert np.array_equal(given.retrieved, alone)
+    # GeoRefiner is given the mean of the embeddings, of length 1 again.
+    assert torch.allclose(seen[0][0], F.normalize(frames.mean(dim=1), dim=-1), atol=1e-6)
+
+
+def test_videos_looked_up_together_have_the_answers_that_each_has_alone(learned: tuple) -> None:
+    model, _, gallery = learned
+    videos = [example.features for example in examples(5, seed=2)] + [torch.randn(3, 1, 24)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "TOGETHER", 20)  # two drives of 12 frames at a time, and the last ones
+        together = list(answer_all(model, iter(videos), gallery))
+    assert [len(given.retrieved) for given in together] == [12] * 5 + [3]
+    for video, given in zip(videos, together, strict=True):
+        alone = answer(model, video, gallery)
+        assert np.array_equal(given.retrieved, alone.retrieved)
+        assert np.array_equal(given.refined, alone.refined)
+    assert list(answer_all(model, [], gallery)) == []
+
+
+def test_a_large_gallery_is_embedded_to_the_disk_and_answers_the_same(
+    learned: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, known, small = learned
+    monkeypatch.setattr(paths, "data", lambda: tmp_path / "data")
+    assert isinstance(small.embeddings, torch.Tensor)
+    monkeypatch.setattr(answers, "LARGE", 50)
+    large = Gallery(model, small.points, chunk=40)
+    assert isinstance(large.embeddings, retrieval.Stored)
+    assert np.array_equal(large.embeddings[:], small.embeddings.numpy())
+    for one, other in zip(*(answer_all(model, [known[0].features], each) for each in (small, large)), strict=True):
+        assert np.array_equal(one.retrieved, other.retrieved)
+        assert np.array_equal(one.refined, other.refined)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_frames_are_sampled_as_the_phase_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    number = torch.arange(40.0)[:, None]  # a frame's feature and its latitude are its number
+    drive = Example(number[:, None].expand(-1, 1, 24), torch.cat([number, number], dim=1).double())
+    taken: dict[str, list[list[int]]] = {}
+    for sampled in ("spaced", "spread"):
+        shown: list[list[int]] = []
+
+        def phase_one(
+            model: VidTAG, _: torch.Tensor, latlon: torch.Tensor, queue: object, shown: list[list[int]] = shown
+        ) -> torch.Tensor:
+            shown.append(latlon[0, :, 0].int().tolist())
+            return model.logit_scale
+
+        monkeypatch.setattr(training, "_phase_one", phase_one)
+        phase = Phase(epochs=30, batch_size=1, frames=8, gap=3, sampled=sampled)
+        train(VidTAG(CONFIG.replace(refiner=False)), [drive], (phase, phase), 0, report=lambda line: None)
+        taken[sampled] = shown
+    assert all(np.unique(np.diff(frames)).tolist() == [3] for frames in taken["spaced"])
+    assert all([frame // 5 for frame in frames] == list(range(8)) for frames in taken["spread"])  # one of each eighth
+    assert any(len(set(np.diff(frames))) > 1 for frames in taken["spread"])
+    with pytest.raises(InputError, match="no way in which frames are sampled 'cells'; it is one of spaced, spread"):
+        Phase(epochs=1, sampled="cells")
