@@ -340,7 +340,7 @@ def _log_km(axis: Axis, low: float, high: float) -> None:
     ax = axis.axes
     name = axis.axis_name
     getattr(ax, f"set_{name}scale")("log")
-    getattr(ax, f"set_{name}lim")(low, 1.5 * high)
+    getattr(ax, f"set_{name}lim")(low, 1.5 * max(high, 1.0))
     axis.set_major_locator(LogLocator(numticks=12))  # every decade, however low the panel
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
