@@ -5,13 +5,9 @@ other map, thumbnails are embedded, and its own rules forbid it to load anything
 its own, so that its style and script touch nothing else.
 """
 
-import base64
 import html
-import json
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,13 +18,12 @@ from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 from PIL import Image
 
-from cityguessr.base import paths
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import write_bytes
 from cityguessr.data.clips import ClipDataset
-from cityguessr.data.pictures import decode_image, encode_image
-from cityguessr.figures import maps, pictures, saving
+from cityguessr.data.pictures import decode_image
+from cityguessr.figures import maps, offline_page, pictures, saving
 from cityguessr.figures.accuracy_maps import FEW
+from cityguessr.figures.offline_page import OfflinePage
 from cityguessr.figures.page import check_image
 from cityguessr.figures.style import LAND, MUTED, TEXT, sequential
 from cityguessr.taxonomy import LEVELS
@@ -39,38 +34,6 @@ MAX_BYTES = 700_000
 NAME = "city_map.html"
 
 
-@dataclass(frozen=True)
-class CityMap:
-    """The finished page; as the last line of a notebook's cell it shows itself.
-
-    Attributes:
-        document: the whole page, as HTML.
-        summary: what it shows, in a line of plain text.
-    """
-
-    document: str
-    summary: str
-
-    def save(self, profile: str = "mini", folder: Path | None = None) -> Path:
-        """Write the page as `city_map.html` beside the figures of that profile. Returns its path."""
-        path = (folder or paths.figures(profile)) / NAME
-        write_bytes(path, self.document.encode())
-        return path
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        # What stands inside the frame's element is shown where frames are taken out: in a notebook not yet trusted.
-        instead = (
-            f"<p><strong>{html.escape(self.summary)}</strong></p><p>The interactive map is hidden because this "
-            f"notebook has not been run here. Run the cell above, or trust the notebook (command palette: <em>Trust "
-            f"Notebook</em>), or open <code>figures/{NAME}</code> in a browser.</p>"
-        )
-        frame = (
-            f'<iframe title="Interactive map of cities" sandbox="allow-scripts" style="width: 100%; height: 660px; '
-            f'border: 0" srcdoc="{html.escape(self.document)}">{instead}</iframe>'
-        )
-        return {"text/html": frame, "text/plain": self.summary}
-
-
 def draw(
     cities: pd.DataFrame,
     pairs: pd.DataFrame,
@@ -79,7 +42,7 @@ def draw(
     synthetic: bool,
     note: str = "",
     answers: int = 5,
-) -> CityMap:
+) -> OfflinePage:
     """Make the map.
 
     Every city with clips is in it and can be found by name; those without coordinates have no circle.
@@ -105,6 +68,7 @@ def draw(
     names = sorted(f"{record['names'][0]}, {record['names'][2]}" for record in records.values())
     west, east, south, north = maps.extent()
     parts = {
+        "head": offline_page.head(title),
         "title": html.escape(title),
         "note": html.escape(foot),
         "hint": "Point at a city, tap it, or reach the map with Tab and move with the arrow keys. Numbered arrows lead "
@@ -126,10 +90,12 @@ def draw(
         for city, picture in (frames or {}).items():
             if str(city) in records:
                 records[str(city)]["picture"] = _jpeg(picture, quality, city)
-        document = _filled(template, parts | {"data": _json({"levels": LEVELS, "cities": records})})
+        document = offline_page.filled(
+            template, parts | {"data": offline_page.json_text({"levels": LEVELS, "cities": records})}
+        )
         if len(document.encode()) <= MAX_BYTES or not frames:
             break
-    return CityMap(document, f"{title}. {foot}".rstrip(". ") + ".")
+    return OfflinePage(document, f"{title}. {foot}".rstrip(". ") + ".", NAME, "Interactive map of cities", 660)
 
 
 def thumbnails(
@@ -247,17 +213,4 @@ def _colours(shares: NDArray) -> list[str]:
 def _jpeg(picture: NDArray, quality: int, city: int) -> str:
     image = Image.fromarray(check_image(picture, f"the picture of city {city}"))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
-    return base64.b64encode(encode_image(image, "JPEG", quality=quality, optimize=True)).decode()
-
-
-def _json(value: object) -> str:
-    """JSON for a script element: no name in it can end the element or begin a comment."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for sign in ("<", ">", "&", "\u2028", "\u2029"):
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-def _filled(template: str, parts: Mapping[str, str]) -> str:
-    """Each {{name}} replaced once: what is put in is not looked at again."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+    return offline_page.jpeg_text(image, quality)

@@ -4,12 +4,12 @@ import dataclasses
 import json
 import re
 import socket
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pages import Reader, check_offline
 from small_world import LIMA, LONDON, TREE, made
 
 from cityguessr.base.errors import InputError
@@ -23,27 +23,6 @@ ANSWERS = [t if i % 3 else int(a) for i, (t, a) in enumerate(zip(TRUTHS, GENERAT
 PREDICTIONS = made(TRUTHS, ANSWERS)
 CITIES = confusions.by_city(PREDICTIONS)
 PAIRS = confusions.commonest(PREDICTIONS, None)
-
-
-class Reader(HTMLParser):
-    """What a page's elements are, with their attributes; the text of its scripts; whether all are closed."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        if self.elements and self.elements[-1][0] == "script" and data.strip():
-            self.scripts.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def known(page: str) -> dict:
@@ -96,18 +75,7 @@ def test_an_arc_leads_from_the_city_to_the_answer(page: str) -> None:
 
 
 def test_it_needs_nothing_but_itself(page: str) -> None:
-    reader = Reader(page)
-    for _, attributes in reader.elements:
-        assert not {"src", "href", "xlink:href", "action", "data"} & set(attributes)
-    assert "http:" not in page
-    assert "https:" not in page
-    style = re.search(r"<style>(.*?)</style>", page, re.S)[1]
-    assert "url(" not in style
-    assert "@import" not in style
-    assert {"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"} == {
-        meta["content"] for meta in reader.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"
-    }
-    assert not re.search(r"fetch\(|XMLHttpRequest|WebSocket|import\(|innerHTML|eval\(", page)
+    check_offline(page)
 
 
 def test_it_is_light_with_a_picture_for_every_city(page: str) -> None:
