@@ -30,6 +30,8 @@ class TrackScale:
         note: what a caption says.
         stand_ins: published encoder -> the one that takes its place at this scale.
         overrides: fields of `VidTAGConfig` that differ at this scale.
+        finest: the largest sigma of the location encoder at this scale, where not the published 256, whose likeness
+            halves after 14.7 km. A larger one tells nearer places apart with less training.
         phases: the two phases' settings.
         gallery: the points that can be answered: a grid over each region of the training coordinates, over GAMa's four
             published boxes, or the training coordinates themselves, which are city centres in CityGuessr68k.
@@ -45,6 +47,7 @@ class TrackScale:
     note: str
     stand_ins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    finest: float | None = None
     phases: tuple[Phase, Phase] = schedule.OTHERS
     gallery: Literal["regions", "gama", "centres"] = "regions"
     resolution_km: float = 0.1
@@ -75,7 +78,9 @@ SCALES = {
                 "fourier": 128,
                 "location_width": 256,
                 "refiner_feed_forward": 256,
+                "unit_features": False,
             },
+            1024.0,
             schedule.MINI,
             resolution_km=0.25,
             start="random",
@@ -151,11 +156,24 @@ class TrackExperiment:
         fields = {"features": width} | dict(scale.overrides)
         if self.base == "geoclip":
             own = {name: value for name, value in fields.items() if name not in ("bottleneck", "head")}
-            return VidTAGConfig.geoclip(**(own | dict(self.changes)))
-        return VidTAGConfig().replace(**(fields | dict(self.changes)))
+            config = VidTAGConfig.geoclip(**own)
+        else:
+            config = VidTAGConfig().replace(**fields)
+        if scale.finest is not None:
+            config = config.replace(sigmas=(*config.sigmas[:-1], scale.finest))
+        return config.replace(**dict(self.changes))
+
+    def check(self, scale: TrackScale) -> None:
+        """Raise CannotRun where this is no other training at a scale than phase I of VidTAG."""
+        if self.base == "vidtag" and self.encoders == BOTH and self.config(scale).refiner is False:
+            plain = dataclasses.replace(self, changes={"refiner": False}, start=None)
+            if (self.config(scale), self.start_at(scale)) == (plain.config(scale), plain.start_at(scale)):
+                raise CannotRun(f"{self.name}: at the profile {scale.profile} it is no other than VidTAG's own phase I")
 
 
+_PHASE_ONE = {"refiner": False}
 _BARE = {"temporal": "none", "refiner": False}
+_VIDEOS = {"level": "video", "queue": 4096}
 _RELEASED = {"encoders": ("clip",), "changes": {"queue": 0}, "base": "geoclip", "start": "geoclip", "trained": False}
 
 EXPERIMENTS = {
@@ -168,21 +186,115 @@ EXPERIMENTS = {
         # The components, one after another
         TrackExperiment("dinov2", "DINOv2 alone", ("dinov2",), _BARE),
         TrackExperiment("clip_dinov2", "CLIP + DINOv2", changes=_BARE),
-        TrackExperiment("dinov2_tempgeo", "DINOv2 + TempGeo", ("dinov2",), {"refiner": False}),
-        TrackExperiment("clip_tempgeo", "CLIP + TempGeo", ("clip",), {"refiner": False}),
+        TrackExperiment("dinov2_tempgeo", "DINOv2 + TempGeo", ("dinov2",), _PHASE_ONE),
+        TrackExperiment("clip_tempgeo", "CLIP + TempGeo", ("clip",), _PHASE_ONE),
         TrackExperiment("clip_dinov2_refiner", "CLIP + DINOv2 + GeoRefiner, no TempGeo", changes={"temporal": "none"}),
-        TrackExperiment("clip_siglip", "CLIP + SigLIP, with TempGeo", ("clip", "siglip"), {"refiner": False}),
+        TrackExperiment("clip_siglip", "CLIP + SigLIP, with TempGeo", ("clip", "siglip"), _PHASE_ONE),
         # What the record leaves open
-        TrackExperiment("alpha_001", "GeoRefiner with alpha 0.01", changes={"alpha": 0.01}),
-        TrackExperiment("masked", "pairs within 100 m are no negatives", changes={"mask_km": 0.1, "alpha": 0.01}),
+        TrackExperiment("alpha_001", "VidTAG, GeoRefiner with alpha 0.01", changes={"alpha": 0.01}),
         TrackExperiment(
-            "video_level", "phase I on whole videos, with a queue", changes={"level": "video", "queue": 4096}
+            "masked", "phase I: pairs within 100 m are no negatives", changes=_PHASE_ONE | {"mask_km": 0.1}
         ),
-        TrackExperiment("random_start", "location encoder from random weights", start="random"),
-        TrackExperiment("finetuned_start", "location encoder from GeoCLIP, fine-tuned first", start="finetuned"),
+        TrackExperiment("video_level", "phase I on whole videos, with a queue", changes=_PHASE_ONE | _VIDEOS),
+        TrackExperiment(
+            "published_scales", "phase I: sigmas 1, 8, 256", changes=_PHASE_ONE | {"sigmas": (1.0, 8.0, 256.0)}
+        ),
+        TrackExperiment(
+            "random_start", "phase I: location encoder from random weights", changes=_PHASE_ONE, start="random"
+        ),
+        TrackExperiment(
+            "finetuned_start",
+            "phase I: location encoder from GeoCLIP, fine-tuned first",
+            changes=_PHASE_ONE,
+            start="finetuned",
+        ),
     )
 }
 """VidTAG's experiments by name."""
+
+
+ANSWERS = ("final", "retrieved", "smoothed", "refined", "centres", "mean", "best")
+"""What can be read from one run's predictions, see `track_runs.TrackPredictions`: the system's last word, phase I's,
+the median filter over it, phase II's; and what needs no system, the two floors and the gallery's ceiling."""
+
+_FLOORS = {
+    "mean": ("vidtag", "mean"),
+    "centres": ("vidtag", "centres"),
+    "best": ("vidtag", "best"),
+}
+UNRIVALLED = tuple(_FLOORS)
+"""Rows of tables that are no systems: no system competes with them."""
+_SYSTEMS = {
+    "geoclip_zeroshot": ("geoclip_zeroshot", "final"),
+    "geoclip_zeroshot_100k": ("geoclip_zeroshot_100k", "final"),
+    "geoclip_finetuned": ("geoclip_finetuned", "final"),
+    "vidtag": ("vidtag", "final"),
+    "retrieved": ("vidtag", "retrieved"),
+    "smoothed": ("vidtag", "smoothed"),
+    "alpha_001": ("alpha_001", "final"),
+}
+
+TABLES: dict[str, dict[str, tuple[str, str]]] = {
+    "vidtag_msls": _SYSTEMS | _FLOORS,
+    "vidtag_gama": _SYSTEMS | _FLOORS,
+    "vidtag_ablation_msls": {
+        "clip": ("geoclip_finetuned", "final"),
+        "dinov2": ("dinov2", "final"),
+        "dinov2_tempgeo": ("dinov2_tempgeo", "final"),
+        "clip_dinov2_tempgeo": ("vidtag", "retrieved"),
+        "vidtag": ("vidtag", "final"),
+        "smoothed": ("vidtag", "smoothed"),
+        **{
+            name: (name, "final")
+            for name in (
+                "clip_tempgeo",
+                "clip_dinov2",
+                "clip_dinov2_refiner",
+                "alpha_001",
+                "masked",
+                "video_level",
+                "published_scales",
+                "random_start",
+                "finetuned_start",
+            )
+        },
+    }
+    | _FLOORS,
+    "vidtag_encoders_msls": {
+        "clip_siglip": ("clip_siglip", "final"),
+        "clip_dinov2": ("vidtag", "retrieved"),
+        "smoothed": ("vidtag", "smoothed"),
+    }
+    | _FLOORS,
+}
+"""VidTAG's table -> row -> the experiment behind it, and which of its answers; rows of the paper's, then ours."""
+
+LABELS = {
+    "geoclip_zeroshot_100k": "GeoCLIP zero-shot, its own gallery",
+    "retrieved": "VidTAG before GeoRefiner",
+    "smoothed": "VidTAG before GeoRefiner, median filter",
+    "mean": "floor: mean of all training coordinates",
+    "centres": "floor: centre of the right city",
+    "best": "ceiling: nearest point of the gallery",
+}
+"""Row -> label, of rows that no paper prints and whose label is not an experiment's."""
+
+DATASETS = {
+    "vidtag_msls": ("msls", "world"),
+    "vidtag_gama": ("gama",),
+    "vidtag_ablation_msls": ("msls", "world"),
+    "vidtag_encoders_msls": ("msls", "world"),
+}
+"""Table -> the data sets of `TrackScale` that it is about."""
+
+
+def unfit(table: str, scale: TrackScale) -> str:
+    """Why a table cannot be run at a scale: it is about other data. Empty where it can."""
+    if scale.dataset in DATASETS[table]:
+        return ""
+    if scale.synthetic:
+        return "MiniWorld's tracks stand in for Mapillary's; it has no rides from a dashboard"
+    return f"it is about other data than those of the profile {scale.profile}"
 
 
 def get(experiment: str | TrackExperiment) -> TrackExperiment:

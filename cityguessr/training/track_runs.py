@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from cityguessr.base import paths, threads
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import InputError, one_of
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
+from cityguessr.measures.sphere import great_circle_km
+from cityguessr.measures.tracks import centroid
 from cityguessr.tracks import Track, Tracks
 from cityguessr.tracks.gama import BOXES
 from cityguessr.training import track_experiments, track_starts
@@ -55,8 +57,10 @@ class TrackPredictions:
         lengths: (N,) frames of each.
         true, retrieved: (F, 2) degrees.
         refined: (F, 2) degrees, or None without GeoRefiner.
-        ceiling_km: (F,) how near the gallery comes to the true coordinate.
-        centres: (F, 2), the mean of the training coordinates of each frame's region: a floor that sees no picture.
+        best: (F, 2), the point of the gallery that is nearest to the true coordinate: the ceiling of every answer.
+        centres: (F, 2), the mean of the training coordinates of each frame's region: a floor that sees no picture, but
+            is told the right region.
+        mean: (2,), the one answer of who knows nothing but the training coordinates: their mean on the sphere.
     """
 
     names: tuple[str, ...]
@@ -65,12 +69,18 @@ class TrackPredictions:
     true: NDArray[np.float64]
     retrieved: NDArray[np.float64]
     refined: NDArray[np.float64] | None
-    ceiling_km: NDArray[np.float64]
+    best: NDArray[np.float64]
     centres: NDArray[np.float64]
+    mean: NDArray[np.float64]
 
     def by_track(self, frames: NDArray) -> list[NDArray]:
         """Something of all F frames, cut into one array a track."""
         return np.split(frames, np.cumsum(self.lengths)[:-1])
+
+    @cached_property
+    def ceiling_km(self) -> NDArray[np.float64]:
+        """How near the gallery comes to each true coordinate, (F,)."""
+        return great_circle_km(self.true, self.best)
 
     @property
     def final(self) -> NDArray[np.float64]:
@@ -80,6 +90,19 @@ class TrackPredictions:
     def smoothed(self, window: int = 5) -> NDArray[np.float64]:
         """The retrieved tracks after a median filter, (F, 2)."""
         return np.concatenate([answers.smoothed(track, window) for track in self.by_track(self.retrieved)])
+
+    def answer(self, kind: str) -> NDArray[np.float64]:
+        """The answers of one of `track_experiments.ANSWERS`, (F, 2) degrees.
+
+        Raises InputError for another kind, and for "refined" without a GeoRefiner.
+        """
+        if kind not in track_experiments.ANSWERS:
+            raise one_of("kind of answer", kind, track_experiments.ANSWERS)
+        if kind == "refined" and self.refined is None:
+            raise InputError("this system has no GeoRefiner, so that nothing of it is refined; take its final answer")
+        if kind == "smoothed":
+            return self.smoothed()
+        return np.broadcast_to(getattr(self, kind), self.true.shape)
 
 
 class TrackRun(Finished):
@@ -186,6 +209,7 @@ def plan(
     """What `ensure` would train, with its tracks listed but no feature computed; arguments and errors as there."""
     experiment, scale = track_experiments.get(experiment), track_experiments.scale(profile)
     config = experiment.config(scale)
+    experiment.check(scale)
     source = TrackSource(scale, None if data_root is None else str(data_root), tracks)
     first = None
     if experiment.start == "finetuned":
@@ -335,8 +359,9 @@ def _answers(
         "lengths": np.array([len(track) for track in validation]),
         "true": true,
         "retrieved": np.concatenate([answer.retrieved for answer in given]),
-        "ceiling_km": gallery.ceiling_km(true, points),
+        "best": gallery.nearest_points(true, points),
         "centres": np.concatenate([np.tile(centres[t.region], (len(t), 1)) for t in validation]),
+        "mean": centroid(_coordinates(training)),
     }
     if model.refiner is not None:
         arrays["refined"] = np.concatenate([answer.refined for answer in given])

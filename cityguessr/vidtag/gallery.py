@@ -61,15 +61,20 @@ def distinct(grids: Iterable[NDArray]) -> NDArray[np.float64]:
     return points[np.sort(np.unique(points, axis=0, return_index=True)[1])]
 
 
-def ceiling_km(latlon: ArrayLike, gallery: NDArray, chunk: int = 65536) -> NDArray[np.float64]:
+def ceiling_km(latlon: ArrayLike, gallery: NDArray) -> NDArray[np.float64]:
     """How far each place is from the nearest point of a gallery: (n, 2) degrees -> (n,) km.
 
     No system that answers with points of this gallery can be nearer; it belongs beside every table.
     """
+    return great_circle_km(latlon, nearest_points(latlon, gallery))
+
+
+def nearest_points(latlon: ArrayLike, gallery: NDArray, chunk: int = 65536) -> NDArray[np.float64]:
+    """The point of a gallery that is nearest to each place: (n, 2) degrees -> (n, 2) degrees."""
     from scipy.spatial import cKDTree
 
     tree = cKDTree(unit_vectors(gallery))
     nearest = [
         tree.query(unit_vectors(part))[1] for part in np.array_split(as_places(latlon), max(1, len(latlon) // chunk))
     ]
-    return great_circle_km(latlon, gallery[np.concatenate(nearest)])
+    return gallery[np.concatenate(nearest)]

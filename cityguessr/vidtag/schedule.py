@@ -82,7 +82,7 @@ MSLS = (
 OTHERS = (dataclasses.replace(MSLS[0], epochs=100, decay=0.95), MSLS[1])
 """Both phases as published for GAMa and CityGuessr68k."""
 MINI = (
-    Phase(epochs=40, batch_size=32, learning_rate=1e-3, shape="one cycle", gap=1),
-    Phase(epochs=40, batch_size=32, optimizer="adamw", learning_rate=1e-3, shape="one cycle", gap=1),
+    Phase(epochs=40, batch_size=32, learning_rate=5e-4, shape="one cycle", gap=1),
+    Phase(epochs=30, batch_size=32, optimizer="adamw", learning_rate=1e-3, shape="one cycle", gap=1),
 )
 """Both phases at the small profile's size: sequences of 16 to 24 frames, and some 400 of them."""

@@ -12,7 +12,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.figures import track_answers, tracks
 from cityguessr.figures.track_answers import CEILING, CENTRE, FILTERED, KINDS, REFINED, RETRIEVED, TrackAnswers
 from cityguessr.measures.sphere import great_circle_km
-from cityguessr.measures.tracks import score_tracks, within
+from cityguessr.measures.tracks import KM_PER_DEGREE, score_tracks, within
 from cityguessr.training.track_runs import TrackPredictions
 
 pytestmark = pytest.mark.usefixtures("fresh_style")
@@ -153,8 +153,9 @@ def predictions() -> TrackPredictions:
     true = np.concatenate([track.true for track in shown])
     retrieved, refined = (true + generator.normal(0, size, true.shape) for size in (0.02, 0.005))
     regions, lengths = ("here",) * 3, np.full(3, 12)
+    best, mean = true + (0.2 / KM_PER_DEGREE, 0), true.mean(axis=0)
     return TrackPredictions(
-        ("0", "1", "2"), regions, lengths, true, retrieved, refined, np.full(36, 0.2), true.mean(axis=0) + 0 * true
+        ("0", "1", "2"), regions, lengths, true, retrieved, refined, best, mean + 0 * true, mean
     )
 
 

@@ -1,0 +1,272 @@
+"""VidTAG's tables: errors of coordinates, the paper's number beside the measured one, with floors and ceiling."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from cityguessr.base import paths
+from cityguessr.evaluation.columns import lower_is_better, title
+from cityguessr.evaluation.track_results import DIFFERENCES, TrackResults
+from cityguessr.measures.intervals import ONE_SEED
+from cityguessr.tables.certainty import seeds_in_words
+from cityguessr.tables.formats import Cell, Grid, Layout
+from cityguessr.tables.table import beside_paper
+from cityguessr.training.track_experiments import UNRIVALLED
+
+METRICS = {
+    f"{who}_{km}": (f"{name} within (%)" if "median" not in km else "", heading)
+    for who, name in (("frame", "Frames"), ("video", "Videos"))
+    for km, heading in {
+        "0.5km": "0.5 km",
+        "1km": "1 km",
+        "5km": "5 km",
+        "25km": "25 km",
+        "median_km": f"Median of {who}s (km)",
+    }.items()
+} | {
+    "dfd": ("Tracks (km)", "Fréchet, mean"),
+    "dfd_median": ("Tracks (km)", "Fréchet, median"),
+    "mrd": ("Tracks (km)", "range difference"),
+}
+"""Metric id -> heading above its column and heading."""
+
+BLOCKS = {
+    "": [name for name in METRICS if name.startswith("frame")],
+    "Videos": [name for name in METRICS if name.startswith("video")],
+    "Shape of the tracks": ["dfd", "dfd_median", "mrd"],
+}
+_TEXTS = {
+    "Videos": "A video's answer is that of the frame nearest to the centroid of its answers; its place, the mean of "
+    "its coordinates.",
+    "Shape of the tracks": "Fréchet: the discrete Fréchet distance, a mean that a few tracks with a frame on another "
+    "continent decide; the paper prints no median. Range difference: how much longer or shorter a track is, north to "
+    "south and west to east.",
+}
+_CERTAIN = ("frame_1km", "frame_25km", "frame_median_km", "video_1km", "dfd", "dfd_median")
+"""The metrics whose intervals a table shows."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class TrackTable:
+    """One of VidTAG's tables beside what was measured: it shows itself in a notebook and writes itself.
+
+    Attributes:
+        results: the runs behind it.
+        caption: what it shows; what the profile's numbers are worth is added to it.
+        reference: the row that the others are compared with.
+    """
+
+    results: TrackResults
+    caption: str = ""
+    reference: str = "vidtag"
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One number per line, in the columns of `evaluation.columns.COLUMNS`."""
+        found = self.results
+        return beside_paper(found.table, found.measured(), found.scale.profile, found.missing, found.labels)
+
+    @cached_property
+    def intervals(self) -> dict[tuple[str, str, str], tuple[float, float]]:
+        """(row, metric, "gps") -> the 95 % interval."""
+        return self.results.intervals()
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """As from `TrackResults.differences`."""
+        return self.results.differences(self.reference)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Its blocks and cells."""
+        return lay_out(self.frame, self.results, self.caption, self.intervals, self.differences, self.reference)
+
+    def _repr_html_(self) -> str:
+        return self.layout._repr_html_()
+
+    def __repr__(self) -> str:
+        return repr(self.layout)
+
+    def write(self, folder: Path | None = None) -> list[Path]:
+        """Write `figures/tables/<table>.csv` (numbers with their intervals), `.md`, `.tex`, `<table>_differences.csv`.
+
+        `folder` replaces `figures/tables`. Returns the paths. Raises InputError where they cannot be written.
+        """
+        target = folder or paths.figures(self.results.scale.profile) / "tables"
+        ends = [self.intervals.get(key, (math.nan,) * 2) for key in zip(*(self.frame[c] for c in _KEY), strict=True)]
+        low, high = zip(*ends, strict=True)
+        frame = self.frame.assign(low=low, high=high)
+        return self.layout.write(target, self.results.table, frame, self.differences if len(self.differences) else None)
+
+
+_KEY = ("row", "metric", "level")
+
+
+def number(value: float, metric: str, spread: float = math.nan) -> str:
+    """A value as these tables print it, with ± its spread: percent with one decimal, km with at most two."""
+    digits = 1 if metric.endswith("km") and "median" not in metric else 2 if abs(value) < 10 else int(abs(value) < 100)
+    return f"{value:,.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:,.{digits}f}")
+
+
+def lay_out(
+    frame: pd.DataFrame,
+    results: TrackResults,
+    caption: str,
+    intervals: Mapping[tuple[str, str, str], tuple[float, float]],
+    differences: pd.DataFrame,
+    reference: str,
+) -> Layout:
+    """One of VidTAG's tables laid out; see `TrackTable` for the arguments.
+
+    Frames, videos and the shape of the tracks have a block each, with the paper's numbers beside those that it prints;
+    the best system is bold, floors and ceiling do not count. The intervals follow, and the differences to a reference.
+    """
+    scale, (sequences, frames) = results.scale, results.sizes
+    cells = {(line["row"], line["metric"]): line for line in frame.to_dict("records")}
+    labels = {row: part["label"].iloc[0] for row, part in frame.groupby("row", sort=False)}
+    grids = []
+    for name, metrics in BLOCKS.items():
+        shown = [m for m in metrics if any(_there(cells.get((row, m))) for row in labels)]
+        if shown:
+            grids.append(_block(name, shown, labels, cells, first=not grids))
+    if intervals:
+        grids.append(_certainty(labels, intervals, results))
+    if len(differences):
+        grids.append(_differences(labels, differences, reference))
+    opening = f"{caption.rstrip('.')}. " if caption else ""
+    over = f" {frames:,} frames of {sequences:,} validation sequences." if sequences else ""
+    full = (
+        f"{opening}Paper beside measured, mean ± sample standard deviation over seeds.{over} "
+        f"Profile {scale.profile} ({scale.note})."
+    )
+    return Layout(results.table, title(results.table), full, tuple(grids), tuple(_notes(results, labels)))
+
+
+def _notes(results: TrackResults, labels: Mapping[str, str]) -> list[str]:
+    """Why rows were not run, rows of one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for row, why in results.missing.items():
+        by_reason.setdefault(why, []).append(labels[row])
+    return [f"{', '.join(rows)}: not run, because {why}." for why, rows in by_reason.items()]
+
+
+def _there(line: Mapping | None) -> bool:
+    return line is not None and (line["n_seeds"] > 0 or not math.isnan(line["paper"]))
+
+
+def _block(
+    name: str, metrics: Sequence[str], labels: Mapping[str, str], cells: Mapping[tuple[str, str], dict], first: bool
+) -> Grid:
+    """Some metrics of every row: the paper's number, where it prints that metric at all, and the measured one."""
+    printed = {m: any(not math.isnan(cells[row, m]["paper"]) for row in labels if (row, m) in cells) for m in metrics}
+    columns, groups, align = [Cell("System")], [""], "l"
+    for metric in metrics:
+        above, heading = METRICS[metric]
+        words = ", ".join(filter(None, (above.replace(" (%)", "").replace(" (km)", ""), heading)))
+        unit = " (%)" if "(%)" in above else " (km)" if "(km)" in above else ""
+        if printed[metric]:
+            columns += [Cell("paper", pale=True), Cell("measured")]
+            groups += [words + unit] * 2
+            align += "rr"
+        else:
+            columns.append(Cell("measured"))
+            groups.append(words + unit)
+            align += "r"
+    best = {metric: _best(metric, labels, cells) for metric in metrics}
+    lines = []
+    for row, label in labels.items():
+        line = [Cell(label)]
+        for metric in metrics:
+            cell = cells.get((row, metric))
+            if printed[metric]:
+                known = cell is not None and not math.isnan(cell["paper"])
+                line.append(Cell(number(cell["paper"], metric) if known else "–", pale=True))
+            if cell is None or not cell["n_seeds"]:
+                ran = any(c["n_seeds"] for (other, _), c in cells.items() if other == row)
+                line.append(Cell("–" if ran else "not run", pale=True))
+            else:
+                line.append(Cell(number(cell["measured"], metric, cell["std"]), bold=row in best[metric]))
+        counts = sorted({int(c["n_seeds"]) for (other, _), c in cells.items() if other == row} - {0})
+        lines.append((*line, *([Cell(seeds_in_words(counts), pale=True)] if first else [])))
+    if first:
+        columns, groups, align = [*columns, Cell("Seeds")], [*groups, ""], align + "l"
+    return Grid(tuple(columns), tuple(groups), tuple(lines), align, "" if first else name, _TEXTS.get(name, ""))
+
+
+def _best(metric: str, labels: Mapping[str, str], cells: Mapping[tuple[str, str], dict]) -> set[str]:
+    """The systems with the best measured value; none where there is nothing to be better than."""
+    values = {
+        row: cells[row, metric]["measured"]
+        for row in labels
+        if row not in UNRIVALLED and (row, metric) in cells and cells[row, metric]["n_seeds"]
+    }
+    texts = {row: number(value, metric) for row, value in values.items()}
+    if len(set(texts.values())) < 2:
+        return set()
+    top = number((min if lower_is_better(metric) else max)(values.values()), metric)
+    return {row for row, text in texts.items() if text == top}
+
+
+def _certainty(
+    labels: Mapping[str, str], intervals: Mapping[tuple[str, str, str], tuple[float, float]], results: TrackResults
+) -> Grid:
+    """The interval of some metrics, row by row."""
+    heads = [Cell("System"), *(Cell(METRICS[metric][1]) for metric in _CERTAIN)]
+    groups = ["", *(METRICS[metric][0] for metric in _CERTAIN)]
+    lines = []
+    for row in results.runs:
+        line = [Cell(labels[row])]
+        for metric in _CERTAIN:
+            low, high = intervals[row, metric, "gps"]
+            unknown = math.isnan(low) or math.isnan(high)
+            line.append(Cell("–" if unknown else f"{number(low, metric)} to {number(high, metric)}"))
+        lines.append(tuple(line))
+    several = max(len(runs) for runs in results.runs.values()) > 1
+    over = "seeds and sequences" if several else f"sequences alone ({ONE_SEED})"
+    text = f"95 % intervals over {over}. Means by crossed random effects, medians by a bootstrap."
+    return Grid(tuple(heads), tuple(groups), tuple(lines), "l" + "r" * len(_CERTAIN), "How certain they are", text)
+
+
+def _differences(labels: Mapping[str, str], differences: pd.DataFrame, reference: str) -> Grid:
+    """Row minus reference with the interval, bold where it excludes 0; floors and ceiling are left out."""
+    heads = [Cell("System"), *(Cell(METRICS[metric][1]) for metric in DIFFERENCES)]
+    groups = ["", *(METRICS[metric][0].replace("(%)", "(points)") for metric in DIFFERENCES)]
+    cells = {(line["row"], line["metric"]): line for line in differences.to_dict("records")}
+    lines = []
+    for row in dict.fromkeys(differences["row"]):
+        if row in UNRIVALLED:
+            continue
+        line = [Cell(labels[row])]
+        for metric in DIFFERENCES:
+            cell = cells[row, metric]
+            middle, low, high = (_signed(cell[end], metric) for end in ("difference", "low", "high"))
+            line.append(Cell(f"{middle} [{low}, {high}]", bold=cell["low"] > 0 or cell["high"] < 0))
+        lines.append(tuple(line))
+    text = (
+        "Row minus reference, paired on the same frames, videos and seeds; bold where the 95 % interval excludes 0 "
+        "(one difference alone, not a list of them)."
+    )
+    name = f"Difference to {labels[reference]}"
+    return Grid(tuple(heads), tuple(groups), tuple(lines), "l" + "r" * len(DIFFERENCES), name, text)
+
+
+def _signed(value: float, metric: str) -> str:
+    text = number(abs(value), metric)
+    return text if not float(text.replace(",", "")) else ("−" if value < 0 else "+") + text
+
+
+def build(results: TrackResults, caption: str = "", reference: str = "vidtag") -> TrackTable:
+    """The table of collected results.
+
+    Example:
+        >>> table = track_table.build(track_results.collect("vidtag_msls", "mini"), "Errors on Mapillary's tracks")
+        >>> table.write()
+        >>> table  # in a notebook: paper beside measured, with floors and ceiling
+    """
+    return TrackTable(results, caption, reference)
