@@ -47,11 +47,16 @@ def read_tracks(scale: TrackScale, data_root: str | Path | None = None, workers:
             raise InputError(f"the profile {scale.profile!r} reads a real data set: give its folder as data_root")
         return _READERS[scale.dataset](data_root)
     config = WORLDS[scale.profile]
-    folder = Path(data_root) if data_root else paths.data() / "miniworld" / f"{scale.profile}-tracks"
+    folder = rendered_at(scale, data_root)
     make_folder(folder.parent)
     with FileLock(folder.with_name(folder.name + ".lock")):
         write_tracks(TrackWorld(config), folder, workers or threads.cores())
     return read_msls(folder, cities=config.cities)
+
+
+def rendered_at(scale: TrackScale, data_root: str | Path | None = None) -> Path:
+    """Where a MiniWorld's tracks are rendered to."""
+    return Path(data_root) if data_root else paths.data() / "miniworld" / f"{scale.profile}-tracks"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
