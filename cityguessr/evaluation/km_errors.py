@@ -61,12 +61,10 @@ class KmErrors:
         if len(shapes) != 1 or not np.prod(next(iter(shapes))):
             raise InputError(f"errors of {', '.join(self.km) or 'no system'} are (seeds, N) each; got {sorted(shapes)}")
         if {self.videos.shape, self.seen.shape} != {next(iter(shapes))[1:]}:
-            raise InputError(
-                f"{next(iter(shapes))[1]} errors, and {len(self.videos)} videos and {len(self.seen)} marks"
-            )
+            raise InputError(f"errors (seeds, N) are {shapes.pop()}, and there are {len(self.videos)} source videos")
 
     def parts(self) -> dict[str, NDArray[np.bool_]]:
-        """ "all" clips, and where there are both those of "seen" and of "unseen" videos -> bool (N,)."""
+        """Part of the clips -> bool (N,): "all", and "seen" and "unseen" where there are both."""
         every = {"all": np.ones_like(self.seen)}
         return every if self.seen.all() or not self.seen.any() else every | {"seen": self.seen, "unseen": ~self.seen}
 
@@ -101,9 +99,10 @@ class KmErrors:
         return pd.DataFrame(lines, columns=names)
 
     def curves(self) -> pd.DataFrame:
-        """The share of clips within any distance: columns system, clips_of, km, share, low, high.
+        """The share of clips within any distance, for `figures.error_curves`.
 
-        In percent: the mean over seeds, and the least and the most that a seed has.
+        Columns: system, clips_of, km; share, low and high in percent, the mean over seeds and the least and the most
+        that a seed has.
         """
         frames = []
         for part, chosen in self.parts().items():
