@@ -72,14 +72,14 @@ def test_between_two_centres_that_are_equally_near_the_first_is_named() -> None:
 
 
 def test_the_refiner_s_noise_seldom_reaches_another_city() -> None:
-    """Of the tree's 166 cities only Kawasaki and Tokyo, Incheon and Seoul, Malmö and Copenhagen are near enough."""
+    """Of the tree's 166 cities few are near enough to another, and none as near as Kawasaki and Tokyo."""
     true = torch.tensor(CENTRES)[:, None].repeat(40, 4, 1)
     generator = torch.Generator().manual_seed(0)
     named = nearest_centre(noised(true, generator).flatten(0, 1), CENTRES).reshape(40, 166, 4)
     moved = named != np.arange(166)[:, None]
     assert 0.001 < moved.mean() < 0.01
-    pairs = {"Kawasaki", "Tokyo", "Incheon", "Seoul", "Malm", "Copenhagen"}
-    assert {TREE.folders[city] for city in np.flatnonzero(moved.any(axis=(0, 2)))} <= pairs
+    often = [TREE.folders[city] for city in np.argsort(moved.mean(axis=(0, 2)))[-2:]]
+    assert sorted(often) == ["Kawasaki", "Tokyo"]
 
 
 def test_clips_go_by_their_ids_whatever_the_order() -> None:
