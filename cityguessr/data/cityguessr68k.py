@@ -59,6 +59,7 @@ class ReleaseSource:
         root: the one of them that has the label files, or the first where these are elsewhere.
         taxonomy: built from `labels_list.csv`.
         synthetic: whether `world.json` marks the pictures as rendered.
+        world: the fingerprint of the world that they are of, from there; empty for real ones.
         compiled: whether it was compiled from somebody's own videos (`cityguessr.compilation`), so that its counts are
             not the paper's.
         has_scenes: whether its label files, or a `frame_scenes.csv`, say which scenes its clips show.
@@ -87,6 +88,7 @@ class ReleaseSource:
         self.name = str(world.get("name") or self._name())
         self.taxonomy = Taxonomy.from_labels_list(self._labels / LABELS_LIST)
         self.synthetic = bool(world.get("synthetic"))
+        self.world = str(world.get("fingerprint") or "")
         self.compiled = self._file("compilation.json") is not None
         self.label_files = {split: self._label_file(split) for split in SPLITS}
         lines = {split: label_files.read(file, self.taxonomy) for split, file in self.label_files.items()}

@@ -55,4 +55,4 @@ def read_cityguessr68k(
             continue
         places = np.repeat(centre[None], len(pictures), axis=0)
         tracks.append(Track(clip.clip_id, city, clip.split, places, tuple(pictures)))
-    return Tracks(release.name, tuple(tracks), tally.frame(), release.synthetic)
+    return Tracks(release.name, tuple(tracks), tally.frame(), release.synthetic, release.world)

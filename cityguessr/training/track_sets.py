@@ -1,4 +1,8 @@
-"""The tracks that a profile trains VidTAG on: rendered on the spot for MiniWorld, read for real data sets."""
+"""The tracks that a profile trains VidTAG on: rendered on the spot for MiniWorld, read for real data sets.
+
+The tracks of "mini_clips" are CityGuessr's own clips of the profile "mini", in its split and under its clip ids, so
+that the two answer the same clips.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,14 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder
 from cityguessr.miniworld import TrackConfig, TrackWorld, write_tracks
 from cityguessr.tracks import Tracks, read_cityguessr68k, read_gama, read_msls
+from cityguessr.training import datasets
 from cityguessr.training.track_experiments import SCALES, TrackScale
 
 WORLDS = {"mini": TrackConfig.mini()}
 """Profile -> how large a world of tracks it is rendered from."""
+
+CLIPS = {"mini_clips": "mini"}
+"""Profile -> the profile of CityGuessr whose clips it takes for tracks."""
 
 _READERS = {"msls": read_msls, "gama": read_gama, "cityguessr68k": read_cityguessr68k}
 
@@ -25,21 +33,30 @@ def read_tracks(scale: TrackScale, data_root: str | Path | None = None, workers:
     """The tracks of a scale.
 
     Args:
-        data_root: the real data set, or the folder to render to, by default `data/miniworld/<profile>-tracks`.
+        data_root: the real data set, or the folder to render to, by default `data/miniworld/<profile>-tracks`, or for
+            CityGuessr's clips where `datasets.root` renders them.
         workers: processes that render; by default as many as cores.
 
     Raises InputError where a real data set is wanted and no folder is given, and as the readers do.
     """
+    if scale.dataset == "clips":
+        frames = max(phase.frames for phase in scale.phases)
+        return read_cityguessr68k(datasets.root(CLIPS[scale.profile], data_root, workers), frames)
     if scale.dataset != "world":
         if data_root is None:
             raise InputError(f"the profile {scale.profile!r} reads a real data set: give its folder as data_root")
         return _READERS[scale.dataset](data_root)
     config = WORLDS[scale.profile]
-    folder = Path(data_root) if data_root else paths.data() / "miniworld" / f"{scale.profile}-tracks"
+    folder = rendered_at(scale, data_root)
     make_folder(folder.parent)
     with FileLock(folder.with_name(folder.name + ".lock")):
         write_tracks(TrackWorld(config), folder, workers or threads.cores())
     return read_msls(folder, cities=config.cities)
+
+
+def rendered_at(scale: TrackScale, data_root: str | Path | None = None) -> Path:
+    """Where a MiniWorld's tracks are rendered to."""
+    return Path(data_root) if data_root else paths.data() / "miniworld" / f"{scale.profile}-tracks"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,21 +1,46 @@
 """VidTAG's experiments: published sizes at full scale, stand-ins at the small one."""
 
+import math
+
 import pytest
+import torch
 
 from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.training import track_experiments
 from cityguessr.training.track_experiments import EXPERIMENTS, SCALES
+from cityguessr.vidtag import losses
 from cityguessr.vidtag.config import VidTAGConfig
 from cityguessr.vidtag.encoders import ENCODERS
 
 
 def test_at_full_size_vidtag_is_the_paper_s() -> None:
-    for profile in ("msls", "gama", "cityguessr68k"):
+    for profile in ("msls", "gama"):
         assert EXPERIMENTS["vidtag"].config(SCALES[profile]) == VidTAGConfig()
     assert [phase.epochs for phase in SCALES["msls"].phases] == [600, 100]
     assert [phase.epochs for phase in SCALES["gama"].phases] == [100, 100]
     assert SCALES["msls"].phases[0].learning_rate == 5e-5
     assert (SCALES["msls"].resolution_km, SCALES["gama"].resolution_km) == (0.1, 0.5)
+
+
+def test_where_a_city_is_one_point_its_frames_are_no_negatives_of_each_other() -> None:
+    """With two equal coordinates in a batch the loss as published cannot fall below ln 2."""
+    assert EXPERIMENTS["vidtag"].config(SCALES["cityguessr68k"]) == VidTAGConfig(mask_km=0.0)
+    for profile in ("cityguessr68k", "mini_clips"):
+        assert SCALES[profile].gallery == "centres"
+        assert EXPERIMENTS["geoclip_finetuned"].config(SCALES[profile]).mask_km == 0
+        assert "a departure" in SCALES[profile].note
+    place = torch.tensor([[51.5, -0.1], [51.5, -0.1], [35.7, 139.7]], dtype=torch.float64)
+    certain = torch.eye(3)[[0, 0, 1]]  # both frames of London are sure of London
+    loss = losses.contrastive(certain, certain, 100.0)
+    assert loss >= 2 / 3 * math.log(2)
+    assert losses.contrastive(certain, certain, 100.0, losses.near(place, place, 0.0)) < 1e-6
+
+
+def test_the_small_profile_of_clips_is_that_of_tracks_but_for_its_data() -> None:
+    tracks, clips = (EXPERIMENTS["vidtag"].config(SCALES[name]) for name in ("mini", "mini_clips"))
+    assert clips == tracks.replace(mask_km=0.0)
+    assert SCALES["mini_clips"].synthetic
+    assert "stand-ins" in SCALES["mini_clips"].note
 
 
 def test_geoclip_sees_single_frames_of_clip_and_has_its_queue() -> None:
