@@ -36,6 +36,7 @@ class TrackScale:
         overrides: fields of `VidTAGConfig` that differ at this scale.
         finest: the largest sigma of the location encoder at this scale, where not the published 256, whose likeness
             halves after 14.7 km. A larger one tells nearer places apart with less training.
+        queue: the most coordinates that a queue holds at this scale, None: as many as the system's own.
         phases: the two phases' settings.
         gallery: the points that can be answered: a grid over each region of the training coordinates, over GAMa's four
             published boxes, or the training coordinates themselves, which are city centres in CityGuessr68k.
@@ -52,6 +53,7 @@ class TrackScale:
     stand_ins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
     finest: float | None = None
+    queue: int | None = None
     phases: tuple[Phase, Phase] = schedule.OTHERS
     gallery: Literal["regions", "gama", "centres"] = "regions"
     resolution_km: float = 0.1
@@ -84,8 +86,9 @@ SCALES = {
                 "refiner_feed_forward": 256,
                 "unit_features": False,
             },
-            1024.0,
-            schedule.MINI,
+            finest=1024.0,
+            queue=512,
+            phases=schedule.MINI,
             resolution_km=0.25,
             start="random",
             threads=1,
@@ -116,8 +119,9 @@ SCALES["mini_clips"] = dataclasses.replace(
     note="MiniWorld's CityGuessr68k: synthetic; two small stand-ins for the frozen encoders, half of a clip's frames; "
     f"{_AT_CENTRES}",
     overrides=SCALES["mini"].overrides | {"mask_km": 0.0},
+    finest=None,
     phases=(
-        dataclasses.replace(schedule.MINI[0], epochs=12, batch_size=128, frames=4),
+        dataclasses.replace(schedule.MINI[0], epochs=12, batch_size=128, frames=4, learning_rate=1e-3),
         dataclasses.replace(schedule.MINI[1], epochs=3, batch_size=128, frames=4),
     ),
     gallery="centres",
@@ -191,7 +195,8 @@ class TrackExperiment:
             config = VidTAGConfig().replace(**fields)
         if scale.finest is not None:
             config = config.replace(sigmas=(*config.sigmas[:-1], scale.finest))
-        return config.replace(**dict(self.changes))
+        config = config.replace(**dict(self.changes))
+        return config if scale.queue is None else config.replace(queue=min(config.queue, scale.queue))
 
     def check(self, scale: TrackScale) -> None:
         """Raise CannotRun where this is no other training at a scale than phase I of VidTAG."""

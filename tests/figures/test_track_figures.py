@@ -153,10 +153,8 @@ def predictions() -> TrackPredictions:
     true = np.concatenate([track.true for track in shown])
     retrieved, refined = (true + generator.normal(0, size, true.shape) for size in (0.02, 0.005))
     regions, lengths = ("here",) * 3, np.full(3, 12)
-    best, mean = true + (0.2 / KM_PER_DEGREE, 0), true.mean(axis=0)
-    return TrackPredictions(
-        ("0", "1", "2"), regions, lengths, true, retrieved, refined, best, mean + 0 * true, mean
-    )
+    best, mean = true + np.array([0.2 / KM_PER_DEGREE, 0]), true.mean(axis=0)
+    return TrackPredictions(("0", "1", "2"), regions, lengths, true, retrieved, refined, best, mean + 0 * true, mean)
 
 
 def test_the_curves_pass_through_the_tables_shares() -> None:
