@@ -126,6 +126,10 @@ class TrackExperiment:
             return VidTAGConfig.geoclip(**(own | dict(self.changes)))
         return VidTAGConfig().replace(**(fields | dict(self.changes)))
 
+    def offered(self, scale: TrackScale) -> bool:
+        """Whether it can be trained at a scale, and is not VidTAG itself there: where all start at random, one does."""
+        return all(name in scale.stand_ins for name in self.encoders if scale.stand_ins) and self.start != scale.start
+
 
 _BARE = {"temporal": "none", "refiner": False}
 
@@ -151,6 +155,23 @@ EXPERIMENTS = {
     )
 }
 """VidTAG's experiments by name."""
+
+_SYSTEMS = {row: (row, "final") for row in ("geoclip_finetuned", "vidtag")}
+
+TABLES: dict[str, dict[str, tuple[str, str]]] = {
+    "vidtag_msls": _SYSTEMS,
+    "vidtag_gama": _SYSTEMS,
+    "vidtag_cityguessr68k": {"vidtag": ("vidtag", "final")},
+    "vidtag_ablation_msls": {
+        "clip": ("geoclip_finetuned", "final"),
+        "dinov2": ("dinov2", "final"),
+        "dinov2_tempgeo": ("dinov2_tempgeo", "final"),
+        "clip_dinov2_tempgeo": ("vidtag", "retrieved"),
+        "vidtag": ("vidtag", "final"),
+    },
+    "vidtag_encoders_msls": {"clip_siglip": ("clip_siglip", "final"), "clip_dinov2": ("vidtag", "retrieved")},
+}
+"""Table -> its rows, by the id of the paper's numbers -> the experiment and which of its answers gives them."""
 
 
 def get(experiment: str | TrackExperiment) -> TrackExperiment:

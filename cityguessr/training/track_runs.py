@@ -245,10 +245,15 @@ def features_of(plan: TrackPlan) -> list[features.Features]:
 
     Raises MissingWeights where an encoder's, or those that the location encoder starts from, are not on this machine.
     """
+    check_start(plan)
     options = {"device": plan.execution.torch_device, "allow_downloads": plan.allow_downloads}
+    return [features.compute(plan.tracks(), name, **options) for name in plan.experiment.encoders_at(plan.scale)]
+
+
+def check_start(plan: TrackPlan) -> None:
+    """Raise MissingWeights where the location encoder starts from GeoCLIP's weights, and these are not here."""
     if plan.identity["training"]["start"] == "geoclip" and not weights.place(GEOCLIP).is_file():
         raise weights.missing(GEOCLIP, "the location encoder's start")
-    return [features.compute(plan.tracks(), name, **options) for name in plan.experiment.encoders_at(plan.scale)]
 
 
 def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
