@@ -277,6 +277,7 @@ def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
     # A BatchNorm's count of batches goes as a float too: what is read back as weights holds nothing else.
     tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(tensors))
+    model.cpu()  # a gallery is embedded where its coordinates are
     arrays = _answers(plan, model, training, validation, functools.partial(features.joined, stores))
     write_atomically(folder / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     record = plan.identity | {
