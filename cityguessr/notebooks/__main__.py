@@ -148,18 +148,28 @@ def _given(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]
 def train_ahead(plan: runner.Plan) -> None:
     """Train what the pages of a plan will ask for, as many at a time as the machine takes.
 
-    Page by page, a processor would often wait for the last training of a table.
+    Page by page, a processor would often wait for the last training of a table. The pages from 50 to 59 ask for
+    VidTAG's tables, with the seeds of `seeds` or `seed`; all others that have `seeds` for CityGuessr's experiments.
     """
-    from cityguessr.training import jobs, profiles  # seconds of imports, which a misspelled parameter need not wait for
+    from cityguessr.training import command  # seconds of imports, which a misspelled parameter need not wait for
 
-    names = ("profile", "seeds", "data_root", "allow_downloads", "cluster")
+    names = ("profile", "data_root", "allow_downloads", "cluster")
     shared: dict[str, Any] = {}
+    seeds: dict[str, dict[int, None]] = {"cityguessr": {}, "vidtag": {}}
     for notebook, given in plan:
         page = {name: parameter.default for name, parameter in declared(notebook).items()} | given
-        if "seeds" in page:
+        vidtag = notebook.stem.startswith("5")
+        mine = page.get("seeds") or ([page["seed"]] if vidtag and "seed" in page else [])
+        seeds["vidtag" if vidtag else "cityguessr"] |= dict.fromkeys(mine)
+        if mine:
             shared |= {name: page[name] for name in names if name in page}  # one plan gives all pages the same values
-    if shared:
-        jobs.ensure_all(jobs.chosen(["all"], profiles.get(shared["profile"])), **shared)
+    if not shared:
+        return
+    profile, asked = shared.pop("profile"), []
+    for kind, wanted in ((command.CITYGUESSR, [command.ALL]), (command.VIDTAG, [*command.VIDTAG.tables])):
+        if chosen := [*seeds[kind.whose.lower()]]:
+            asked += command.chosen(wanted, profile, chosen, [kind])
+    command.ensure_all(asked, profile, **shared)
 
 
 def _print_summary(start: float, finished: bool) -> None:

@@ -34,6 +34,7 @@ from cityguessr.base.files import write_bytes
 from cityguessr.speed import cost, rates
 from cityguessr.speed.bench import PAPER, TAXONOMY, TINY, Bench, Section
 from cityguessr.speed.sections import SECTIONS
+from cityguessr.speed.vidtag_hours import hours
 from cityguessr.training import provenance
 
 NOT_YET = "not run, because the command was stopped before"
@@ -131,11 +132,9 @@ def machine() -> dict[str, object]:
 
 
 def held(data: dict[str, Any]) -> bool:
-    """Whether correctness was looked at, to its end, and nothing contradicted it; True where it was not asked for."""
+    """Whether nothing that was compared contradicts, and correctness came to its end where it was asked for."""
     state = data["sections"]["correctness"]["state"]
-    if state == NOT_ASKED:
-        return True
-    return state == "done" and all(row["held"] is not False for row in data["correctness"])
+    return state in ("done", NOT_ASKED) and all(row["held"] is not False for row in data["correctness"])
 
 
 def summary(data: dict[str, Any]) -> str:
@@ -143,7 +142,7 @@ def summary(data: dict[str, Any]) -> str:
     of = data["machine"]
     lines = ["", f"{of['gpu'] or 'no GPU'}, torch {of['torch']}, {of['date']}{', smallest' * data['smallest']}"]
     for name, entry in data["sections"].items():
-        lines.append(f"  {name:<12} {entry['seconds']:>6.1f} s  {entry['state']}")
+        lines.append(f"  {name:<16} {entry['seconds']:>6.1f} s  {entry['state']}")
     lines.append("")
     for row in data["correctness"]:
         verdict = {True: "held", False: "NOT HELD", None: "-"}[row["held"]]
@@ -162,8 +161,13 @@ def summary(data: dict[str, Any]) -> str:
             f"{'' if share is None else format(share, '.0%'):>8} {'' if memory is None else format(memory, '.1f'):>4} "
             f"{'' if minutes is None else format(minutes, '.1f'):>9}"
         )
-    for key in ("ceilings", "loader", "rendering", "training_summary"):
-        lines += [f"  {row['what']:<60} {row['value']:,} {row['unit']}" for row in data[key] if "value" in row]
+    for key in ("ceilings", "loader", "rendering", "training_summary", "vidtag"):
+        lines += [f"  {row['what']:<60} {row['value']:,} {row['unit']}" for row in data.get(key, ()) if "value" in row]
+    if not data["smallest"]:
+        lines += [
+            f"  VidTAG on Mapillary, {part:<39} {took:.2f} hours"
+            for part, took in hours(data.get("vidtag", ())).items()
+        ]
     return "\n".join([*lines, "", "everything compared agrees" if held(data) else "CORRECTNESS DID NOT HOLD"])
 
 

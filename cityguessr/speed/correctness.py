@@ -71,11 +71,11 @@ def checks(case: Case) -> Iterator[dict[str, object]]:
     """One row per comparison, as each is done; a check that cannot be carried out gives a row that says why."""
     for check in (_bf16, _float64, _parts, _recomputed, _graphs, _compiled, _released, _nvjpeg):
         try:
-            with _float32():
+            with float32():
                 rows = list(check(case))
             yield from rows
         except Exception as error:  # the next check is worth as much
-            yield _failure(check.__name__.strip("_"), error)
+            yield failure(check.__name__.strip("_"), error)
         rates.tidy(case.device)
 
 
@@ -97,7 +97,7 @@ def loss_curves(case: Case, report: Callable[[str], None]) -> tuple[list[dict[st
         try:
             curves[name] = _curve(case.step(switches, seed), given, case.curve_steps, case.rate)
         except Exception as error:
-            failures.append(_failure(f"loss curves, {name}", error))
+            failures.append(failure(f"loss curves, {name}", error))
         else:
             report(f"{name}: loss {curves[name][0]:.3f} -> {curves[name][-1]:.3f} in {case.curve_steps} steps")
         rates.tidy(case.device)
@@ -112,17 +112,17 @@ def loss_curves(case: Case, report: Callable[[str], None]) -> tuple[list[dict[st
     early = float((distance[:10] / np.abs(plain[:10])).max())
     last = case.curve_steps // 4
     rows = [
-        _row(
+        row(
             "loss curves, the first ten steps", early, BF16_OUTPUT,
             "largest relative difference of the fast path's loss from the plain one's",
         ),
-        _row(
+        row(
             "loss curves, all steps", float(distance.mean()), float(spread.mean()),
             "mean absolute difference of the fast path's loss from the plain one's; tolerance: that of the plain path "
             "with another seed",
         )
         | {"largest": _digits(distance.max()), "largest_of_another_seed": _digits(spread.max())},
-        _row(
+        row(
             "loss curves, both learn", float(max(plain[-last:].mean(), quick[-last:].mean()) / plain[:5].mean()), 0.9,
             "mean loss over the last quarter of the steps as a part of the first five's, the larger of both paths'",
         ),
@@ -141,10 +141,10 @@ def _bf16(case: Case) -> Iterator[dict[str, object]]:
         outputs.append(torch.cat([output.logits[level] for level in LEVELS], dim=1).detach())
         _, parts = total_loss(output, batch[1], batch[2], text, case.config)
         gradients.append({name: _gradient(part, model.backbone) for name, part in parts.items()})
-    yield _row("bf16 against fp32: logits", _relative(outputs[1], outputs[0]), BF16_OUTPUT, "same weights, one batch")
+    yield row("bf16 against fp32: logits", relative(outputs[1], outputs[0]), BF16_OUTPUT, "same weights, one batch")
     for name in gradients[0]:
-        value = _relative(gradients[1][name], gradients[0][name])
-        yield _row(f"bf16 against fp32: gradient of {name}", value, BF16_GRADIENT, "of the backbone's weights together")
+        value = relative(gradients[1][name], gradients[0][name])
+        yield row(f"bf16 against fp32: gradient of {name}", value, BF16_GRADIENT, "of the backbone's weights together")
 
 
 def _float64(case: Case) -> Iterator[dict[str, object]]:
@@ -162,22 +162,22 @@ def _float64(case: Case) -> Iterator[dict[str, object]]:
         model, text, moved = model.to(case.device), text.to(case.device), [part.to(case.device) for part in batch]
         model.use(**_forward(switches))
         given, _ = total_loss(answer(model, moved[0], moved[2]), moved[1], moved[2], text, case.config)
-        value = _relative(given.detach().cpu(), loss.detach())
-        yield _row(f"{name}, against float64: loss", value, ROUNDING / 10, "two clips; float64 on the processor")
-        value = _relative(_gradient(given, model).cpu().double(), wanted)
-        yield _row(f"{name}, against float64: gradient", value, ROUNDING, "of all weights together")
+        value = relative(given.detach().cpu(), loss.detach())
+        yield row(f"{name}, against float64: loss", value, ROUNDING / 10, "two clips; float64 on the processor")
+        value = relative(_gradient(given, model).cpu().double(), wanted)
+        yield row(f"{name}, against float64: gradient", value, ROUNDING, "of all weights together")
 
 
 def _parts(case: Case) -> Iterator[dict[str, object]]:
     """A batch in three parts against the whole batch: gradient."""
-    value = _relative(_gradient_after(case, accumulate=3), _gradient_after(case))
-    yield _row("accumulate=3 against 1: gradient", value, ROUNDING, "fp32, one step")
+    value = relative(_gradient_after(case, accumulate=3), _gradient_after(case))
+    yield row("accumulate=3 against 1: gradient", value, ROUNDING, "fp32, one step")
 
 
 def _recomputed(case: Case) -> Iterator[dict[str, object]]:
     """Layers computed again on the way back against kept ones: gradient."""
-    value = _relative(_gradient_after(case, recompute=True), _gradient_after(case))
-    yield _row("recompute against kept: gradient", value, ROUNDING, "fp32, one step")
+    value = relative(_gradient_after(case, recompute=True), _gradient_after(case))
+    yield row("recompute against kept: gradient", value, ROUNDING, "fp32, one step")
 
 
 def _graphs(case: Case) -> Iterator[dict[str, object]]:
@@ -193,7 +193,7 @@ def _graphs(case: Case) -> Iterator[dict[str, object]]:
     what = (
         f"fp32, {case.steps} steps from the same weights, of which the fourth is recorded; largest relative difference"
     )
-    yield _row("CUDA graph against none: losses", value, ROUNDING, what)
+    yield row("CUDA graph against none: losses", value, ROUNDING, what)
 
 
 def _compiled(case: Case) -> Iterator[dict[str, object]]:
@@ -202,8 +202,8 @@ def _compiled(case: Case) -> Iterator[dict[str, object]]:
         yield {"check": "compiled against plain: gradient", "state": NO_COMPILER, "held": None}
         return
     switches = Switches.fast(case.device).replace(bf16=False, cuda_graphs=False)
-    value = _relative(_gradient_after(case, switches), _gradient_after(case, switches.replace(compiled=False)))
-    yield _row("compiled against plain: gradient", value, ROUNDING, "fp32, one step")
+    value = relative(_gradient_after(case, switches), _gradient_after(case, switches.replace(compiled=False)))
+    yield row("compiled against plain: gradient", value, ROUNDING, "fp32, one step")
 
 
 def _released(case: Case) -> Iterator[dict[str, object]]:
@@ -222,7 +222,7 @@ def _released(case: Case) -> Iterator[dict[str, object]]:
                 output = model(frames)
             got = torch.cat([*(output.logits[level] for level in LEVELS), output.scene, output.text], dim=1)
             what = f"ViT-S of {case.layers} layers, random tensors; logits, scene and text together"
-            yield _row(f"released checkpoint, {name}, against its reference", _relative(got, wanted), tolerance, what)
+            yield row(f"released checkpoint, {name}, against its reference", relative(got, wanted), tolerance, what)
 
 
 def _nvjpeg(case: Case) -> Iterator[dict[str, object]]:
@@ -240,8 +240,8 @@ def _nvjpeg(case: Case) -> Iterator[dict[str, object]]:
     wanted = [np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).transpose(2, 0, 1) for content in contents]
     difference = (torch.stack(decoded).cpu().int() - torch.from_numpy(np.stack(wanted)).int()).abs()
     what = "of 255, over 16 pictures of 224 px; the two round the inverse cosine transform differently"
-    yield _row(f"{name}: largest difference", float(difference.max()), 8, what)
-    yield _row(f"{name}: mean difference", float(difference.float().mean()), 0.5, what)
+    yield row(f"{name}: largest difference", float(difference.max()), 8, what)
+    yield row(f"{name}: mean difference", float(difference.float().mean()), 0.5, what)
 
 
 def pictures(count: int, size: int, seed: int) -> list[Image.Image]:
@@ -304,7 +304,7 @@ def _gradient(loss: Tensor, model: nn.Module) -> Tensor:
 
 
 @contextlib.contextmanager
-def _float32() -> Iterator[None]:
+def float32() -> Iterator[None]:
     """Where float32 means float32: by default, cuDNN's convolutions round what they multiply to 10 bits."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
@@ -318,11 +318,13 @@ def _forward(switches: Switches) -> dict[str, bool]:
     return {"folded": switches.folded, "fused_attention": switches.fused_attention}
 
 
-def _relative(value: Tensor, wanted: Tensor) -> float:
+def relative(value: Tensor, wanted: Tensor) -> float:
+    """|value - wanted| / |wanted| in the Euclidean norm."""
     return float((value.double() - wanted.double()).norm() / wanted.double().norm())
 
 
-def _row(check: str, value: float, tolerance: float, what: str) -> dict[str, object]:
+def row(check: str, value: float, tolerance: float, what: str) -> dict[str, object]:
+    """The row of a comparison that was carried out."""
     held = bool(value <= tolerance)  # not so for NaN
     return {
         "check": check,
@@ -334,7 +336,8 @@ def _row(check: str, value: float, tolerance: float, what: str) -> dict[str, obj
     }
 
 
-def _failure(check: str, error: Exception) -> dict[str, object]:
+def failure(check: str, error: Exception) -> dict[str, object]:
+    """The row of one that could not be."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     return {"check": check, "state": f"failed: {reason}", "held": False}
 

@@ -10,7 +10,7 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from cityguessr.speed import clips, cost, rates
+from cityguessr.speed import clips, cost, rates, vidtag
 from cityguessr.speed.bench import COMPILATION, PAPER, SMALL, TAXONOMY, TINY, Bench, Section, value
 from cityguessr.speed.correctness import NO_GPU, Case, checks, loss_curves
 from cityguessr.training.batches import Batch
@@ -180,6 +180,9 @@ SECTIONS = {
     "throughput": Section(_throughput, ("throughput",), 55, 80),
     "profile": Section(_profile, ("profile", "kernels"), 10, 20),
     "loader": Section(clips.loader, ("loader",), 20, 45),
+    "vidtag_training": Section(vidtag.training, ("correctness", "vidtag"), 15, 35),
+    "vidtag_features": Section(vidtag.features, ("vidtag",), 15, 35),
+    "vidtag_retrieval": Section(vidtag.retrieved, ("vidtag",), 10, 20),
     "switches": Section(_switches, ("throughput",), 15, 30),
     "batch_sizes": Section(_batch_sizes, ("throughput",), 50, 60),
     "training": Section(clips.real_training, ("training", "training_summary"), 35, 75),

@@ -2,7 +2,7 @@
 
 import sys
 
-from cityguessr.training.jobs import main
+from cityguessr.training.command import main
 
 if __name__ == "__main__":  # a worker process imports this file anew
     sys.exit(main())

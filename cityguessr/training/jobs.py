@@ -1,34 +1,28 @@
 """The trainings that a table needs, experiments times seeds, spread over processes, GPUs or machines.
 
-    python -m cityguessr.training table3 --profile cityguessr68k --seeds 0,1,2            # on this machine
-    python -m cityguessr.training table3 --profile cityguessr68k --seeds 0,1,2 --list     # numbered, done or not
-    python -m cityguessr.training table3 --profile cityguessr68k --seeds 0,1,2 --task 4   # one, as a job array asks
-    python -m cityguessr.training table3 --profile cityguessr68k --cluster tcp://host:8786
-
-What is there already is not trained again, however it came about: a notebook that comes after finds all of it.
+What is there already is not trained again, however it came about: a notebook that comes after finds all of it. The
+command line is `command`'s.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import functools
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from cityguessr.base import paths, weights
-from cityguessr.base.errors import CannotRun, InputError, one_of
+from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.base.files import make_folder
 from cityguessr.base.progress import duration
 from cityguessr.config import ClipFormat, ModelConfig
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.release.layout import Roots
 from cityguessr.training import datasets, executors, experiments, profiles, runs, scene_labels
-from cityguessr.training.execution import AUTO, DEVICES, Execution
-from cityguessr.training.experiments import EXPERIMENTS, TABLES, Experiment
+from cityguessr.training.execution import AUTO, Execution
+from cityguessr.training.experiments import Experiment
 from cityguessr.training.finished import Finished
 from cityguessr.training.profiles import Profile
 from cityguessr.training.runs import Plan, Run
@@ -86,7 +80,7 @@ def ensure_all(
     if processes is not None and processes < 1:
         raise InputError(f"processes is {processes}; it must be at least 1")
     wanted = {experiment.name: experiment for experiment in map(experiments.get, names)}
-    plans, missing = _plans(
+    plans, missing = plan_all(
         trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, execution, cluster
     )
     count = processes or executors.at_a_time(profile.threads, execution.device)
@@ -205,15 +199,16 @@ def train(plan: Planned) -> Done | CannotRun:
     return outcome
 
 
-def _plans(
+def plan_all(
     todo: Sequence[tuple[Experiment, int]],
-    profile: Profile,
-    data_root: Roots | None,
-    allow_downloads: bool,
+    profile: str | Profile,
+    data_root: Roots | None = None,
+    allow_downloads: bool = False,
     execution: Execution = AUTO,
     cluster: str | None = None,
 ) -> tuple[dict[tuple[str, int], Plan], dict[str, CannotRun]]:
     """(experiment, seed) -> its plan, each set of clips opened once; and experiments that need other weights."""
+    profile = profiles.get(profile)
     clips: dict[tuple[str, ClipFormat, Scenes], PreparedClips] = {}
     first: dict[str, Plan] = {}
     plans, missing = {}, {}
@@ -236,6 +231,11 @@ def _plans(
     return plans, missing
 
 
+def check_weights(plan: Plan, allow_downloads: bool) -> None:
+    """Raise MissingWeights where a training starts from weights that are not here and may not be fetched."""
+    weights.check(plan.config.pretrained, allow_downloads)
+
+
 def _check_labels(clips: PreparedClips, config: ModelConfig) -> None:
     """Raise CannotRun where the clips lack what a system learns from, before others have been trained for hours."""
     if config.split == "video":
@@ -248,87 +248,3 @@ def _check_labels(clips: PreparedClips, config: ModelConfig) -> None:
             f"the clips of {clips.name} have no scene labels: put resnet50_places365.pth.tar (see the README) into "
             "data/weights/, and run again"
         )
-
-
-# --- the command line -------------------------------------------------------------------------------------------------
-
-
-def chosen(names: Iterable[str], profile: Profile) -> list[str]:
-    """The experiments of tables ("table3"), of all that the profile has data for ("all"), and by their own names."""
-    chosen: dict[str, None] = {}
-    for name in names:
-        if name not in ("all", *TABLES, *EXPERIMENTS):
-            raise one_of("table or experiment", name, ["all", *TABLES, *EXPERIMENTS])
-        group = EXPERIMENTS if name == "all" else TABLES[name].values() if name in TABLES else [name]
-        chosen |= dict.fromkeys(
-            experiment for experiment in group if name != "all" or EXPERIMENTS[experiment].offered(profile)
-        )
-    return list(chosen)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; see the module's docstring. Returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m cityguessr.training", description="Train what tables need, here or on many machines."
-    )
-    parser.add_argument("names", nargs="+", metavar="NAME", help="tables (table3), experiments (planet), or all")
-    parser.add_argument("--profile", default="mini", help="scale and data")
-    parser.add_argument("--seeds", default="0", help="0,1,2: one training of each experiment per seed")
-    parser.add_argument("--data-root", metavar="FOLDER", help="the real data set (commas between several folders)")
-    parser.add_argument("--allow-downloads", action="store_true", help="fetch pretrained weights that are not here")
-    parser.add_argument("--device", default="auto", choices=DEVICES)
-    parser.add_argument("--plain", action="store_true", help="the plain loop in float32, without the fast path")
-    parser.add_argument("--accumulate", type=int, default=1, metavar="K", help="work on a batch in K parts")
-    parser.add_argument("--recompute", action="store_true", help="compute layers again on the way back")
-    only = parser.add_mutually_exclusive_group()
-    only.add_argument("--list", action="store_true", help="one line per training, numbered from 0; trains nothing")
-    only.add_argument("--task", type=int, metavar="N", help="train the N-th of that list alone")
-    only.add_argument("--cluster", metavar="ADDRESS", help="a Dask scheduler, tcp://host:8786, to train on")
-    parser.add_argument("--processes", type=int, metavar="K", help="trainings at a time on this machine")
-    options = parser.parse_args(arguments)
-    try:
-        try:
-            seeds = [int(seed) for seed in options.seeds.split(",")]
-        except ValueError:
-            raise InputError(f"--seeds {options.seeds}: give whole numbers, such as 0,1,2") from None
-        profile = profiles.get(options.profile)
-        return _command(options, chosen(options.names, profile), profile, seeds)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
-def _command(options: argparse.Namespace, names: Sequence[str], profile: Profile, seeds: Sequence[int]) -> int:
-    common = {"data_root": options.data_root, "allow_downloads": options.allow_downloads}
-    execution = Execution(options.device, options.plain, options.accumulate, options.recompute)
-    todo = trainings(names, profile, seeds)
-    if options.list:
-        with contextlib.redirect_stdout(sys.stderr):  # what preparation prints; the list has one line per training
-            plans, missing = _plans(todo, profile, **common)
-        for plan in plans.values():  # a task that cannot find its weights would die in the queue
-            try:
-                if not plan.done:
-                    weights.check(plan.config.pretrained, options.allow_downloads)
-            except CannotRun as error:
-                missing[plan.experiment.name] = error
-        for number, (experiment, seed) in enumerate(todo):
-            plan = plans.get((experiment.name, seed))
-            state = "done" if plan and plan.done else "-"
-            if state == "-" and experiment.name in missing:
-                state = f"not possible here: {missing[experiment.name]}"
-            print(f"{number:>3}  {experiment.name:<24} seed {seed}  {state}")
-        return 0
-    if options.task is not None:
-        if not 0 <= options.task < len(todo):
-            raise InputError(f"--task {options.task}: the tasks are 0 to {len(todo) - 1} (see --list)")
-        experiment, seed = todo[options.task]
-        run = runs.ensure(experiment, profile, seed, execution=execution, **common)
-        print(f"{experiment.name} seed {seed}: {os.path.relpath(run.folder, paths.root())}")
-        return 0
-    places = {"cluster": options.cluster, "processes": options.processes}
-    done = ensure_all(names, profile, seeds, execution=execution, **common, **places)
-    missing = {name: answer for name, answer in done.items() if isinstance(answer, CannotRun)}
-    for name, why in missing.items():
-        print(f"{name}: not trained: {why}")
-    print(f"{len(done) - len(missing)} of {len(done)} experiments have all their runs, with seeds {options.seeds}")
-    return 1 if missing else 0

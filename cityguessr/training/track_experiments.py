@@ -205,6 +205,15 @@ class TrackExperiment:
             if (self.config(scale), self.start_at(scale)) == (plain.config(scale), plain.start_at(scale)):
                 raise CannotRun(f"{self.name}: at the profile {scale.profile} it is no other than VidTAG's own phase I")
 
+    def offered(self, scale: TrackScale) -> bool:
+        """Whether it can be trained at a scale, and is another training there than VidTAG's own."""
+        try:
+            self.encoders_at(scale)
+            self.check(scale)
+        except CannotRun:
+            return False
+        return True
+
 
 _PHASE_ONE = {"refiner": False}
 _BARE = {"temporal": "none", "refiner": False}
@@ -295,6 +304,7 @@ TABLES: dict[str, dict[str, tuple[str, str]]] = {
         },
     }
     | _FLOORS,
+    "vidtag_cityguessr68k": {"geoclip": ("geoclip_finetuned", "final"), "vidtag": ("vidtag", "final")},
     "vidtag_encoders_msls": {
         "clip_siglip": ("clip_siglip", "final"),
         "clip_dinov2": ("vidtag", "retrieved"),
@@ -319,8 +329,12 @@ DATASETS = {
     "vidtag_gama": ("gama",),
     "vidtag_ablation_msls": ("msls", "world"),
     "vidtag_encoders_msls": ("msls", "world"),
+    "vidtag_cityguessr68k": ("cityguessr68k", "clips"),
 }
 """Table -> the data sets of `TrackScale` that it is about."""
+
+CLIPS = {"mini": "mini_clips", "cityguessr68k": "cityguessr68k"}
+"""A profile of CityGuessr -> the scale at which VidTAG runs on the same clips."""
 
 
 def unfit(table: str, scale: TrackScale) -> str:

@@ -1,15 +1,26 @@
 """The trainings behind VidTAG's tables, spread over processes, GPUs or machines as CityGuessr's are (`jobs`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from cityguessr.base import weights
 from cityguessr.base.errors import CannotRun, InputError
-from cityguessr.training import executors, track_experiments, track_runs
+from cityguessr.training import executors, track_experiments, track_runs, track_starts
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.jobs import spread
 from cityguessr.training.seeds import check_seed
 from cityguessr.training.track_experiments import TrackExperiment, TrackScale
 from cityguessr.training.track_runs import TrackPlan, TrackRun
+from cityguessr.vidtag.encoders import ENCODERS
+
+
+def trainings(
+    names: Iterable[str | TrackExperiment], profile: str | TrackScale, seeds: Sequence[int]
+) -> list[tuple[TrackExperiment, int]]:
+    """The trainings of experiments, each once: all of the first seed, then all of the next."""
+    track_experiments.scale(profile)
+    unique = {experiment.name: experiment for experiment in map(track_experiments.get, names)}
+    return [(experiment, seed) for seed in dict.fromkeys(map(check_seed, seeds)) for experiment in unique.values()]
 
 
 def ensure_all(
@@ -41,19 +52,49 @@ def ensure_all(
     if processes is not None and processes < 1:
         raise InputError(f"processes is {processes}; it must be at least 1")
     wanted = {experiment.name: experiment for experiment in map(track_experiments.get, names)}
-    plans: dict[tuple[str, int], TrackPlan] = {}
-    missing: dict[str, CannotRun] = {}
-    for name, experiment in wanted.items():
-        try:
-            options = {"data_root": data_root, "allow_downloads": allow_downloads, "execution": execution}
-            first = track_runs.plan(experiment, scale, check_seed(seeds[0]), **options)
-            mine = {(name, seed): first.with_seed(seed) for seed in dict.fromkeys(map(check_seed, seeds))}
-            if not all(plan.done for plan in mine.values()):
-                track_runs.features_of(first)
-            plans |= mine
-        except CannotRun as error:
-            missing[name] = error
-    plans = {(name, seed): plans[name, seed] for seed in seeds for name in wanted if name not in missing}
+    plans, missing = plan_all(
+        trainings(wanted.values(), scale, seeds), scale, data_root, allow_downloads, execution, features=True
+    )
     count = processes or executors.at_a_time(scale.threads, execution.device)
     folders = spread(plans, missing, count, execution.device, cluster, report)
     return {name: missing.get(name) or tuple(TrackRun(folders[name, seed]) for seed in seeds) for name in wanted}
+
+
+def plan_all(
+    todo: Sequence[tuple[TrackExperiment, int]],
+    profile: str | TrackScale,
+    data_root: str | Path | None = None,
+    allow_downloads: bool = False,
+    execution: Execution = AUTO,
+    features: bool = False,
+) -> tuple[dict[tuple[str, int], TrackPlan], dict[str, CannotRun]]:
+    """(experiment, seed) -> its plan, in the order of `todo`; and experiments that need weights that are not here.
+
+    Args:
+        features: whether the features of the frozen encoders are computed, for trainings that are not done.
+    """
+    first: dict[str, TrackPlan] = {}
+    plans: dict[tuple[str, int], TrackPlan] = {}
+    missing: dict[str, CannotRun] = {}
+    options = {"data_root": data_root, "allow_downloads": allow_downloads, "execution": execution}
+    for experiment, seed in todo:
+        name = experiment.name
+        if name in missing:
+            continue
+        try:
+            if name not in first:
+                first[name] = track_runs.plan(experiment, profile, seed, **options)
+            plan = first[name].with_seed(seed)
+            if features and not plan.done:
+                track_runs.features_of(plan)
+            plans[name, seed] = plan
+        except CannotRun as error:
+            missing[name] = error
+    return {key: plan for key, plan in plans.items() if key[0] not in missing}, missing
+
+
+def check_weights(plan: TrackPlan, allow_downloads: bool) -> None:
+    """Raise MissingWeights where a training needs weights that are not here and may not be fetched."""
+    track_starts.check(plan.experiment, plan.scale)
+    for name in plan.experiment.encoders_at(plan.scale):
+        weights.check(ENCODERS[name].pretrained, allow_downloads)

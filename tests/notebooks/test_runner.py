@@ -21,7 +21,8 @@ from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.notebooks import __main__ as command
 from cityguessr.notebooks import parameters, runner
-from cityguessr.training import jobs, profiles
+from cityguessr.training import command as training
+from cityguessr.training import profiles, track_experiments
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -157,7 +158,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         page('name = "fig_s5_maps"', "1 / 0", declared=DECLARED.splitlines()[0]),
         tmp_path / "notebooks" / "40_world_maps.ipynb",
     )
-    monkeypatch.setattr(jobs, "ensure_all", lambda *_, **__: {})  # these pages ask for no training
+    monkeypatch.setattr(training, "ensure_all", lambda *_, **__: {})  # these pages ask for no training
     return tmp_path
 
 
@@ -294,11 +295,34 @@ def test_the_whole_paper_leaves_out_pages_without_the_profile(house: Path, capsy
 
 def test_what_pages_ask_for_is_trained_ahead(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(jobs, "ensure_all", lambda names, **given: asked.append((names, given)))
+    monkeypatch.setattr(training, "ensure_all", lambda parts, profile, **given: asked.append((parts, profile, given)))
     command.train_ahead([(house / "notebooks" / "32_table4_small.ipynb", {"seeds": [0, 1]})])
-    ((names, given),) = asked
-    assert {"cityguessr", "videomae_msls", "two_layer_ffn_t"} <= set(names)
-    assert given == {"profile": "mini", "seeds": [0, 1]}
+    (((part,), profile, given),) = asked
+    assert {"cityguessr", "videomae_msls", "two_layer_ffn_t"} <= set(part.names)
+    assert (part.seeds, profile, given) == ((0, 1), "mini", {})
+
+
+def test_the_pages_of_vidtag_have_its_tables_trained_in_the_same_go(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that show one run ask for its seed, and those that show none for nothing."""
+    asked = []
+    monkeypatch.setattr(training, "ensure_all", lambda parts, profile, **given: asked.append((parts, profile, given)))
+    one = """profile: str = "mini"  # mini | msls
+seed: int = 3  # of the run that is shown"""
+    nbformat.write(page(SHOW), house / "notebooks" / "51_tables_small.ipynb")
+    nbformat.write(page("1", declared=one), house / "notebooks" / "52_tracks_small.ipynb")
+    nbformat.write(page("1", declared=one.splitlines()[0]), house / "notebooks" / "53_words_small.ipynb")
+    command.train_ahead([(path, {}) for path in runner.available()])
+    ((parts, profile, _),) = asked
+    ours, its = parts
+    assert (ours.kind.whose, ours.seeds, profile) == ("CityGuessr", (0,), "mini")
+    assert (its.kind.whose, its.seeds) == ("VidTAG", (0, 3))
+    wanted = {name for rows in track_experiments.TABLES.values() for name, _ in rows.values()}
+    assert set(its.names) == wanted
+    assert {"vidtag", "geoclip_finetuned"} <= wanted
+    command.train_ahead([(house / "notebooks" / "53_words_small.ipynb", {})])
+    assert len(asked) == 1
 
 
 def test_names_of_tables_and_figures_find_their_notebook(house: Path) -> None:

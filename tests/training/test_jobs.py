@@ -17,7 +17,7 @@ from support import make_release
 from cityguessr.base.errors import InputError, MissingWeights
 from cityguessr.data.clips import ClipDataset
 from cityguessr.taxonomy import LEVELS
-from cityguessr.training import executors, experiments, jobs, profiles, runs
+from cityguessr.training import command, executors, experiments, jobs, profiles, runs
 from cityguessr.training.execution import Execution
 from cityguessr.training.experiments import Experiment
 from cityguessr.training.recipe import Recipe
@@ -195,26 +195,15 @@ def test_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert executors.gpus("cpu") == []
 
 
-def test_tables_and_experiments_by_name() -> None:
-    assert jobs.chosen(["table3"], TINY) == list(dict.fromkeys(experiments.TABLES["table3"].values()))
-    assert jobs.chosen(["planet", "table_s3", "planet"], TINY) == ["planet", "cityguessr"]
-    every = set(experiments.EXPERIMENTS) - {"videomae_by_video", "cityguessr_by_video"}  # MiniWorld needs no such split
-    assert set(jobs.chosen(["all"], profiles.get("mini"))) == every
-    assert set(jobs.chosen(["all"], profiles.get("msls"))) == {"videomae_msls", "cityguessr_msls"}
-    assert every - set(jobs.chosen(["all"], profiles.get("cityguessr68k"))) == {"videomae_msls", "cityguessr_msls"}
-    with pytest.raises(InputError, match="no table or experiment 'table7'; it is one of all, table2"):
-        jobs.chosen(["table7"], TINY)
-
-
 # --- as a job array runs it: processes that know nothing of each other ------------------------------------------------
 
 PROGRAM = """
 import sys
-from cityguessr.training import jobs, profiles
+from cityguessr.training import command, profiles
 from test_jobs import TINY
 
 profiles.PROFILES["tiny"] = TINY
-sys.exit(jobs.main(sys.argv[1:]))
+sys.exit(command.main(sys.argv[1:]))
 """
 
 
@@ -257,7 +246,7 @@ def test_the_tasks_of_a_job_array(release: Path, root: Path, one_by_one: dict) -
     ],
 )
 def test_bad_arguments_of_the_command(root: Path, arguments: str, message: str, capsys: pytest.CaptureFixture) -> None:
-    assert jobs.main(arguments.split()) == 1
+    assert command.main(arguments.split()) == 1
     assert message in capsys.readouterr().err
 
 
@@ -267,15 +256,15 @@ def test_the_command_says_what_it_could_not_train(
     monkeypatch.setitem(profiles.PROFILES, "tiny", TINY)
     monkeypatch.setitem(experiments.EXPERIMENTS, "pretrained", PRETRAINED)
     arguments = ["videomae", "pretrained", "--profile", "tiny", "--data-root", str(release), "--processes", "1"]
-    assert jobs.main([*arguments, "--device", "cpu"]) == 1
+    assert command.main([*arguments, "--device", "cpu"]) == 1
     said = capsys.readouterr().out
     assert re.search(r"^pretrained: not trained: the weights .* are not on this machine", said, re.MULTILINE)
     assert "1 of 2 experiments have all their runs" in said
-    assert jobs.main([*arguments[:6], "--list"]) == 0
+    assert command.main([*arguments[:6], "--list"]) == 0
     done, impossible = capsys.readouterr().out.splitlines()
     assert done.split() == ["0", "videomae", "seed", "0", "done"]
     assert "1  pretrained               seed 0  not possible here: the weights" in impossible
     assert "are not on this machine" in impossible
-    assert jobs.main([*arguments[:6], "--list", "--allow-downloads"]) == 0
+    assert command.main([*arguments[:6], "--list", "--allow-downloads"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["1", "pretrained", "seed", "0", "-"]
-    assert jobs.main(["videomae", *arguments[2:6]]) == 0
+    assert command.main(["videomae", *arguments[2:6]]) == 0
