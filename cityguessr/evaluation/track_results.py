@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from cityguessr.base.errors import CannotRun, InputError, one_of
+from cityguessr.evaluation import track_cities
 from cityguessr.evaluation.columns import printed_rows
-from cityguessr.evaluation.results import reason
+from cityguessr.evaluation.results import Results, reason
 from cityguessr.measures import track_intervals
 from cityguessr.measures.tracks import TrackScores, score_tracks
 from cityguessr.training import track_experiments, track_jobs
@@ -26,9 +27,9 @@ DIFFERENCES = ("frame_1km", "frame_25km", "video_1km", "dfd")
 """The metrics in which rows are compared with a reference."""
 
 _NOT_PUBLIC = {
-    **dict.fromkeys(("planet", "isns", "geodecoder"), "its classes on these data, cells of the map, are not public"),
+    **dict.fromkeys(("planet", "isns", "geodecoder"), "the classes on these data, cells of the map, are not public"),
     **dict.fromkeys(
-        ("clip_classification", "dinov2_classification"), "its classes and the coordinate of each are not public"
+        ("clip_classification", "dinov2_classification"), "the classes and the coordinate of each are not public"
     ),
 }
 
@@ -154,3 +155,57 @@ def collect(
         else:
             runs[row] = outcome
     return TrackResults(table, scale, runs, missing)
+
+
+CITIES = "vidtag_cityguessr68k"
+"""VidTAG's table of accuracies by level, on the clips of CityGuessr68k."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CityResults:
+    """VidTAG's systems on CityGuessr's clips, beside CityGuessr's own (`results.collect`).
+
+    Attributes:
+        beside: the results of the systems of the paper's Table 5, on the same clips.
+        runs: row of `CITIES` -> one run per seed.
+        missing: row -> why it was not run.
+    """
+
+    beside: Results
+    runs: Mapping[str, tuple[TrackRun, ...]]
+    missing: Mapping[str, str]
+
+    def measured(self) -> dict[str, dict[tuple[str, str], list[float]]]:
+        """Row -> (metric, level) -> one value per seed, of the rows of both kinds."""
+        table = self.beside.measured()
+        if self.runs:
+            clips = next(iter(self.beside.runs.values()))[0].predictions
+            for row, runs in self.runs.items():
+                values = [track_cities.measure(run, clips) for run in runs]
+                table[row] = {key: [value[key] for value in values] for key in values[0]}
+        return table
+
+
+def collect_cities(
+    beside: Results,
+    seeds: Sequence[int] = (0,),
+    *,
+    data_root: str | Path | None = None,
+    allow_downloads: bool = False,
+    execution: Execution = AUTO,
+    cluster: str | None = None,
+) -> CityResults:
+    """VidTAG's systems on the very clips of some results, trained now where they are not there yet.
+
+    Args:
+        beside: from `results.collect("vidtag_cityguessr68k", ...)`, of at least one row that was run.
+        data_root, allow_downloads, execution, cluster: as in `track_jobs.ensure_all`.
+    """
+    rows = {row: name for row, (name, _) in track_experiments.TABLES[CITIES].items()}
+    scale = track_experiments.CLIPS.get(beside.profile)
+    if scale is None:
+        return CityResults(beside, {}, dict.fromkeys(rows, f"the profile {beside.profile} has no scale for its clips"))
+    options = {"data_root": data_root, "allow_downloads": allow_downloads, "execution": execution, "cluster": cluster}
+    done = track_jobs.ensure_all(list(rows.values()), scale, seeds, **options, report=lambda line: None)
+    missing = {row: reason(done[name]) for row, name in rows.items() if isinstance(done[name], CannotRun)}
+    return CityResults(beside, {row: done[name] for row, name in rows.items() if row not in missing}, missing)

@@ -27,7 +27,7 @@ from cityguessr.measures import inequality
 from cityguessr.tables.claims import CLAIMS
 from cityguessr.tables.formats import write_frame
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training import experiments, jobs, profiles
+from cityguessr.training import experiments, jobs, profiles, track_experiments
 from cityguessr.training.runs import Run
 
 PRODUCERS = {
@@ -39,27 +39,17 @@ PRODUCERS = {
     "table_s1": "35_table_s1_number_of_scenes",
     "table_s2": "36_table_s2_text_encoders",
     "table_s3": "37_table_s3_top5",
-    "vidtag_cityguessr68k": "33_table5_state_of_the_art",
-    "vidtag_msls": "90_paper_vs_measured",
-    "vidtag_gama": "90_paper_vs_measured",
-    "vidtag_ablation_msls": "90_paper_vs_measured",
-    "vidtag_encoders_msls": "90_paper_vs_measured",
-    "vidtag_unified_msls": "90_paper_vs_measured",
+    **dict.fromkeys(track_experiments.TABLES, "51_tables_vidtag"),
+    "vidtag_unified_msls": "51_tables_vidtag",
 }
 """Table -> the notebook that produces its numbers, or says why there are none."""
 
-_PROFILES = {"table6": "msls"}  # the real profile that a table takes; the others take cityguessr68k
-_ELSEWHERE = {
-    "vidtag_cityguessr68k": "the system is VidTAG's or one it compares with, and not in the paper",
-    "vidtag_msls": "VidTAG's frame-by-frame coordinates are another task than the paper's four levels",
-    "vidtag_gama": "GAMa, with frame-by-frame coordinates, is neither the paper's data nor its task",
-    **dict.fromkeys(
-        ("vidtag_ablation_msls", "vidtag_encoders_msls", "vidtag_unified_msls"),
-        "VidTAG's parts, frame by frame, are another system's on another task",
-    ),
-}
+_PROFILES = {"table6": "msls", "vidtag_gama": "gama"} | dict.fromkeys(
+    (table for table in paper.TITLES if table.startswith("vidtag") and table.endswith("msls")), "msls"
+)  # the real profile that a table takes; the others take cityguessr68k
+_UNIFIED = "it takes Mapillary, GAMa and CityGuessr68k on one machine, and how they were mixed is not public"
 _SAME_SYSTEMS = {"vidtag_cityguessr68k": "table5"}
-"""A table -> the table whose systems it repeats, where their numbers and claims are."""
+"""A table -> the table whose systems it repeats, where their claims are."""
 
 DIRECTIONS = {
     "holds": "same direction",
@@ -81,9 +71,8 @@ def results(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> p
             ledger of MiniWorld does not know the directions.
 
     Columns: table, row, label, metric, level, paper, producer, measured, std, half_width, n_seeds, profile, state.
-    Measured values are those of `figures/tables/<table>.csv`, as the producer wrote them; VidTAG's table on
-    CityGuessr68k has the systems of Table 5. `half_width` is that of the interval for one more run. On real data
-    `state` is
+    Measured values are those of `figures/tables/<table>.csv`, as the producer wrote them. `half_width` is that of the
+    interval for one more run. On real data `state` is
 
     - `reproduced`: the mean over seeds rounds to the printed number;
     - `within spread of n seeds`: the printed number lies where one more run of ours would, 95 times of 100;
@@ -97,7 +86,7 @@ def results(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> p
     """
     numbers = paper.results().rename(columns={"value": "paper"}).drop(columns=["source", "note"])
     scale = profiles.get(profile)
-    measured = pd.concat([_measured(table, profile) for table in experiments.TABLES if table in PRODUCERS])
+    measured = pd.concat([_measured(table, profile) for table in PRODUCERS])
     keys = ["table", "row", "metric", "level"]
     frame = numbers.merge(measured, on=keys, how="left", validate="one_to_one")
     frame["producer"] = frame["table"].map(PRODUCERS)
@@ -153,11 +142,10 @@ def _scale(table: str, profile: str) -> str:
 def _measured(table: str, profile: str) -> pd.DataFrame:
     """What a table's producer wrote: table, row, metric, level, measured, std, n_seeds, reason."""
     profile = _scale(table, profile)
-    source = _SAME_SYSTEMS.get(table, table)
-    file = paths.figures(profile) / "tables" / f"{source}.csv"
+    file = paths.figures(profile) / "tables" / f"{table}.csv"
     columns = ["row", "metric", "level", "measured", "std", "n_seeds", "state"]
     written = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=[*columns, "profile"], dtype=object)
-    written = written[(written["profile"] == profile) & written["row"].isin(experiments.TABLES[table])]
+    written = written[written["profile"] == profile]
     return written[columns].rename(columns={"state": "reason"}).assign(table=table)
 
 
@@ -165,8 +153,8 @@ def _state(
     line: Mapping[str, object], scale: profiles.Profile, known: Mapping[tuple[str, str, str], str] | None
 ) -> str:
     table, row, reason = str(line["table"]), str(line["row"]), line["reason"]
-    if row not in experiments.TABLES.get(table, ()):
-        return f"not tried, because {_ELSEWHERE[table]}"
+    if table == "vidtag_unified_msls":
+        return f"not tried, because {_UNIFIED}"
     if isinstance(reason, str) and reason.startswith("not run"):
         return reason.split(";")[0].replace("not run", "not tried", 1)
     if not line["n_seeds"]:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from cityguessr.base import paths
-from cityguessr.evaluation.columns import lower_is_better, title
-from cityguessr.evaluation.track_results import DIFFERENCES, TrackResults
+from cityguessr.evaluation.columns import lower_is_better, printed_rows, title
+from cityguessr.evaluation.track_results import DIFFERENCES, CityResults, TrackResults
 from cityguessr.measures.intervals import ONE_SEED
 from cityguessr.tables.certainty import seeds_in_words
 from cityguessr.tables.formats import Cell, Grid, Layout
-from cityguessr.tables.table import beside_paper
+from cityguessr.tables.table import Table, beside_paper
 from cityguessr.training.track_experiments import UNRIVALLED
 
 METRICS = {
@@ -270,3 +270,17 @@ def build(results: TrackResults, caption: str = "", reference: str = "vidtag") -
         >>> table  # in a notebook: paper beside measured, with floors and ceiling
     """
     return TrackTable(results, caption, reference)
+
+
+def build_cities(found: CityResults, caption: str = "") -> Table:
+    """VidTAG's table on CityGuessr68k: accuracies at the four levels, CityGuessr's systems and VidTAG's on one set."""
+    beside = found.beside
+    printed = [row for row, _ in printed_rows(beside.table)]
+    measured = found.measured()
+    missing = {**beside.missing, **found.missing}
+    missing |= {row: _ELSEWHERE for row in printed if row not in measured and row not in missing}
+    frame = beside_paper(beside.table, measured, beside.profile, missing, beside.labels)
+    return Table(frame, caption, intervals=beside.intervals(), mode=beside.mode, starts=beside.starts())
+
+
+_ELSEWHERE = "it is a system of another paper, on a language model whose weights are not here"

@@ -133,12 +133,13 @@ CITYGUESSR68K = Profile(
     overrides={"text_encoder": "release"},  # the authors' own features of the names stand in their label files
 )
 OWN = Profile(name="own", note="videos of one's own, compiled into the layout of CityGuessr68k")
+GAMA = Profile(name="gama", note="GAMa, the real data set, for VidTAG's coordinates alone", datasets=())
 MSLS = Profile(name="msls", note="Mapillary Street-Level Sequences, the real data set", datasets=("msls",))
 
 PAPER = CITYGUESSR68K
 """The paper's own protocol: nothing in it differs from the experiments as described, and the text is the authors'."""
 
-PROFILES = {profile.name: profile for profile in (MINI, MIDI, WORLD68K, CITYGUESSR68K, OWN, MSLS)}
+PROFILES = {profile.name: profile for profile in (MINI, MIDI, WORLD68K, CITYGUESSR68K, OWN, MSLS, GAMA)}
 
 
 def get(profile: str | Profile) -> Profile:

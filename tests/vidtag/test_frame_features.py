@@ -21,7 +21,7 @@ def tracks(folder: Path, lengths: dict[str, int]) -> Tracks:
     for name, length in lengths.items():
         files = tuple(folder / f"{name}-{frame}.png" for frame in range(length))
         for file in files:
-            Image.fromarray(rng.integers(0, 256, (72, 96, 3), np.uint8)).save(file)
+            Image.fromarray(rng.integers(0, 128, (72, 96, 3), np.uint8)).save(file)
         split = "val" if name.startswith("v") else "train"
         made.append(Track(name, "lyon", split, np.full((length, 2), 45.0), files))
     return Tracks("toy", tuple(made), pd.DataFrame(columns=["where", "what", "reason", "count", "kept", "example"]))
@@ -36,13 +36,13 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracks:
 def test_a_training_frame_has_five_views_and_a_validation_frame_one(toy: Tracks) -> None:
     kept = features.compute(toy, "appearance")
     a, b, v = (kept.of(track) for track in toy.tracks)
-    assert (a.shape, b.shape, v.shape) == ((3, 5, 256), (2, 5, 256), (4, 1, 256))
+    assert (a.shape, b.shape, v.shape) == ((3, 5, 128), (2, 5, 256), (4, 1, 256))
     assert a.dtype == torch.float16
     shown = torch.from_numpy(read_frames(toy.tracks[2], 64)).permute(0, 3, 1, 2)
     assert torch.allclose(v[:, 0].float(), encoders.load("appearance")(shown), rtol=1e-3, atol=1e-3)  # float16
     joined = features.joined([kept, features.compute(toy, "semantic")], toy.tracks[0])
-    assert joined.shape == (3, 5, 256 + 96)
-    assert torch.equal(joined[..., :256], a)
+    assert joined.shape == (3, 5, 128 + 96)
+    assert torch.equal(joined[..., :128], a)
 
 
 def test_what_is_there_is_not_computed_again_and_what_is_missing_is(toy: Tracks) -> None:
@@ -112,7 +112,7 @@ def test_ten_crops_are_four_corners_and_the_middle_and_the_same_mirrored() -> No
 
 def test_ten_crops_are_those_of_torchvision() -> None:
     transforms = pytest.importorskip("torchvision.transforms")
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 97, 3), np.uint8))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 128, (61, 97, 3), np.uint8))
     theirs = transforms.TenCrop(32)(transforms.Resize(32)(image))
     ours = views.ten_crops(torch.from_numpy(np.array(shorten(image, 32))).permute(2, 0, 1), 32)
     for one, other in zip(theirs, ours, strict=True):
@@ -128,8 +128,8 @@ def test_ten_crops_of_validation_stand_beside_the_whole_and_training_is_shared(t
     assert {path: path.stat().st_mtime_ns for path in written} == written  # nothing was computed again
     added = {path.name for path in whole.folder.rglob("*.npy")} - set(names)
     assert added == {whole.file(toy.tracks[2]).name.replace(".npy", "-ten_crops.npy")}
-    assert crops.of(toy.tracks[2]).shape == (4, 10, 256)
-    assert whole.of(toy.tracks[2]).shape == (4, 1, 256)
+    assert crops.of(toy.tracks[2]).shape == (4, 10, 128)
+    assert whole.of(toy.tracks[2]).shape == (4, 1, 128)
     assert torch.equal(crops.of(toy.tracks[0]), whole.of(toy.tracks[0]))
     # Crops (T, 10) stand frame by frame: the third frame's are its own.
     picture = Image.open(toy.tracks[2].pictures[2]).resize((85, 64), Image.Resampling.BILINEAR)  # of 96 x 72
@@ -142,5 +142,5 @@ def test_ten_crops_of_validation_stand_beside_the_whole_and_training_is_shared(t
 
 def test_one_split_alone_can_be_computed(toy: Tracks) -> None:
     kept = features.compute(toy, "appearance", split="val")
-    assert kept.of(toy.tracks[2]).shape == (4, 1, 256)
+    assert kept.of(toy.tracks[2]).shape == (4, 1, 128)
     assert [track.name for track in toy.tracks if kept.file(track).is_file()] == ["v"]
