@@ -11,12 +11,14 @@ import pandas as pd
 
 from cityguessr.base.errors import CannotRun, InputError, one_of
 from cityguessr.evaluation import track_cities
-from cityguessr.evaluation.columns import printed_rows
+from cityguessr.evaluation.columns import UNSEEN, printed_rows
 from cityguessr.evaluation.results import Results, reason
 from cityguessr.measures import track_intervals
 from cityguessr.measures.tracks import TrackScores, score_tracks
+from cityguessr.taxonomy import LEVELS
 from cityguessr.training import track_experiments, track_jobs
 from cityguessr.training.execution import AUTO, Execution
+from cityguessr.training.predictions import Predictions
 from cityguessr.training.track_experiments import TrackScale
 from cityguessr.training.track_runs import TrackRun
 
@@ -53,12 +55,7 @@ class TrackResults:
     @property
     def labels(self) -> dict[str, str]:
         """Row -> label, of the rows that the paper lacks."""
-        printed, rows = dict(printed_rows(self.table)), track_experiments.TABLES[self.table]
-        return {
-            row: track_experiments.LABELS.get(row) or track_experiments.get(name).label
-            for row, (name, _) in rows.items()
-            if row not in printed
-        }
+        return _own_labels(self.table)
 
     @cached_property
     def scores(self) -> dict[str, tuple[TrackScores, ...]]:
@@ -157,6 +154,16 @@ def collect(
     return TrackResults(table, scale, runs, missing)
 
 
+def _own_labels(table: str) -> dict[str, str]:
+    """Row -> label, of the rows of a table that the paper lacks."""
+    printed, rows = dict(printed_rows(table)), track_experiments.TABLES[table]
+    return {
+        row: track_experiments.LABELS.get(row) or track_experiments.get(name).label
+        for row, (name, _) in rows.items()
+        if row not in printed
+    }
+
+
 CITIES = "vidtag_cityguessr68k"
 """VidTAG's table of accuracies by level, on the clips of CityGuessr68k."""
 
@@ -175,15 +182,32 @@ class CityResults:
     runs: Mapping[str, tuple[TrackRun, ...]]
     missing: Mapping[str, str]
 
+    @property
+    def clips(self) -> Predictions:
+        """The clips of all rows, with their labels and source videos."""
+        return next(iter(self.beside.runs.values()))[0].predictions
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Row -> label, of the rows that the paper lacks."""
+        return self.beside.labels | _own_labels(CITIES)
+
     def measured(self) -> dict[str, dict[tuple[str, str], list[float]]]:
         """Row -> (metric, level) -> one value per seed, of the rows of both kinds."""
         table = self.beside.measured()
-        if self.runs:
-            clips = next(iter(self.beside.runs.values()))[0].predictions
-            for row, runs in self.runs.items():
-                values = [track_cities.measure(run, clips) for run in runs]
-                table[row] = {key: [value[key] for value in values] for key in values[0]}
+        for row, runs in self.runs.items():
+            values = [track_cities.measure(run, self.clips) for run in runs]
+            table[row] = {key: [value[key] for value in values] for key in values[0]}
         return table
+
+    def intervals(self) -> dict[tuple[str, str, str], tuple[float, float]]:
+        """(row, metric, level) -> the 95 % interval of top-1, over seeds and source videos; rows of both kinds."""
+        found = self.beside.intervals()
+        for row, runs in self.runs.items():
+            lines = track_cities.accuracies(runs, self.clips).set_index(["clips_of", "level"])
+            for part, metric in zip(self.clips.parts, ("top1", f"top1{UNSEEN}"), strict=False):
+                found |= {(row, metric, level): tuple(lines.loc[(part, level), ["low", "high"]]) for level in LEVELS}
+        return found
 
 
 def collect_cities(

@@ -15,14 +15,14 @@ from cityguessr.base.errors import InputError
 from cityguessr.figures.style import MUTED, PAPERS_OWN, SERIES, TEXT
 
 LABELS = {
-    "frame_0.5km": "frames within 0.5 km (%)",
-    "frame_1km": "frames within 1 km (%)",
-    "frame_5km": "frames within 5 km (%)",
-    "frame_25km": "frames within 25 km (%)",
-    "frame_median_km": "median error of frames (km)",
-    "video_1km": "videos within 1 km (%)",
-    "dfd": "mean Fréchet distance (km)",
-    "dfd_median": "median Fréchet distance (km)",
+    "frame_0.5km": "frames within\n0.5 km (%)",
+    "frame_1km": "frames within\n1 km (%)",
+    "frame_5km": "frames within\n5 km (%)",
+    "frame_25km": "frames within\n25 km (%)",
+    "frame_median_km": "median error\nof frames (km)",
+    "video_1km": "videos within\n1 km (%)",
+    "dfd": "mean Fréchet\ndistance (km)",
+    "dfd_median": "median Fréchet\ndistance (km)",
 }
 """Metric id -> what its axis says."""
 
@@ -57,7 +57,7 @@ def systems(
     if not rows:
         raise InputError("no row of this table was measured; there is nothing to draw")
     labels = {row: frame.loc[frame["row"] == row, "label"].iloc[0] for row in rows}
-    height = 0.24 * len(rows) + 0.95
+    height = 0.24 * len(rows) + 1.15
     fig, axes = plt.subplots(1, len(metrics), figsize=(7.2, height), sharey=True, squeeze=False, layout="constrained")
     for ax, metric in zip(axes[0], metrics, strict=True):
         _panel(ax, metric, rows, cells, intervals)
@@ -68,7 +68,7 @@ def systems(
         handles.append(Line2D([], [], color=PAPERS_OWN, marker="D", ms=4, mfc="none", lw=0, label="paper, real data"))
     if any((_CENTRE, metric) in cells for metric in metrics):
         handles.append(Line2D([], [], color=MUTED, lw=1, ls="--", label="centre of the right city"))
-    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    fig.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     return fig
 
 

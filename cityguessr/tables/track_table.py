@@ -18,20 +18,21 @@ from cityguessr.tables.certainty import seeds_in_words
 from cityguessr.tables.formats import Cell, Grid, Layout
 from cityguessr.tables.table import Table, beside_paper
 from cityguessr.training.track_experiments import UNRIVALLED
+from cityguessr.vidtag.encoders import ENCODERS
 
 METRICS = {
-    f"{who}_{km}": (f"{name} within (%)" if "median" not in km else "", heading)
+    f"{who}_{km}": (f"{name} within (%)" if "median" not in km else f"{name} (km)", heading)
     for who, name in (("frame", "Frames"), ("video", "Videos"))
     for km, heading in {
         "0.5km": "0.5 km",
         "1km": "1 km",
         "5km": "5 km",
         "25km": "25 km",
-        "median_km": f"Median of {who}s (km)",
+        "median_km": "median",
     }.items()
 } | {
-    "dfd": ("Tracks (km)", "Fréchet, mean"),
-    "dfd_median": ("Tracks (km)", "Fréchet, median"),
+    "dfd": ("Fréchet distance (km)", "mean"),
+    "dfd_median": ("Fréchet distance (km)", "median"),
     "mrd": ("Tracks (km)", "range difference"),
 }
 """Metric id -> heading above its column and heading."""
@@ -149,11 +150,15 @@ def lay_out(
 
 
 def _notes(results: TrackResults, labels: Mapping[str, str]) -> list[str]:
-    """Why rows were not run, rows of one reason together."""
+    """What the encoders are where they are not themselves, and why rows were not run, rows of one reason together."""
     by_reason: dict[str, list[str]] = {}
     for row, why in results.missing.items():
         by_reason.setdefault(why, []).append(labels[row])
-    return [f"{', '.join(rows)}: not run, because {why}." for why, rows in by_reason.items()]
+    notes = [f"{', '.join(rows)}: not run, because {why}." for why, rows in by_reason.items()]
+    if stand_ins := results.scale.stand_ins:
+        names = [f"{ENCODERS[name].words} for {ENCODERS[of].words}" for of, name in stand_ins.items()]
+        notes.insert(0, f"Stand-ins under the names of the encoders: {'; '.join(names)}.")
+    return notes
 
 
 def _there(line: Mapping | None) -> bool:
@@ -168,16 +173,10 @@ def _block(
     columns, groups, align = [Cell("System")], [""], "l"
     for metric in metrics:
         above, heading = METRICS[metric]
-        words = ", ".join(filter(None, (above.replace(" (%)", "").replace(" (km)", ""), heading)))
-        unit = " (%)" if "(%)" in above else " (km)" if "(km)" in above else ""
-        if printed[metric]:
-            columns += [Cell("paper", pale=True), Cell("measured")]
-            groups += [words + unit] * 2
-            align += "rr"
-        else:
-            columns.append(Cell("measured"))
-            groups.append(words + unit)
-            align += "r"
+        what, unit = above.rsplit(" ", 1)
+        words = f"{what}{' ' if what.endswith('within') else ', '}{heading} {unit}"
+        shown = [Cell("paper", pale=True), Cell("measured")] if printed[metric] else [Cell("measured")]
+        columns, groups, align = columns + shown, groups + [words] * len(shown), align + "r" * len(shown)
     best = {metric: _best(metric, labels, cells) for metric in metrics}
     lines = []
     for row, label in labels.items():
@@ -279,8 +278,8 @@ def build_cities(found: CityResults, caption: str = "") -> Table:
     measured = found.measured()
     missing = {**beside.missing, **found.missing}
     missing |= {row: _ELSEWHERE for row in printed if row not in measured and row not in missing}
-    frame = beside_paper(beside.table, measured, beside.profile, missing, beside.labels)
-    return Table(frame, caption, intervals=beside.intervals(), mode=beside.mode, starts=beside.starts())
+    frame = beside_paper(beside.table, measured, beside.profile, missing, found.labels)
+    return Table(frame, caption, intervals=found.intervals(), mode=beside.mode, starts=beside.starts())
 
 
 _ELSEWHERE = "it is a system of another paper, on a language model whose weights are not here"

@@ -38,6 +38,7 @@ class EncoderKind:
         colours: its own mean and standard deviation of a channel.
         make: (weights or None for random ones, allow_downloads) -> a network that takes normalised pictures
             (N, 3, size, size) and gives (N, width).
+        words: what it is called in a text.
         stand_in: whether it takes the place of an encoder whose weights cannot be had offline.
     """
 
@@ -46,6 +47,7 @@ class EncoderKind:
     pretrained: str | None
     colours: tuple[tuple[float, ...], tuple[float, ...]]
     make: Callable[[str | None, bool], nn.Module]
+    words: str
     stand_in: bool = False
 
 
@@ -191,10 +193,10 @@ class _Appearance(nn.Module):
 
 
 ENCODERS: dict[str, EncoderKind] = {
-    "clip": EncoderKind(768, 224, "openai/clip-vit-large-patch14", CLIP_COLOURS, _clip),
-    "dinov2": EncoderKind(1024, 224, "facebook/dinov2-with-registers-large", IMAGENET, _dinov2),
-    "siglip": EncoderKind(768, 256, "google/siglip-base-patch16-256-multilingual", _HALVES, _siglip),
-    "semantic": EncoderKind(96, 64, "miniworld/mae", IMAGENET, _Semantic, stand_in=True),
-    "appearance": EncoderKind(128, 64, None, _NONE, lambda *_: _Appearance(), stand_in=True),
+    "clip": EncoderKind(768, 224, "openai/clip-vit-large-patch14", CLIP_COLOURS, _clip, "CLIP ViT-L/14"),
+    "dinov2": EncoderKind(1024, 224, "facebook/dinov2-with-registers-large", IMAGENET, _dinov2, "DINOv2 ViT-L/14"),
+    "siglip": EncoderKind(768, 256, "google/siglip-base-patch16-256-multilingual", _HALVES, _siglip, "SigLIP"),
+    "semantic": EncoderKind(96, 64, "miniworld/mae", IMAGENET, _Semantic, "a small MAE", stand_in=True),
+    "appearance": EncoderKind(128, 64, None, _NONE, lambda *_: _Appearance(), "fixed filters", stand_in=True),
 }
 """Name -> frame encoder. VidTAG joins `clip` and `dinov2`, in this order, to 1792 numbers."""
