@@ -55,7 +55,7 @@ class TrackResults:
     @property
     def labels(self) -> dict[str, str]:
         """Row -> label, of the rows that the paper lacks."""
-        return _own_labels(self.table)
+        return {row: label for row, label in _own_labels(self.table).items() if row in {*self.runs, *self.missing}}
 
     @cached_property
     def scores(self) -> dict[str, tuple[TrackScores, ...]]:
@@ -133,7 +133,7 @@ def collect(
     printed = [row for row, _ in printed_rows(table)]
     missing = {row: _NOT_PUBLIC.get(row, "nothing of it is public") for row in printed if row not in rows}
     if why := track_experiments.unfit(table, scale):
-        return TrackResults(table, scale, {}, missing | dict.fromkeys(rows, why))
+        return TrackResults(table, scale, {}, missing | {row: why for row in printed if row in rows})
     done = track_jobs.ensure_all(
         [name for name, _ in rows.values()],
         scale,

@@ -110,7 +110,7 @@ def _nearest(videos: Sequence[Tensor], gallery: Gallery) -> list[NDArray[np.floa
     """One look through the gallery for the embeddings (T, e) of several videos: (T, 2) degrees each."""
     if not videos:
         return []
-    found = gallery.nearest(torch.cat(list(videos)).cpu())
+    found = gallery.nearest(torch.cat(list(videos)))
     return np.split(found, np.cumsum([len(frames) for frames in videos])[:-1])
 
 
