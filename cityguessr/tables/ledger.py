@@ -47,7 +47,8 @@ PRODUCERS = {
 _PROFILES = {"table6": "msls", "vidtag_gama": "gama"} | dict.fromkeys(
     (table for table in paper.TITLES if table.startswith("vidtag") and table.endswith("msls")), "msls"
 )  # the real profile that a table takes; the others take cityguessr68k
-_UNIFIED = "it takes Mapillary, GAMa and CityGuessr68k on one machine, and how they were mixed is not public"
+UNIFIED = "it takes Mapillary, GAMa and CityGuessr68k on one machine, and how they were mixed is not public"
+"""Why one model was not trained for all three of VidTAG's data sets."""
 _SAME_SYSTEMS = {"vidtag_cityguessr68k": "table5"}
 """A table -> the table whose systems it repeats, where their claims are."""
 
@@ -154,7 +155,7 @@ def _state(
 ) -> str:
     table, row, reason = str(line["table"]), str(line["row"]), line["reason"]
     if table == "vidtag_unified_msls":
-        return f"not tried, because {_UNIFIED}"
+        return f"not tried, because {UNIFIED}"
     if isinstance(reason, str) and reason.startswith("not run"):
         return reason.split(";")[0].replace("not run", "not tried", 1)
     if not line["n_seeds"]:

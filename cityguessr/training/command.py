@@ -62,7 +62,7 @@ CITYGUESSR = Kind(
     "CityGuessr",
     experiments.EXPERIMENTS,
     {table: tuple(dict.fromkeys(rows.values())) for table, rows in experiments.TABLES.items()},
-    profiles.PROFILES,
+    {name: profile for name, profile in profiles.PROFILES.items() if profile.datasets},  # GAMa is for VidTAG alone
     lambda table, profile: True,
     lambda name, profile: experiments.get(name).offered(profile),
     lambda name, profile: experiments.canonical(name, profile).name,

@@ -308,7 +308,7 @@ def _check(profile: Profile, dataset: str) -> DataSet:
     if dataset not in profile.datasets:
         others = [other.name for other in profiles.PROFILES.values() if dataset in other.datasets]
         raise InputError(
-            f"the profile {profile.name!r} has {', '.join(profile.datasets)} and not {dataset}; profiles that have it: "
+            f"the profile {profile.name!r} has {', '.join(profile.datasets) or 'VidTAG alone'} and not {dataset}; profiles that have it: "
             f"{', '.join(others)}"
         )
     return DATASETS[dataset]

@@ -32,8 +32,9 @@ def answered(truths: list[int], frames: list[list[int]], names: list[str] | None
         true=np.repeat(CENTRES[truths], lengths, axis=0),
         retrieved=CENTRES[np.concatenate(frames)],
         refined=None,
-        ceiling_km=np.zeros(lengths.sum()),
+        best=np.repeat(CENTRES[truths], lengths, axis=0),
         centres=np.repeat(CENTRES[truths], lengths, axis=0),
+        mean=CENTRES[truths[0]],
     )
 
 

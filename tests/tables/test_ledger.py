@@ -10,7 +10,6 @@ import pytest
 from cityguessr import paper, tables
 from cityguessr.tables import ledger
 from cityguessr.tables.claims import CLAIMS
-from cityguessr.training import experiments
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,11 +23,10 @@ def notebook(stem: str) -> str:
 @pytest.mark.parametrize("table", list(paper.TITLES))
 def test_every_table_has_a_notebook_that_produces_it(table: str) -> None:
     code = notebook(ledger.PRODUCERS[table])
-    own = table in experiments.TABLES and not table.startswith("vidtag")
-    assert (f'"{table}"' if own else "ledger.results" if table != "vidtag_cityguessr68k" else '"table5"') in code
+    assert (f'"{table}"' if table != "vidtag_unified_msls" else "vidtag") in code
 
 
-@pytest.mark.parametrize("table", [table for table in paper.TITLES if not table.startswith("vidtag")])
+@pytest.mark.parametrize("table", [table for table in paper.TITLES if table != "vidtag_unified_msls"])
 def test_the_producer_writes_every_number_or_why_there_is_none(table: str) -> None:
     written = pd.read_csv(ROOT / "figures" / "tables" / f"{table}.csv")
     printed = paper.results()
@@ -119,6 +117,7 @@ def test_a_number_s_state_is_the_verdict_on_the_claims_that_compare_it(
     measured = {row: {("top1", "city"): [40.0], ("top1", "state"): [41.0]} for row in rows}
     beside = tables.beside_paper("table5", measured, "mini", {"timesformer": "no weights"})
     tables.Table(beside).write(tmp_path / "tables")
+    (tmp_path / "tables" / "vidtag_cityguessr68k.csv").write_text(beside.to_csv(index=False))  # the same systems
     verdicts = {
         "The full model is better than GeoDecoder": "holds",
         "The full model is better than its backbone alone": "undecided",
@@ -151,8 +150,14 @@ def test_a_single_seed_has_no_spread() -> None:
     assert math.isnan(ledger.half_width(math.nan, 1))
 
 
-def test_vidtag_s_own_systems_are_not_ours() -> None:
+def test_every_number_of_vidtag_has_a_state_and_the_page_that_gives_it() -> None:
     found = ledger.results("mini")
-    assert isinstance(found, pd.DataFrame)
-    foreign = found[(found["table"] == "vidtag_cityguessr68k") & (found["row"] == "geoclip")]
-    assert foreign["state"].str.contains("not in the paper").all()
+    vidtag = found[found["table"].str.startswith("vidtag")]
+    assert (vidtag["producer"] == "51_tables_vidtag").all()
+    ran = vidtag[vidtag["n_seeds"] > 0]
+    assert {"vidtag", "geoclip_finetuned"} <= set(ran.loc[ran["table"] == "vidtag_msls", "row"])
+    assert (ran["state"] == "tried on MiniWorld: in no claim")[ran["level"] == "gps"].all()
+    idle = vidtag[vidtag["n_seeds"] == 0].set_index(["table", "row"])["state"]
+    assert idle["vidtag_unified_msls", "unified"].eq("not tried, because " + ledger.UNIFIED).all()
+    assert idle["vidtag_gama", "vidtag"].str.contains("no rides from a dashboard").all()
+    assert idle["vidtag_msls", "planet"].str.contains("not public").all()

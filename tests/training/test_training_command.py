@@ -49,7 +49,9 @@ def test_all_is_what_a_profile_has_data_for() -> None:
     every = names("all")
     assert set(every["CityGuessr"]) == ours
     # SigLIP has no stand-in, and where all location encoders start from random weights VidTAG's does, too
-    assert set(track_experiments.EXPERIMENTS) - set(every["VidTAG"]) == {"clip_siglip", "random_start"}
+    assert set(track_experiments.EXPERIMENTS) - set(every["VidTAG"]) == {
+        *("clip_siglip", "random_start", "geoclip_zeroshot", "geoclip_zeroshot_100k")
+    }
     assert set(names("all", profile="msls")["CityGuessr"]) == {"videomae_msls", "cityguessr_msls"}
     assert set(names("all", profile="msls")["VidTAG"]) == set(track_experiments.EXPERIMENTS)
     assert ours - set(names("all", profile="cityguessr68k")["CityGuessr"]) == {"videomae_msls", "cityguessr_msls"}
