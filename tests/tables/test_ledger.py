@@ -43,7 +43,7 @@ def test_every_number_of_the_paper_is_in_the_ledger_once() -> None:
     assert found[keys].values.tolist() == printed[keys].values.tolist()
     assert found["paper"].tolist() == printed["value"].tolist()
     assert found["producer"].notna().all()
-    assert found["state"].str.fullmatch("tried on MiniWorld: claims not checked|not tried, because .+").all()
+    assert found["state"].str.fullmatch("tried on MiniWorld: (claims not checked|in no claim)|not tried, because .+").all()
 
 
 def test_every_number_of_the_data_set_is_in_the_ledger_once() -> None:
@@ -157,7 +157,7 @@ def test_every_number_of_vidtag_has_a_state_and_the_page_that_gives_it() -> None
     ran = vidtag[vidtag["n_seeds"] > 0]
     assert {"vidtag", "geoclip_finetuned"} <= set(ran.loc[ran["table"] == "vidtag_msls", "row"])
     assert (ran["state"] == "tried on MiniWorld: in no claim")[ran["level"] == "gps"].all()
-    idle = vidtag[vidtag["n_seeds"] == 0].set_index(["table", "row"])["state"]
-    assert idle["vidtag_unified_msls", "unified"].eq("not tried, because " + ledger.UNIFIED).all()
-    assert idle["vidtag_gama", "vidtag"].str.contains("no rides from a dashboard").all()
-    assert idle["vidtag_msls", "planet"].str.contains("not public").all()
+    idle = vidtag[vidtag["n_seeds"] == 0].groupby(["table", "row"])["state"].first()
+    assert idle["vidtag_unified_msls", "unified"] == "not tried, because " + ledger.UNIFIED
+    assert "no rides from a dashboard" in idle["vidtag_gama", "vidtag"]
+    assert "not public" in idle["vidtag_msls", "planet"]
