@@ -348,7 +348,7 @@ def unfit(table: str, scale: TrackScale) -> str:
     if scale.dataset in DATASETS[table]:
         return ""
     if scale.synthetic:
-        return "MiniWorld's tracks stand in for Mapillary's; it has no rides from a dashboard"
+        return "MiniWorld has no rides from a dashboard: its tracks stand in for Mapillary's"
     return f"it is about other data than those of the profile {scale.profile}"
 
 
