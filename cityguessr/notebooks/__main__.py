@@ -151,7 +151,8 @@ def train_ahead(plan: runner.Plan) -> None:
     Page by page, a processor would often wait for the last training of a table. The pages from 50 to 59 ask for
     VidTAG's tables, with the seeds of `seeds` or `seed`; all others that have `seeds` for CityGuessr's experiments.
     """
-    from cityguessr.training import command  # seconds of imports, which a misspelled parameter need not wait for
+    # seconds of imports, which a misspelled parameter need not wait for
+    from cityguessr.training import command, track_experiments, track_jobs
 
     names = ("profile", "data_root", "allow_downloads", "cluster")
     shared: dict[str, Any] = {}
@@ -170,6 +171,9 @@ def train_ahead(plan: runner.Plan) -> None:
         if chosen := [*seeds[kind.whose.lower()]]:
             asked += command.chosen(wanted, profile, chosen, [kind])
     command.ensure_all(asked, profile, **shared)
+    if seeds["vidtag"] and (clips := track_experiments.CLIPS.get(profile)) not in (None, profile):
+        names = [name for name, _ in track_experiments.TABLES["vidtag_cityguessr68k"].values()]
+        track_jobs.ensure_all(names, clips, [*seeds["vidtag"]])  # VidTAG on CityGuessr's own clips
 
 
 def _print_summary(start: float, finished: bool) -> None:

@@ -307,9 +307,9 @@ def _check(profile: Profile, dataset: str) -> DataSet:
         raise one_of("data set", dataset, DATASETS)
     if dataset not in profile.datasets:
         others = [other.name for other in profiles.PROFILES.values() if dataset in other.datasets]
+        own = ", ".join(profile.datasets) or "tracks alone"
         raise InputError(
-            f"the profile {profile.name!r} has {', '.join(profile.datasets) or 'VidTAG alone'} and not {dataset}; profiles that have it: "
-            f"{', '.join(others)}"
+            f"the profile {profile.name!r} has {own} and not {dataset}; profiles that have it: {', '.join(others)}"
         )
     return DATASETS[dataset]
 
