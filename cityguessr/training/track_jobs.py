@@ -49,7 +49,8 @@ def ensure_all(
             first = track_runs.plan(experiment, scale, check_seed(seeds[0]), **options)
             mine = {(name, seed): first.with_seed(seed) for seed in dict.fromkeys(map(check_seed, seeds))}
             if not all(plan.done for plan in mine.values()):
-                track_runs.features_of(first)
+                first = track_runs.ready(first, report)
+                mine = {(name, seed): first.with_seed(seed) for _, seed in mine}
             plans |= mine
         except CannotRun as error:
             missing[name] = error

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support import make_video
 
@@ -25,6 +26,7 @@ from cityguessr.taxonomy import Taxonomy
 from cityguessr.tracks import Tracks, read_msls
 from cityguessr.training import track_experiments, track_runs, track_sets
 from cityguessr.training.track_experiments import SCALES
+from cityguessr.vidtag import features
 
 QUICK = dataclasses.replace(
     SCALES["mini"],
@@ -71,8 +73,9 @@ def test_the_pictures_of_a_validation_track_are_answered_as_the_run_answered_the
     locator: Locator, tracks: Tracks, tmp_path: Path
 ) -> None:
     """Features on the fly and the gallery made anew are those of the run, bit for bit."""
-    given = locator.run.predictions
+    given, stores = locator.run.predictions, track_runs.features_of(track_runs.plan("vidtag", "mini", 0))
     for number, track in enumerate(tracks.split("val")):
+        assert torch.equal(locator.features(track), features.joined(stores, track))
         own = locator(folder_of(track.pictures, tmp_path / str(number)), frames=None)
         assert len(own) == len(track)
         assert np.array_equal(own.retrieved, given.by_track(given.retrieved)[number])
