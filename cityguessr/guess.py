@@ -72,8 +72,8 @@ class TrackGuess:
     def __str__(self) -> str:
         answer, steps = self.answer, self.table()["step_km"]
         cities = ", ".join(f"{region_label(region)} {count}" for region, count in answer.counts.items())
-        jumps = f", {(steps > 1).sum()} steps of more than 1 km" if len(answer) > 1 else ""
-        line = f"{answer.path.name}: {len(answer)} frames, a coordinate for each; near {cities}{jumps}"
+        jumps = f"; steps of more than 1 km: {(steps > 1).sum()}" if len(answer) > 1 else ""
+        line = f"{answer.path.name}: {len(answer)} frames, a coordinate for each; nearest city: {cities}{jumps}"
         return "\n".join([line, *self._warnings])
 
     __repr__ = __str__
@@ -95,9 +95,15 @@ class TrackGuess:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class NoTrack:
-    """Why there is no track for a video, and what to run to get one: a line."""
+    """Why there is no track for a video, and what to run to get one: a line. It draws nothing; its table is empty."""
 
     reason: str
+
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame()
+
+    def draw(self) -> None:
+        return None
 
     def __str__(self) -> str:
         return self.reason

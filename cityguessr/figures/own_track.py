@@ -38,8 +38,8 @@ def draw(track: OwnTrack, title: str | None = None) -> Figure:
     tall = max(picture.shape[0] / picture.shape[1] for picture in pictures)
     strip = rows * (min(7.2 / _ROW * tall, 1.3) + 0.16)
     below = 0.3  # inches, for the key and the remark
-    fig = plt.figure(figsize=(7.2, strip + 2.75 + below + (0.3 if title else 0)), layout="constrained")
-    above, under = fig.subfigures(2, 1, height_ratios=[strip + (0.3 if title else 0), 2.75 + below])
+    fig = plt.figure(figsize=(7.2, strip + 2.45 + below + (0.3 if title else 0)), layout="constrained")
+    above, under = fig.subfigures(2, 1, height_ratios=[strip + (0.3 if title else 0), 2.45 + below])
     cells = list(above.subplots(rows, _ROW, squeeze=False).flat)
     for ax in cells:
         ax.set_axis_off()

@@ -105,7 +105,7 @@ def test_frames_of_a_video_are_spread_evenly_and_stand_in_the_order_of_time(loca
 def test_the_guess_says_that_it_knows_nothing_of_the_real_world(house: Path, tmp_path: Path) -> None:
     answer = guess_track(make_video(tmp_path / "a $tranger's <walk>.mp4"), "mini", frames=5)
     text = str(answer)
-    assert text.startswith("a $tranger's <walk>.mp4: 5 frames, a coordinate for each; near ")
+    assert text.startswith("a $tranger's <walk>.mp4: 5 frames, a coordinate for each; nearest city: ")
     assert "knows nothing of the real one" in text
     assert "stand-ins" in text
     page = answer._repr_html_()
