@@ -1,18 +1,31 @@
-"""Guess your own clip: one call from a video file to the five likeliest places of every level, on a map."""
+"""Guess your own clip: one call from a video file to the five likeliest places of every level, on a map.
 
+Where a trained VidTAG is on the machine, the same guess has a track: a coordinate for frames of the video.
+"""
+
+import base64
 import dataclasses
+import functools
+import html
+import io
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from cartopy.mpl.geoaxes import GeoAxes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from cityguessr import hierarchy
-from cityguessr.base.errors import InputError
+from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.data import video
-from cityguessr.figures import maps
+from cityguessr.evaluation import own_tracks
+from cityguessr.evaluation.own_tracks import OwnTrack
+from cityguessr.figures import maps, own_track
+from cityguessr.figures.track_answers import region_label
+from cityguessr.measures.sphere import great_circle_km
 from cityguessr.model import CityGuessr
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training.runs import Run
@@ -21,6 +34,81 @@ SYNTHETIC = (
     "The model behind this guess was trained on MiniWorld, a synthetic world. It knows nothing of the real one: for a "
     "real video its answer shows how the machinery works and means nothing."
 )
+STAND_INS = "Two small stand-ins took the place of the frozen encoders."
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class TrackGuess:
+    """A coordinate for frames of a video, in the order of time; as the last line of a notebook's cell it shows itself.
+
+    Attributes:
+        answer: the numbers: see `own_tracks.OwnTrack`.
+    """
+
+    answer: OwnTrack
+
+    def table(self) -> pd.DataFrame:
+        """A row per frame: its time, retrieved and refined coordinates (degrees), and the nearest city it knows.
+
+        `step_km` is the way from the last answer of the frame before.
+        """
+        answer = self.answer
+        kinds = {"retrieved": answer.retrieved} | ({} if answer.refined is None else {"refined": answer.refined})
+        columns: dict[str, object] = {"at": answer.frames}
+        for kind, latlon in kinds.items():
+            columns |= {f"{kind}_lat": latlon[:, 0], f"{kind}_lon": latlon[:, 1]}
+        columns["near"] = [region_label(region) for region in answer.regions]
+        columns["step_km"] = np.concatenate([[np.nan], great_circle_km(answer.final[:-1], answer.final[1:])])
+        return pd.DataFrame(columns, index=pd.Index(range(1, len(answer) + 1), name="frame"))
+
+    def draw(self) -> Figure:
+        """The frames, and their answers on a map of the world and of the commonest city: see `own_track.draw`."""
+        return own_track.draw(self.answer, f"Where the frames of {self.answer.path.name} are said to be")
+
+    @property
+    def _warnings(self) -> list[str]:
+        return [SYNTHETIC] * self.answer.synthetic + [STAND_INS] * self.answer.stand_ins
+
+    def __str__(self) -> str:
+        answer, steps = self.answer, self.table()["step_km"]
+        cities = ", ".join(f"{region_label(region)} {count}" for region, count in answer.counts.items())
+        jumps = f"; steps of more than 1 km: {(steps > 1).sum()}" if len(answer) > 1 else ""
+        line = f"{answer.path.name}: {len(answer)} frames, a coordinate for each; nearest city: {cities}{jumps}"
+        return "\n".join([line, *self._warnings])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        figure, content = self.draw(), io.BytesIO()
+        figure.savefig(content, format="png", dpi=130)
+        plt.close(figure)
+        picture = base64.b64encode(content.getvalue()).decode()
+        first, *warnings = (html.escape(line) for line in str(self).splitlines())
+        remarks = "".join(f"<p><em>{line}</em></p>" for line in warnings)
+        table = self.table().to_html(float_format="{:.4f}".format, na_rep="", escape=True)
+        return (
+            f'<p><strong>{first}</strong></p>{remarks}<img alt="{first}" style="max-width: 100%" '
+            f'src="data:image/png;base64,{picture}"><details><summary>Coordinates of every frame</summary>{table}'
+            "</details>"
+        )
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class NoTrack:
+    """Why there is no track for a video, and what to run to get one: a line. It draws nothing; its table is empty."""
+
+    reason: str
+
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame()
+
+    def draw(self) -> None:
+        return None
+
+    def __str__(self) -> str:
+        return self.reason
+
+    __repr__ = __str__
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +124,8 @@ class Guess:
         chain: level -> the class id on the answer's path, from the likeliest city up the tree.
         frames: uint8 (T, size, size, 3), what the model was given.
         synthetic: whether the model was trained on MiniWorld, so that its answers about real videos mean nothing.
+        profile: whose VidTAG is asked for the track; None where none is.
+        data_root: the real data set of that profile, or None.
     """
 
     path: Path
@@ -45,6 +135,22 @@ class Guess:
     chain: dict[str, int]
     frames: np.ndarray
     synthetic: bool
+    profile: str | None = None
+    data_root: str | Path | None = None
+
+    @functools.cached_property
+    def track(self) -> TrackGuess | NoTrack:
+        """A coordinate for 16 frames of the video, by a VidTAG run that is there, or why not; nothing is trained.
+
+        It is asked at the first use, which takes some seconds. `guess_track` has more to choose. Raises InputError as
+        it does, where the reason is not that there is no such run.
+        """
+        if self.profile is None:
+            return NoTrack("no track: this guess was made of no video, or by no run; call `guess_track` with a video")
+        try:
+            return guess_track(self.path, self.profile, data_root=self.data_root)
+        except CannotRun as reason:
+            return NoTrack(str(reason))
 
     @property
     def names(self) -> dict[str, str]:
@@ -94,13 +200,14 @@ class Guess:
         return f"{self.path.name}: {path} ({100 * self.probabilities['city'][0]:.1f}%){warning}"
 
 
-def guess(path: str | Path, model: Run | CityGuessr, k: int = 5) -> Guess:
+def guess(path: str | Path, model: Run | CityGuessr, k: int = 5, *, data_root: str | Path | None = None) -> Guess:
     """Guess where a video was filmed.
 
     Args:
         path: any video that ffmpeg reads from one file: MP4, MOV, MKV, WebM, AVI, TS, GIF and more.
         model: a run, or a model such as `load_released_checkpoint` returns.
         k: how many places per level.
+        data_root: the real data set that the run's profile reads; a track needs it, for the coordinates in it.
 
     Raises InputError for a file that is missing, no video, or shorter than the model's clips.
 
@@ -109,11 +216,41 @@ def guess(path: str | Path, model: Run | CityGuessr, k: int = 5) -> Guess:
         >>> answer = guess("walk.mp4", run)
         >>> print(answer)  # the path from continent to city, with its probability
         >>> answer.draw()
+        >>> answer.track  # a coordinate for every frame, where a VidTAG run of that profile is there
     """
     network = model.model() if isinstance(model, Run) else model
     synthetic = isinstance(model, Run) and model.provenance["data"]["synthetic"]
     frames = video.read_frames(path, network.config.frames, network.config.size, network.config.sampling)
-    return guess_frames(frames, network, k, path=Path(path), synthetic=synthetic)
+    answer = guess_frames(frames, network, k, path=Path(path), synthetic=synthetic)
+    profile = model.provenance.get("profile") if isinstance(model, Run) else None
+    return dataclasses.replace(answer, profile=profile, data_root=data_root)
+
+
+def guess_track(
+    path: str | Path,
+    profile: str = "mini",
+    frames: int | None = own_tracks.FRAMES,
+    *,
+    data_root: str | Path | None = None,
+    allow_downloads: bool = False,
+) -> TrackGuess:
+    """A coordinate for frames of a video, by a VidTAG run that is on this machine: nothing is trained.
+
+    Args:
+        path: a video file, or a folder of numbered pictures.
+        profile: the run's; the one of the present code comes first.
+        frames: how many, spread evenly over the whole; all where there are fewer. None: one a second of a video, and
+            every picture of a folder.
+        data_root: the real data set of that profile, of whose coordinates the gallery is made.
+        allow_downloads: whether the encoders' weights may be fetched.
+
+    Raises CannotRun where there is no such run, and says what makes one; MissingWeights; and InputError, naming the
+    file, for a video or a picture that is missing, damaged or none.
+
+    Example:
+        >>> print(guess_track("drive.mp4", "mini"))
+    """
+    return TrackGuess(own_tracks.load(profile, data_root=data_root, allow_downloads=allow_downloads)(path, frames))
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ COLOURS = dict(zip((RETRIEVED, FILTERED, REFINED), SERIES, strict=True)) | {CENT
 MARKERS = {RETRIEVED: "o", FILTERED: "s", REFINED: "D"}
 JUMP_KM = 1.0  # a longer step between neighbouring frames is drawn thin
 REACH_KM = 5.0  # a map reaches no further than this for an answer
-_SHAPE = 0.74  # height of a map for its width
+SHAPE = 0.74  # height of a map for its width
 _LEAST = 0.5  # km from the middle to the upper edge of the smallest map
 _MARGIN, _WIDE = 1.18, 1.7  # what a map shows, for what must be on it
 _ARROW = 0.085  # length of an arrow at the edge, in heights of the map
@@ -72,22 +72,22 @@ def on_map(
     shown = _kinds_of(tracks)
     headings = _headings(tracks, headings)
     width = 7.2 / len(shown) - 0.12
-    height = len(tracks) * (width * _SHAPE + 0.5) + _above(title)
+    height = len(tracks) * (width * SHAPE + 0.5) + _above(title)
     fig, axes = plt.subplots(len(tracks), len(shown), figsize=(7.2, height), squeeze=False, layout="constrained")
     fig.get_layout_engine().set(w_pad=0.03, h_pad=0.02, wspace=0.01, hspace=0.01)
     for row, track, heading in zip(axes, tracks, headings, strict=True):
         view = _view(track, reach_km)
         background = [] if training is None else training.get(track.region, [])
-        dots = [(background, LAND, 5.0), ([] if gallery is None else gallery, REFERENCE, 1.2)]
+        layers = [(background, LAND, 5.0), ([] if gallery is None else gallery, REFERENCE, 1.2)]
         for ax, kind in zip(row, shown, strict=True):
-            _frame(ax, view)
-            for points, colour, size in dots:
-                _dots(ax, points, track.middle, view, colour, size)
+            frame(ax, view)
+            for points, colour, size in layers:
+                dots(ax, points, track.middle, view, colour, size)
             _true(ax, track)
             _answers(ax, track, kind, view)
             # The empty line keeps room for the row's heading, which is wider than its map.
             ax.set_title(f"\n{kind}: {_km(track.frechet(kind))}", fontsize=8, color=COLOURS[kind], pad=3)
-        _scale_bar(row[0], view)
+        scale_bar(row[0], view)
         place = {"xytext": (0, 16), "xycoords": "axes fraction", "textcoords": "offset points"}
         row[0].annotate(heading, (0, 1), **place, fontsize=8.5, fontweight="bold").set_in_layout(False)
     _title_and_key(fig, title, _map_key(gallery is not None, training is not None))
@@ -229,19 +229,20 @@ def _view(track: TrackAnswers, reach_km: float) -> tuple[float, float, float, fl
     low, high = points.min(axis=0), points.max(axis=0)
     margin = _MARGIN if len(near) == len(answers) else _WIDE  # room for the labels of arrows
     (x, y), (width, height) = (low + high) / 2, margin * (high - low)
-    half = max(height / 2, width / 2 * _SHAPE, _LEAST)
-    return x - half / _SHAPE, x + half / _SHAPE, y - half, y + half
+    half = max(height / 2, width / 2 * SHAPE, _LEAST)
+    return x - half / SHAPE, x + half / SHAPE, y - half, y + half
 
 
-def _frame(ax: Axes, view: tuple[float, float, float, float]) -> None:
+def frame(ax: Axes, view: tuple[float, float, float, float]) -> None:
+    """An empty map in km: west, east, south, north of its middle."""
     west, east, south, north = view
     ax.set(xlim=(west, east), ylim=(south, north), xticks=[], yticks=[])
-    ax.set_box_aspect(_SHAPE)
+    ax.set_box_aspect(SHAPE)
     for spine in ax.spines.values():
         spine.set(visible=True, color=GUIDE)
 
 
-def _dots(
+def dots(
     ax: Axes,
     points: ArrayLike,
     middle: NDArray,
@@ -249,6 +250,7 @@ def _dots(
     colour: str,
     size: float,
 ) -> None:
+    """Those of some places, (n, 2) degrees, that lie on a map around a middle, as faint dots; `size` in points^2."""
     if not len(points := np.asarray(points, dtype=float)):
         return
     west, east, south, north = view
@@ -289,7 +291,7 @@ def _arrows(ax: Axes, places: NDArray, errors: NDArray, groups: Sequence[NDArray
     for group in groups:
         towards = places[group].mean(axis=0) - middle
         towards = towards / max(np.linalg.norm(towards), 1e-12)
-        edge = min(half / _SHAPE / max(abs(towards[0]), 1e-9), half / max(abs(towards[1]), 1e-9))
+        edge = min(half / SHAPE / max(abs(towards[0]), 1e-9), half / max(abs(towards[1]), 1e-9))
         tip, tail = middle + 0.985 * edge * towards, middle + (0.985 * edge - 2 * half * _ARROW) * towards
         style = {"arrowstyle": "-|>", "color": colour, "lw": 1.2, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
         ax.annotate("", tip, tail, arrowprops=style, zorder=6)
@@ -309,7 +311,7 @@ def _arrows(ax: Axes, places: NDArray, errors: NDArray, groups: Sequence[NDArray
         ax.text(*at, text, fontsize=7, color=colour, zorder=7, path_effects=_HALO, gid="away", **align)
 
 
-def _scale_bar(ax: Axes, view: tuple[float, float, float, float]) -> None:
+def scale_bar(ax: Axes, view: tuple[float, float, float, float]) -> None:
     """A length of 1, 2 or 5 and noughts, at the lower left."""
     west, east, south, north = view
     rough = (east - west) / 4

@@ -84,10 +84,9 @@ def plan_all(
         try:
             if name not in first:
                 first[name] = track_runs.plan(experiment, profile, seed, **options)
-            plan = first[name].with_seed(seed)
-            if features and not plan.done:
-                track_runs.features_of(plan)
-            plans[name, seed] = plan
+            if features and not first[name].with_seed(seed).done:
+                first[name] = track_runs.ready(first[name])
+            plans[name, seed] = first[name].with_seed(seed)
         except CannotRun as error:
             missing[name] = error
     return {key: plan for key, plan in plans.items() if key[0] not in missing}, missing

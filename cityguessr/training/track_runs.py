@@ -26,18 +26,18 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from cityguessr.base import paths, threads
-from cityguessr.base.errors import InputError, one_of
+from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
-from cityguessr.measures.sphere import great_circle_km
 from cityguessr.measures.tracks import centroid
 from cityguessr.tracks import Track, Tracks
 from cityguessr.tracks.gama import BOXES
-from cityguessr.training import track_experiments, track_starts
+from cityguessr.training import track_damage, track_experiments, track_starts
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.finished import PROVENANCE, Finished, load_weights, seal, write_json
 from cityguessr.training.provenance import VIDTAG_CORE, circumstances, code_version
 from cityguessr.training.seeds import check_seed
 from cityguessr.training.track_experiments import TrackExperiment, TrackScale
+from cityguessr.training.track_predictions import TrackPredictions as TrackPredictions
 from cityguessr.training.track_sets import TrackSource
 from cityguessr.vidtag import answers, encoders, features, gallery
 from cityguessr.vidtag import training as phases
@@ -46,63 +46,6 @@ from cityguessr.vidtag.model import VidTAG
 
 _LOG = ("phase", "epoch", "loss", "seconds")
 FILES = ("config.json", "log.csv", "model.safetensors", "predictions.npz")
-
-
-@dataclasses.dataclass(frozen=True)
-class TrackPredictions:
-    """What a run answers for the validation tracks, frame by frame; F frames of N tracks.
-
-    Attributes:
-        names, regions: of the N tracks.
-        lengths: (N,) frames of each.
-        true, retrieved: (F, 2) degrees.
-        refined: (F, 2) degrees, or None without GeoRefiner.
-        best: (F, 2), the point of the gallery that is nearest to the true coordinate: the ceiling of every answer.
-        centres: (F, 2), the mean of the training coordinates of each frame's region: a floor that sees no picture, but
-            is told the right region.
-        mean: (2,), the one answer of who knows nothing but the training coordinates: their mean on the sphere.
-    """
-
-    names: tuple[str, ...]
-    regions: tuple[str, ...]
-    lengths: NDArray[np.int64]
-    true: NDArray[np.float64]
-    retrieved: NDArray[np.float64]
-    refined: NDArray[np.float64] | None
-    best: NDArray[np.float64]
-    centres: NDArray[np.float64]
-    mean: NDArray[np.float64]
-
-    def by_track(self, frames: NDArray) -> list[NDArray]:
-        """Something of all F frames, cut into one array a track."""
-        return np.split(frames, np.cumsum(self.lengths)[:-1])
-
-    @cached_property
-    def ceiling_km(self) -> NDArray[np.float64]:
-        """How near the gallery comes to each true coordinate, (F,)."""
-        return great_circle_km(self.true, self.best)
-
-    @property
-    def final(self) -> NDArray[np.float64]:
-        """The system's last word, (F, 2): refined where it refines."""
-        return self.retrieved if self.refined is None else self.refined
-
-    def smoothed(self, window: int = 5) -> NDArray[np.float64]:
-        """The retrieved tracks after a median filter, (F, 2)."""
-        return np.concatenate([answers.smoothed(track, window) for track in self.by_track(self.retrieved)])
-
-    def answer(self, kind: str) -> NDArray[np.float64]:
-        """The answers of one of `track_experiments.ANSWERS`, (F, 2) degrees.
-
-        Raises InputError for another kind, and for "refined" without a GeoRefiner.
-        """
-        if kind not in track_experiments.ANSWERS:
-            raise one_of("kind of answer", kind, track_experiments.ANSWERS)
-        if kind == "refined" and self.refined is None:
-            raise InputError("this system has no GeoRefiner, so that nothing of it is refined; take its final answer")
-        if kind == "smoothed":
-            return self.smoothed()
-        return np.broadcast_to(getattr(self, kind), self.true.shape)
 
 
 class TrackRun(Finished):
@@ -253,6 +196,9 @@ def ensure(
 ) -> TrackRun:
     """The run of an experiment with a seed: trained now, unless it is there already.
 
+    Frames whose picture cannot be read are left out, counted and listed by name, and it is then the run of the rest:
+    see `track_damage`.
+
     Args:
         data_root: the real data set, for a profile that reads one.
         tracks: tracks of your own in place of the profile's.
@@ -263,13 +209,15 @@ def ensure(
     the location encoder, whose weights are not on this machine.
     """
     options = {"data_root": data_root, "tracks": tracks, "allow_downloads": allow_downloads, "execution": execution}
-    return carry_out(plan(experiment, profile, seed, **options), report)
+    planned = plan(experiment, profile, seed, **options)
+    with _lock(planned):
+        planned = planned if planned.done else ready(planned, report)
+    return carry_out(planned, report)
 
 
 def carry_out(plan: TrackPlan, report: Callable[[str], None] = print) -> TrackRun:
     """Train what is planned, unless it is there already; another process that does it meanwhile is waited for."""
-    make_folder(plan.folder.parent)
-    with FileLock(plan.folder.with_name(plan.folder.name + ".lock")):
+    with _lock(plan):
         if not plan.done:
             if plan.first is not None:
                 carry_out(plan.first, report)
@@ -277,6 +225,40 @@ def carry_out(plan: TrackPlan, report: Callable[[str], None] = print) -> TrackRu
             with threads.limited(plan.scale.threads):
                 _train(plan, report)
     return TrackRun(plan.folder)
+
+
+def _lock(plan: TrackPlan) -> FileLock:
+    make_folder(plan.folder.parent)
+    return FileLock(plan.folder.with_name(plan.folder.name + ".lock"))
+
+
+def ready(planned: TrackPlan, report: Callable[[str], None] = print) -> TrackPlan:
+    """A plan whose features are computed.
+
+    Where one of its pictures cannot be read, all of them are looked at, once, and what is planned is a training on the
+    rest; see `track_damage`.
+
+    Raises InputError where more are damaged than may be, and as `features_of` does.
+    """
+    try:
+        features_of(planned)
+    except CannotRun:
+        raise
+    except InputError as error:
+        before, listed = planned.tracks(), planned.source.listed()
+        if not track_damage.is_about(error, before):
+            raise
+        report(f"{error}; looking at all pictures of {listed.name}")
+        if not track_damage.search(listed):
+            raise
+        options = {"data_root": planned.source.data_root, "tracks": planned.source.given}
+        options |= {"allow_downloads": planned.allow_downloads, "execution": planned.execution}
+        planned = plan(planned.experiment, planned.scale, planned.seed, **options)
+        lost = sum(map(len, listed.tracks)) - sum(map(len, planned.tracks().tracks))
+        report(f"{lost:,} frames of {listed.name} are left out, see {track_damage.list_of(listed)}")
+        track_damage.adopt(before, planned.tracks())
+        features_of(planned)
+    return planned
 
 
 def features_of(plan: TrackPlan) -> list[features.Features]:
@@ -332,6 +314,7 @@ def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
             "fingerprint": tracks.fingerprint,
             "synthetic": tracks.synthetic,
             "trained_on": len(examples),
+            "left_out": track_damage.summary(tracks),
         },
     }
     seal(folder, record | circumstances(), FILES)

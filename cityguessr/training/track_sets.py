@@ -17,7 +17,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder
 from cityguessr.miniworld import TrackConfig, TrackWorld, write_tracks
 from cityguessr.tracks import Tracks, read_cityguessr68k, read_gama, read_msls
-from cityguessr.training import datasets
+from cityguessr.training import datasets, track_damage
 from cityguessr.training.track_experiments import SCALES, TrackScale
 
 WORLDS = {"mini": TrackConfig.mini()}
@@ -72,9 +72,13 @@ class TrackSource:
     data_root: str | None = None
     given: Tracks | None = None
 
-    def read(self) -> Tracks:
-        """The tracks; a process keeps those that it read last."""
+    def listed(self) -> Tracks:
+        """The tracks as their release lists them; a process keeps those that it read last."""
         return self.given if self.given is not None else _read(self.scale.profile, self.data_root)
+
+    def read(self) -> Tracks:
+        """The tracks without the frames that are known to be damaged; see `track_damage`."""
+        return track_damage.without(self.listed(), max((phase.frames for phase in self.scale.phases), default=1))
 
 
 @functools.lru_cache(maxsize=1)
