@@ -128,10 +128,12 @@ def similarity_maps(
     scale = Normalize(0, 1)
     for number, (name, encode) in enumerate(rows.items()):
         for ax, (view, half) in zip(axes[number], WINDOWS.items(), strict=True):
-            latlon, x, y = _everywhere() if half is None else _around(place, half)
-            cosines = similarity(encode, place, latlon)
-            look = {"cmap": sequential(), "norm": scale, "shading": "gouraud", "rasterized": True}
-            ax.pcolormesh(x, y, cosines, **look)
+            latlon, extent = _everywhere() if half is None else _around(place, half)
+            known = np.isfinite(latlon).all(axis=-1)
+            cosines = np.full(known.shape, np.nan)
+            cosines[known] = similarity(encode, place, latlon[known])
+            look = {"cmap": sequential(), "norm": scale, "interpolation": "bilinear", "interpolation_stage": "data"}
+            ax.imshow(cosines, origin="lower", extent=extent, gid="cosines", **look)
             if half is None:
                 _plane_axes(ax)
                 ax.set_axis_off()
@@ -141,12 +143,8 @@ def similarity_maps(
                 _near(ax, place, half, training)
                 if not number:
                     ax.set_title(f"{view}: {2 * half:,.0f} km wide", fontsize=8, fontweight="normal", pad=3)
-            if (
-                sigmas is not None
-                and (among := kernel(latlon, place, sigmas[number])).max() > 0.5
-                and among.min() < 0.5
-            ):
-                ax.contour(x, y, among, [0.5], colors=[TEXT], linewidths=0.9, linestyles="--")
+            if sigmas is not None:
+                _halfway(ax, latlon, place, sigmas[number], extent)
     bar = fig.colorbar(ScalarMappable(scale, sequential()), ax=axes, location="bottom", aspect=50, shrink=0.5, pad=0.01)
     bar.set_label("cosine with the marked place (below 0 as 0)", fontsize=8)
     bar.outline.set_visible(False)
@@ -227,15 +225,30 @@ def _near(ax: Axes, place: NDArray, half: float, training: ArrayLike) -> None:
     ax.plot(0, 0, "+", color=SERIES[1], ms=7, mew=1.3, zorder=5)
 
 
-def _everywhere() -> tuple[NDArray, NDArray, NDArray]:
-    lat, lon = np.meshgrid(np.linspace(-89.9, 89.9, 120), np.linspace(-179.999, 179.999, 240), indexing="ij")
-    latlon = np.stack([lat, lon], axis=-1)
-    return latlon, *np.moveaxis(_plane(latlon), -1, 0)
+def _halfway(ax: Axes, latlon: NDArray, place: NDArray, sigma: float, extent: Sequence[float]) -> None:
+    """Where the kernel is one half, if the map shows it."""
+    among = kernel(np.nan_to_num(latlon), place, sigma)
+    among[~np.isfinite(latlon).all(axis=-1)] = 0
+    if among.min() < 0.5 < among.max():
+        ax.contour(among, [0.5], extent=extent, colors=[TEXT], linewidths=0.9, linestyles="--")
 
 
-def _around(place: NDArray, half: float) -> tuple[NDArray, NDArray, NDArray]:
-    east, north = np.meshgrid(*2 * [np.linspace(-half, half, 121)])  # with the place itself in the middle
-    return city_maps.places_around(place, east, north), east, north
+@cache
+def _everywhere() -> tuple[NDArray, tuple[float, float, float, float]]:
+    """The places of a raster over the plane, (147, 301, 2) degrees, NaN off the globe, and the raster's edges."""
+    _, top = _plane([90, 0])
+    x, y = np.meshgrid(np.linspace(-1, 1, 301), np.linspace(-top, top, 147))
+    lats = np.linspace(-90, 90, 2001)
+    lat = np.interp(y, _plane(np.stack([lats, 0 * lats], axis=1))[:, 1], lats)
+    lon = 180 * x / _plane(np.stack([lat, np.full_like(lat, 180)], axis=-1))[..., 0]  # a parallel is evenly divided
+    lat[np.abs(lon) > 180] = np.nan
+    return np.stack([lat, lon], axis=-1), (-1, 1, -top, top)
+
+
+def _around(place: NDArray, half: float) -> tuple[NDArray, tuple[float, float, float, float]]:
+    """The places of a raster around a place, which is in its middle, (121, 121, 2) degrees, and its edges in km."""
+    east, north = np.meshgrid(*2 * [np.linspace(-half, half, 121)])
+    return city_maps.places_around(place, east, north), (-half, half, -half, half)
 
 
 @cache
