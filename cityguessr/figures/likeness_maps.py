@@ -33,7 +33,7 @@ Encode = Callable[[Tensor], Tensor]
 
 UNIT_KM = math.pi * EARTH_RADIUS_KM
 """One unit of the projection's x, in km along the equator: 20,015."""
-WINDOWS = {"the world": None, "a country": 1500.0, "a city": 12.0}
+WINDOWS = {"the world": None, "a country": 1500.0, "a city": 6.0}
 """Views of `similarity_maps`, in km from the middle to the edge."""
 DIRECTIONS = 12
 _CHUNK = 8192
@@ -170,7 +170,7 @@ def curves(
     """
     fig, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
     km = np.asarray(km, dtype=float)
-    styles = [":", (0, (4, 1.5)), (0, (1, 1)), "-."]
+    styles = [":", (0, (4, 1.5)), "-.", (0, (8, 2))]
     for (name, cosines), style in zip(kernels.items(), styles, strict=False):
         ax.plot(km, cosines, color=MUTED, lw=1.1, ls=style, label=name)
     for (name, cosines), colour in zip(lines.items(), (REFERENCE, SERIES[0]), strict=False):
@@ -241,8 +241,8 @@ def _everywhere() -> tuple[NDArray, tuple[float, float, float, float]]:
     lats = np.linspace(-90, 90, 2001)
     lat = np.interp(y, _plane(np.stack([lats, 0 * lats], axis=1))[:, 1], lats)
     lon = 180 * x / _plane(np.stack([lat, np.full_like(lat, 180)], axis=-1))[..., 0]  # a parallel is evenly divided
-    lat[np.abs(lon) > 180] = np.nan
-    return np.stack([lat, lon], axis=-1), (-1, 1, -top, top)
+    lat[np.abs(lon) > 180.001] = np.nan  # the edge itself is rounded to just beyond it
+    return np.stack([lat, lon.clip(-180, 180)], axis=-1), (-1, 1, -top, top)
 
 
 def _around(place: NDArray, half: float) -> tuple[NDArray, tuple[float, float, float, float]]:

@@ -70,7 +70,7 @@ def on_map(
     shown = _kinds_of(tracks)
     headings = _headings(tracks, headings)
     width = 7.2 / len(shown) - 0.12
-    height = len(tracks) * (width * SHAPE + 0.5) + _above(title)
+    height = len(tracks) * (width * SHAPE + 0.5) + above(title)
     fig, axes = plt.subplots(len(tracks), len(shown), figsize=(7.2, height), squeeze=False, layout="constrained")
     fig.get_layout_engine().set(w_pad=0.03, h_pad=0.02, wspace=0.01, hspace=0.01)
     for row, track, heading in zip(axes, tracks, headings, strict=True):
@@ -88,7 +88,7 @@ def on_map(
         scale_bar(row[0], view)
         place = {"xytext": (0, 16), "xycoords": "axes fraction", "textcoords": "offset points"}
         row[0].annotate(heading, (0, 1), **place, fontsize=8.5, fontweight="bold").set_in_layout(False)
-    _title_and_key(fig, title, _map_key(gallery is not None, training is not None))
+    title_and_key(fig, title, _map_key(gallery is not None, training is not None))
     return fig
 
 
@@ -110,7 +110,7 @@ def error_along(
     shown, headings = _kinds_of(tracks), _headings(tracks, headings)
     columns = min(columns, len(tracks))
     rows = -(-len(tracks) // columns)
-    size = (7.2, 1.85 * rows + 0.15 + _above(title))
+    size = (7.2, 1.85 * rows + 0.15 + above(title))
     fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")
     for ax, track, heading in zip(axes.flat, tracks, headings, strict=False):
         frames = np.arange(1, len(track) + 1)
@@ -132,7 +132,7 @@ def error_along(
         ax.grid(axis="y")
     labels = [*shown, *([CEILING] if any(track.ceiling_km is not None for track in tracks) else [])]
     marks = {kind: {"marker": MARKERS.get(kind), "ms": 3, "lw": 1.2, "ls": _LINES[kind]} for kind in labels}
-    _title_and_key(fig, title, [Line2D([], [], color=COLOURS[kind], label=kind, **marks[kind]) for kind in labels])
+    title_and_key(fig, title, [Line2D([], [], color=COLOURS[kind], label=kind, **marks[kind]) for kind in labels])
     return fig
 
 
@@ -187,18 +187,18 @@ def distribution_table(errors_km: Mapping[str, ArrayLike]) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def _above(title: str | None) -> float:
+def above(title: str | None) -> float:
     """Inches above the axes for a title and a line of keys."""
     return 0.56 if title else 0.32
 
 
-def _title_and_key(fig: Figure, title: str | None, handles: Sequence[Line2D]) -> None:
+def title_and_key(fig: Figure, title: str | None, handles: Sequence[Line2D]) -> None:
     """Both above the axes, in room kept free by hand: a legend "outside" would slide over the title."""
     height = fig.get_size_inches()[1]
-    fig.get_layout_engine().set(rect=(0, 0, 1, 1 - _above(title) / height))
+    fig.get_layout_engine().set(rect=(0, 0, 1, 1 - above(title) / height))
     if title:
         fig.text(0.006, 1 - 0.06 / height, title, fontsize=10, fontweight="bold", ha="left", va="top")
-    place = {"loc": "upper left", "bbox_to_anchor": (0.006, 1 - (_above(title) - 0.26) / height)}
+    place = {"loc": "upper left", "bbox_to_anchor": (0.006, 1 - (above(title) - 0.26) / height)}
     style = {"fontsize": 7.5, "handlelength": 2.2, "columnspacing": 1.5, "borderaxespad": 0, "borderpad": 0}
     fig.legend(handles=handles, ncols=len(handles), **place, **style)
 

@@ -79,7 +79,7 @@ def positions(table: ArrayLike, places: Mapping[str, ArrayLike], *, title: str |
     image = left.imshow(table, cmap=_SIGNED, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
     left.set(xlabel="number of the feature i", ylabel="position p", yticks=[0, 10, 20, 31])
     for number, (at, colour) in enumerate(zip(places.values(), SERIES, strict=False)):
-        right.plot(np.full(len(at), number), at, "o", color=colour, ms=3.5)
+        right.plot(np.full(len(at), number), at, "_", color=colour, ms=16, mew=1.3)
     right.set(xticks=range(len(places)), xlim=(-0.5, len(places) - 0.5), ylim=(31.7, -0.7))
     right.set_xticklabels(places)
     right.tick_params(labelleft=False)
@@ -137,7 +137,7 @@ def cosines(
     edges = [0, *(i for i in range(1, count) if tracks[i] != tracks[i - 1]), count]
     size = 6.6 / len(matrices)
     fig, axes = plt.subplots(
-        1, len(matrices), figsize=(7.2, size + (1.3 if title else 1.0)), layout="constrained", squeeze=False
+        1, len(matrices), figsize=(7.2, 0.86 * size + (1.3 if title else 1.05)), layout="constrained", squeeze=False
     )
     fig.get_layout_engine().set(w_pad=0.02)
     for ax, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
@@ -196,8 +196,7 @@ def neighbours(cosine: ArrayLike, km: ArrayLike, mask_km: float, *, title: str |
     """One track's block of the matrix: cosines (T, T) beside distances (T, T) in km; what a mask hides is framed."""
     cosine, km = np.asarray(cosine, dtype=float), np.asarray(km, dtype=float)
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.4), layout="constrained")
-    look = {"cmap": _SIGNED, "vmin": -1, "vmax": 1}
-    images = left.imshow(cosine, **look), right.imshow(1000 * km, cmap=sequential().reversed())
+    images = left.imshow(cosine, cmap=sequential()), right.imshow(1000 * km, cmap=sequential().reversed())
     words = ("cosine of frame and coordinate", "distance (m)")
     for ax, image, word in zip((left, right), images, words, strict=True):
         for i, j in np.argwhere((km <= mask_km) & ~np.eye(len(km), dtype=bool)):

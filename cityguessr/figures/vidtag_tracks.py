@@ -17,11 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from cityguessr.base.errors import InputError
 from cityguessr.figures import city_maps
 from cityguessr.figures.page import check_image
-from cityguessr.figures.style import LEVEL_COLOURS, MUTED, REFERENCE, SERIES, TEXT, sequential
+from cityguessr.figures.style import LAND, LEVEL_COLOURS, MUTED, REFERENCE, SERIES, TEXT, sequential
 from cityguessr.figures.track_answers import local_km
-from cityguessr.figures.tracks import log_km
+from cityguessr.figures.tracks import above, log_km, title_and_key
+from cityguessr.measures.boxes import Box
 from cityguessr.measures.sphere import great_circle_km
 from cityguessr.measures.tracks import centroid, mean_place, representative
+from cityguessr.vidtag.gallery import nearest_points
 
 _REACH = 5.0  # km: an answer further than this is off the map
 
@@ -64,21 +66,64 @@ def task(
     return fig
 
 
+def grid(box: Box, points: ArrayLike, training: ArrayLike, latlon: ArrayLike, *, title: str | None = None) -> Figure:
+    """The gallery of one city over its box, and near by the way from each frame of a track to its nearest point.
+
+    Args:
+        box: of the training coordinates, with its margin.
+        points: (n, 2) degrees, the gallery.
+        training: (m, 2) degrees.
+        latlon: (T, 2) degrees, the track.
+    """
+    points, middle = np.asarray(points, dtype=float), mean_place(latlon)
+    fig, (whole, near) = plt.subplots(1, 2, figsize=(7.2, 2.75 + above(title)), layout="constrained")
+    corners = [[box.south, box.west], [box.south, box.east], [box.north, box.east], [box.north, box.west]]
+    edge, track = local_km([*corners, corners[0]], middle), local_km(latlon, middle)
+    nearest = local_km(nearest_points(latlon, points), middle)
+    for ax, view in (
+        (whole, city_maps.view_of(edge, 1.08)),
+        (near, city_maps.view_of(np.concatenate([track, nearest]), 1.3, 0.2)),
+    ):
+        city_maps.frame(ax, view)
+        city_maps.dots(ax, training, middle, view, LAND, 5 if ax is whole else 20)
+        city_maps.dots(ax, points, middle, view, SERIES[0], 2.2 if ax is whole else 16)
+        ax.plot(*edge.T, color=MUTED, lw=0.8, ls="--")
+        ax.plot(*track.T, color=TEXT, lw=1.8, zorder=4)
+        city_maps.scale_bar(ax, view)
+    for frame, point in zip(track, nearest, strict=True):
+        near.plot(*zip(frame, point, strict=True), color=SERIES[2], lw=0.9, zorder=3, gid="nearest")
+    near.plot(*track.T, "o", color=TEXT, ms=2.5, zorder=5)
+    whole.set_title("the whole city", fontsize=8.5, fontweight="normal")
+    near.set_title("each frame and its nearest point", fontsize=8.5, fontweight="normal")
+    dot = {"marker": "o", "ls": "none", "mec": "none"}
+    key = [
+        Line2D([], [], color=SERIES[0], ms=3, label="gallery", **dot),
+        Line2D([], [], color=LAND, ms=4, label="training coordinates", **dot),
+        Line2D([], [], color=MUTED, lw=0.8, ls="--", label="their box and its margin"),
+        Line2D([], [], color=TEXT, lw=1.8, label="the track"),
+        Line2D([], [], color=SERIES[2], lw=0.9, label="nearest point"),
+    ]
+    title_and_key(fig, title, key)
+    return fig
+
+
 def heat(
     regions: Mapping[str, float],
     points: ArrayLike,
     cosines: Mapping[str, ArrayLike],
     true: Mapping[str, ArrayLike],
+    watched: str,
     *,
     title: str | None = None,
 ) -> Figure:
     """How alike some frames are to every point of the gallery: the best of each region, and all points of one city.
 
     Args:
-        regions: name -> the largest cosine of the first frame with a point of that region.
+        regions: name -> the largest cosine of the watched frame with a point of that region.
         points: (n, 2) degrees, the gallery of one city, a grid.
         cosines: frame -> (n,) with these points.
         true: frame -> (2,) degrees. The ring on the map; the cross is the point with the largest cosine of this city.
+        watched: the frame that the regions are about.
     """
     points = np.asarray(points, dtype=float)
     middle = mean_place([points.min(axis=0), points.max(axis=0)])
@@ -89,7 +134,7 @@ def heat(
     colours = [SERIES[0] if name == order[-1] else REFERENCE for name in order]
     axes[0].barh(range(len(order)), [regions[name] for name in order], color=colours, height=0.7)
     axes[0].set_yticks(range(len(order)), order, fontsize=7.5)
-    axes[0].set_title(f"{next(iter(cosines))}:\nlargest cosine", fontsize=8.5)
+    axes[0].set_title(f"{watched}:\nlargest cosine", fontsize=8.5)
     axes[0].axvline(0, color=MUTED, lw=0.7)
     axes[0].tick_params(axis="x", labelsize=7.5)
     squares = local_km(_squares(points).reshape(-1, 2), middle).reshape(-1, 4, 2)
@@ -101,7 +146,7 @@ def heat(
         city_maps.frame(ax, view, (view[3] - view[2]) / (view[1] - view[0]))
         many = len(points) > 2000
         field = PolyCollection(squares, array=np.asarray(values), cmap=sequential(), norm=scale, rasterized=many)
-        field.set(edgecolors="face", linewidths=0.2, gid="gallery")
+        field.set(edgecolors="face", linewidths=0.5, gid="gallery")
         ax.add_collection(field)
         best = points[int(np.argmax(values))]
         ax.plot(*local_km(true[name], middle), "o", mfc="none", mec=SERIES[1], ms=8, mew=1.8, zorder=5)
@@ -127,7 +172,9 @@ def beside(true: ArrayLike, answers: Mapping[str, ArrayLike], *, title: str | No
         answers: name -> (T, 2) degrees.
     """
     true, middle = np.asarray(true, dtype=float), mean_place(true)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.1), layout="constrained", width_ratios=[1, 1.15])
+    fig, (left, right) = plt.subplots(
+        1, 2, figsize=(7.2, 2.45 + above(title)), layout="constrained", width_ratios=[1, 1.15]
+    )
     places = {name: local_km(given, middle) for name, given in answers.items()}
     inside = {name: np.linalg.norm(km, axis=1) <= _REACH for name, km in places.items()}
     near = np.concatenate([local_km(true, middle), *(places[name][inside[name]] for name in places)])
@@ -143,14 +190,13 @@ def beside(true: ArrayLike, answers: Mapping[str, ArrayLike], *, title: str | No
         highest = max(highest, float(error.max()))
     city_maps.scale_bar(left, view)
     off = {name: int((~within).sum()) for name, within in inside.items()}
-    left.set_title("; ".join(f"{name}: {count} off the map" for name, count in off.items()), fontsize=7.5)
+    words = "; ".join(f"{name}: {count}" for name, count in off.items())
+    left.set_title(f"frames off the map {words}", fontsize=7.5, fontweight="normal")
     log_km(right.yaxis, 0.02, highest)
     right.set(xlabel="frame", ylabel="error (km)", xlim=(0.5, len(true) + 0.5))
     right.grid(axis="y")
-    handles, names = left.get_legend_handles_labels()
-    fig.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=10)
+    right.xaxis.get_major_locator().set_params(integer=True)
+    title_and_key(fig, title, left.get_legend_handles_labels()[0])
     return fig
 
 
@@ -166,7 +212,7 @@ def noise(true: ArrayLike, copies: Sequence[ArrayLike], *, title: str | None = N
     """
     middle = mean_place(true)
     true_km, moved = local_km(true, middle), [local_km(copy, middle) for copy in copies]
-    fig, (far, near) = plt.subplots(1, 2, figsize=(7.2, 3.5), layout="constrained")
+    fig, (far, near) = plt.subplots(1, 2, figsize=(7.2, 3.35 + above(title)), layout="constrained")
     reach = 1.12 * max(float(np.abs(np.concatenate(moved)).max()), 1.0)
     centred = [km - km.mean(axis=0) + true_km.mean(axis=0) for km in moved if not _collapsed(km)]
     close = 1.12 * max(float(np.abs(np.concatenate([true_km, *centred])).max()), 0.5)
@@ -187,11 +233,9 @@ def noise(true: ArrayLike, copies: Sequence[ArrayLike], *, title: str | None = N
         kept += 1
     far.set_title(f"{len(copies)} noised copies", fontsize=8.5)
     near.set_title(f"{min(3, kept)} of them without their shift", fontsize=8.5)
-    handles = [Line2D([], [], color=TEXT, lw=2, label="true"), Line2D([], [], color=MUTED, marker="o", ms=3, lw=0.6)]
-    handles += [Line2D([], [], color=MUTED, marker="x", ls="none", mew=2, ms=6)]
-    fig.legend(handles, ["true", "noised", "collapsed"], loc="outside lower center", ncols=3, fontsize=8)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=10)
+    marks = {"noised": {"marker": "o", "ms": 3, "lw": 0.6}, "collapsed": {"marker": "x", "ls": "none", "mew": 2}}
+    handles = [Line2D([], [], color=MUTED, label=name, **mark) for name, mark in marks.items()]
+    title_and_key(fig, title, [Line2D([], [], color=TEXT, lw=2, label="true"), *handles])
     return fig
 
 
@@ -224,7 +268,7 @@ def answer(true: ArrayLike, predicted: ArrayLike, *, title: str | None = None) -
     """
     true, predicted = np.asarray(true, dtype=float), np.asarray(predicted, dtype=float)
     middle, heart, chosen = mean_place(true), centroid(predicted), representative(predicted)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.5), layout="constrained")
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.85 + above(title)), layout="constrained")
     places = local_km(predicted, middle)
     near = places[great_circle_km(predicted, heart) <= _REACH]
     marks = local_km(np.stack([heart, predicted[chosen], middle]), middle)
@@ -236,14 +280,12 @@ def answer(true: ArrayLike, predicted: ArrayLike, *, title: str | None = None) -
     styles = (("+", SERIES[2], "their centroid"), ("s", SERIES[2], "representative"), ("*", SERIES[1], "target"))
     for (mark, colour, name), at in zip(styles, marks, strict=True):
         hollow = {"mfc": "none"} if mark == "s" else {}
-        left.plot(*at, mark, color=colour, ms=11, mew=1.8, zorder=6, ls="none", label=name, **hollow)
+        left.plot(*at, mark, color=colour, ms=9, mew=1.6, zorder=6, ls="none", label=name, **hollow)
     city_maps.scale_bar(left, view)
     error = city_maps.km(float(great_circle_km(predicted[chosen], middle)))
     left.set_title(f"the video's answer is {error} from its target", fontsize=8.5)
-    left.legend(loc="upper right", fontsize=7.5, frameon=True, framealpha=0.9, edgecolor="none")
     _walk(right, great_circle_km(true[:, None], predicted[None]))
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=10)
+    title_and_key(fig, title, left.get_legend_handles_labels()[0])
     return fig
 
 

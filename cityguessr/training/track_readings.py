@@ -42,7 +42,12 @@ class Reading:
         if owner not in owners or not hasattr(owners[owner], name):
             raise InputError(f"no switch {self.switch!r}: mend `track_readings.READINGS`")
         given = getattr(owners[owner], name)
-        return ", ".join(f"{value:g}" for value in given) if isinstance(given, tuple) else str(given)
+        if isinstance(given, tuple):
+            return ", ".join(f"{value:g}" for value in given)
+        plain = {True: "yes", False: "no", None: "none"}
+        if given is None or isinstance(given, bool):
+            return plain[given]
+        return f"{given:g}" if isinstance(given, float) else str(given)
 
 
 READINGS = (
@@ -63,6 +68,7 @@ READINGS = (
     Reading("mean over a triangle of the matrix", "VidTAGConfig.triangles", "", "zeros", "strict"),
     Reading("length of a video's embedding, phase II", "", "", "as it is", "1", "as it is"),
     Reading("GeoRefiner", "", "", "post-norm, no positions", "pre-norm, positions", "post-norm, no positions"),
+    Reading("what is frozen in phase II", "", "", "in training mode", "", "in evaluation mode"),
     Reading("a track collapses", "", "", "after the noise", "to a true point", "after the noise"),
     Reading("within a threshold", "", "", "at most", "less than", "at most"),
     Reading("centre of a video's answers", "", "spherical", "spherical", "mean of degrees", "spherical"),
