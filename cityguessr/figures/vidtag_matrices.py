@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -42,6 +43,24 @@ def pair_means(cosines: ArrayLike, tracks: Sequence[str], regions: Sequence[str]
         name: float(cosines[which].mean()) if which.any() else float("nan")
         for name, which in pairs(tracks, regions).items()
     }
+
+
+def table(matrices: Mapping[str, ArrayLike], tracks: Sequence[str], regions: Sequence[str]) -> pd.DataFrame:
+    """What `cosines` shows, by blocks: frames_of and coordinates_of a track, and the mean of its block in each matrix.
+
+    Tracks are written as their region and their number in the batch.
+    """
+    names, number = np.unique(np.asarray(tracks), return_inverse=True)
+    first = [int(np.flatnonzero(number == n)[0]) for n in range(len(names))]
+    order = sorted(range(len(names)), key=first.__getitem__)
+    labels = [f"{regions[first[n]]} {place}" for place, n in enumerate(order, start=1)]
+    rows = [
+        {"frames_of": a, "coordinates_of": b}
+        | {name: float(np.asarray(m)[np.ix_(number == i, number == j)].mean()) for name, m in matrices.items()}
+        for a, i in zip(labels, order, strict=True)
+        for b, j in zip(labels, order, strict=True)
+    ]
+    return pd.DataFrame(rows)
 
 
 def features(values: ArrayLike, parts: Mapping[str, int], *, title: str | None = None) -> Figure:

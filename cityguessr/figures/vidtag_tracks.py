@@ -261,7 +261,7 @@ def answer(true: ArrayLike, predicted: ArrayLike, *, title: str | None = None) -
     """A video's answer on a map, and the distances behind its Frechet distance.
 
     The map shows the centroid of the frames' answers, the representative one, and the target, the mean of the truth.
-    An answer further than 5 km from the centroid is left out of the map.
+    What is further than 5 km from the target is left out of the map, and counted above it.
 
     Args:
         true, predicted: (T, 2) degrees.
@@ -270,10 +270,9 @@ def answer(true: ArrayLike, predicted: ArrayLike, *, title: str | None = None) -
     middle, heart, chosen = mean_place(true), centroid(predicted), representative(predicted)
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.85 + above(title)), layout="constrained")
     places = local_km(predicted, middle)
-    near = places[great_circle_km(predicted, heart) <= _REACH]
     marks = local_km(np.stack([heart, predicted[chosen], middle]), middle)
-    close = marks[np.linalg.norm(marks, axis=1) <= 2 * _REACH]
-    view = city_maps.view_of(np.concatenate([local_km(true, middle), near, close]), shape=0.9)
+    near = [points[np.linalg.norm(points, axis=1) <= _REACH] for points in (places, marks)]
+    view = city_maps.view_of(np.concatenate([local_km(true, middle), *near]), shape=0.9)
     city_maps.frame(left, view, 0.9)
     left.plot(*local_km(true, middle).T, color=TEXT, lw=1.8, zorder=3, label="true")
     left.plot(*places.T, "o", color=SERIES[0], ms=4, mec="white", mew=0.4, zorder=4, label="answers")
@@ -283,7 +282,9 @@ def answer(true: ArrayLike, predicted: ArrayLike, *, title: str | None = None) -
         left.plot(*at, mark, color=colour, ms=9, mew=1.6, zorder=6, ls="none", label=name, **hollow)
     city_maps.scale_bar(left, view)
     error = city_maps.km(float(great_circle_km(predicted[chosen], middle)))
-    left.set_title(f"the video's answer is {error} from its target", fontsize=8.5)
+    off = len(places) - len(near[0])
+    words = f"\n({off} frames off the map)" if off else ""
+    left.set_title(f"the video's answer is {error} from its target{words}", fontsize=8.5)
     _walk(right, great_circle_km(true[:, None], predicted[None]))
     title_and_key(fig, title, left.get_legend_handles_labels()[0])
     return fig

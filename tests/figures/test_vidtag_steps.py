@@ -171,6 +171,16 @@ def test_the_means_below_a_matrix_are_its_own() -> None:
         vidtag_matrices.cosines({"n": np.eye(5)}, NAMES, REGIONS)
 
 
+def test_the_table_has_the_mean_of_every_block() -> None:
+    matrix = np.random.default_rng(0).uniform(-1, 1, (6, 6))
+    table = vidtag_matrices.table({"m": matrix}, ["b", "b", "b", "a", "a", "c"], REGIONS).set_index(
+        ["frames_of", "coordinates_of"]
+    )["m"]
+    assert len(table) == 9
+    assert table["x 1", "x 2"] == pytest.approx(matrix[:3, 3:5].mean())
+    assert table["y 3", "x 1"] == pytest.approx(matrix[5, :3].mean())
+
+
 def test_a_row_names_what_its_own_coordinate_gets_and_marks_what_a_mask_hides() -> None:
     share = np.array([0.1, 0.2, 0.3, 0.25, 0.15])
     near = np.array([True, True, True, False, False])
@@ -273,6 +283,9 @@ def test_the_video_s_answer_and_the_task_can_be_drawn() -> None:
     assert "the video's answer is 1.1 km from its target" in texts(fig)
     assert "the shortest leash: 1.1 km" in texts(fig)
     check_type(fig)
+    fig = vidtag_tracks.answer(TRACK, np.concatenate([TRACK[:3] - 40, TRACK[3:]]), title="t")
+    assert np.ptp(fig.axes[0].get_xlim()) < 5
+    assert "(3 frames off the map)" in fig.axes[0].get_title(loc="left")
     pictures = np.zeros((3, 8, 8, 3), np.uint8)
     fig = vidtag_tracks.task(TRACK, pictures, [0, 5, 11], CITY, title="t")
     assert {"frame 1", "frame 6", "frame 12", "1", "6", "12"} < set(texts(fig))
