@@ -54,7 +54,7 @@ READINGS = (
     Reading("frozen features brought to length 1", "VidTAGConfig.unit_features", "yes", "no, a BatchNorm", "yes"),
     Reading("colours of DINOv2's pictures", "", "", "CLIP's", "its own", "CLIP's"),
     Reading("DINOv2's weights", "", "", "with registers", "without", "with registers"),
-    Reading("view of a validation frame", "TrackScale.validation_views", "whole", "ten crops", "whole"),
+    Reading("view of a validation frame", "TrackScale.validation_views", "whole", "ten crops", ""),
     Reading("module over time", "VidTAGConfig.temporal", "fits both", "tempgeo", "learned"),
     Reading("sigmas", "VidTAGConfig.sigmas", "1, 8, 256", "", "1, 8, 256"),
     Reading("start of the location encoder", "TrackScale.start", "geoclip", "geoclip, fine-tuned first", "geoclip"),
@@ -64,7 +64,7 @@ READINGS = (
     Reading("near pairs of a batch hidden (km)", "VidTAGConfig.mask_km", "none", "none", "none"),
     Reading("limit of the temperature", "", "", "none", "100", "none"),
     Reading("frames of a training sequence", "Phase.sampled", "", "spaced", "spread"),
-    Reading("weight of unequal pairs, phase II", "VidTAGConfig.alpha", "10", "0.01", "10"),
+    Reading("weight of unequal pairs, phase II", "VidTAGConfig.alpha", "10", "0.01; a run's name: 0.1", "10"),
     Reading("mean over a triangle of the matrix", "VidTAGConfig.triangles", "", "zeros", "strict"),
     Reading("length of a video's embedding, phase II", "", "", "as it is", "1", "as it is"),
     Reading("GeoRefiner", "", "", "post-norm, no positions", "pre-norm, positions", "post-norm, no positions"),
@@ -89,4 +89,4 @@ def table(config: VidTAGConfig, scale: TrackScale) -> pd.DataFrame:
         }
         for reading in READINGS
     ]
-    return pd.DataFrame(rows).set_index("about")
+    return pd.DataFrame(rows).set_index("about").rename_axis(None)
