@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cityguessr.data.sampling import frame_indices
 from cityguessr.evaluation.own_tracks import OwnTrack
-from cityguessr.figures import map_labels, maps, tracks
+from cityguessr.figures import city_maps, map_labels, maps, tracks
 from cityguessr.figures.style import MUTED, REFERENCE
 from cityguessr.figures.track_answers import REFINED, RETRIEVED, local_km, region_label
 from cityguessr.measures.sphere import great_circle_km
@@ -93,10 +93,10 @@ def _near(ax: Axes, track: OwnTrack, city: str) -> None:
     points = np.concatenate([local_km(track.final[here], middle), first])
     low, high = points.min(axis=0), points.max(axis=0)
     (x, y), (width, height) = (low + high) / 2, 1.3 * (high - low)
-    half = max(height / 2, width / 2 * tracks.SHAPE, _LEAST_KM)
-    view = x - half / tracks.SHAPE, x + half / tracks.SHAPE, y - half, y + half
-    tracks.frame(ax, view)
-    tracks.dots(ax, track.gallery, middle, view, REFERENCE, 1.2)
+    half = max(height / 2, width / 2 * city_maps.SHAPE, _LEAST_KM)
+    view = x - half / city_maps.SHAPE, x + half / city_maps.SHAPE, y - half, y + half
+    city_maps.frame(ax, view)
+    city_maps.dots(ax, track.gallery, middle, view, REFERENCE, 1.2)
     for kind, latlon in answers.items():
         colour, marker = tracks.COLOURS[kind], tracks.MARKERS[kind]
         last = latlon is track.final
@@ -106,7 +106,7 @@ def _near(ax: Axes, track: OwnTrack, city: str) -> None:
             ax.plot(*places[at : at + 2].T, color=colour, lw=0.45 if thin else 1.1, zorder=2)
         style = {"ms": 4.5, "mec": "white", "mew": 0.5} if last else {"ms": 4.5, "mfc": "none", "mew": 0.9}
         ax.plot(*places[here].T, marker, color=colour, ls="none", zorder=4 if last else 3, gid=kind, **style)
-    tracks.scale_bar(ax, view)
+    city_maps.scale_bar(ax, view)
     ax.set_title(f"near {region_label(city)}: {here.sum()} of {len(track)} frames", fontsize=8.5)
 
 

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from cityguessr.base.errors import InputError
+from cityguessr.figures.city_maps import HALO, SHAPE, dots, frame, km, scale_bar, view_of
 from cityguessr.figures.style import GUIDE, LAND, MUTED, PAPERS_OWN, REFERENCE, SERIES, TEXT
 from cityguessr.figures.track_answers import (
     CEILING,
@@ -37,12 +37,10 @@ COLOURS = dict(zip((RETRIEVED, FILTERED, REFINED), SERIES, strict=True)) | {CENT
 MARKERS = {RETRIEVED: "o", FILTERED: "s", REFINED: "D"}
 JUMP_KM = 1.0  # a longer step between neighbouring frames is drawn thin
 REACH_KM = 5.0  # a map reaches no further than this for an answer
-SHAPE = 0.74  # height of a map for its width
 _LEAST = 0.5  # km from the middle to the upper edge of the smallest map
 _MARGIN, _WIDE = 1.18, 1.7  # what a map shows, for what must be on it
 _ARROW = 0.085  # length of an arrow at the edge, in heights of the map
 _LINES = {RETRIEVED: (0, (1, 1)), FILTERED: (0, (4, 1.5)), REFINED: "-", CENTRE: (0, (6, 2)), CEILING: (0, (1, 2))}
-_HALO = [withStroke(linewidth=2.2, foreground="white")]
 
 
 def on_map(
@@ -72,7 +70,7 @@ def on_map(
     shown = _kinds_of(tracks)
     headings = _headings(tracks, headings)
     width = 7.2 / len(shown) - 0.12
-    height = len(tracks) * (width * SHAPE + 0.5) + _above(title)
+    height = len(tracks) * (width * SHAPE + 0.5) + above(title)
     fig, axes = plt.subplots(len(tracks), len(shown), figsize=(7.2, height), squeeze=False, layout="constrained")
     fig.get_layout_engine().set(w_pad=0.03, h_pad=0.02, wspace=0.01, hspace=0.01)
     for row, track, heading in zip(axes, tracks, headings, strict=True):
@@ -86,11 +84,11 @@ def on_map(
             _true(ax, track)
             _answers(ax, track, kind, view)
             # The empty line keeps room for the row's heading, which is wider than its map.
-            ax.set_title(f"\n{kind}: {_km(track.frechet(kind))}", fontsize=8, color=COLOURS[kind], pad=3)
+            ax.set_title(f"\n{kind}: {km(track.frechet(kind))}", fontsize=8, color=COLOURS[kind], pad=3)
         scale_bar(row[0], view)
         place = {"xytext": (0, 16), "xycoords": "axes fraction", "textcoords": "offset points"}
         row[0].annotate(heading, (0, 1), **place, fontsize=8.5, fontweight="bold").set_in_layout(False)
-    _title_and_key(fig, title, _map_key(gallery is not None, training is not None))
+    title_and_key(fig, title, _map_key(gallery is not None, training is not None))
     return fig
 
 
@@ -112,7 +110,7 @@ def error_along(
     shown, headings = _kinds_of(tracks), _headings(tracks, headings)
     columns = min(columns, len(tracks))
     rows = -(-len(tracks) // columns)
-    size = (7.2, 1.85 * rows + 0.15 + _above(title))
+    size = (7.2, 1.85 * rows + 0.15 + above(title))
     fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")
     for ax, track, heading in zip(axes.flat, tracks, headings, strict=False):
         frames = np.arange(1, len(track) + 1)
@@ -129,12 +127,12 @@ def error_along(
         row[0].set_ylabel("error (km)")
     for at in range(columns):  # the lowest panel of each column
         axes.flat[max(n for n in range(len(tracks)) if n % columns == at)].set_xlabel("frame")
-    _log_km(axes.flat[0].yaxis, 0.02, max(track.error_km(kind).max() for track in tracks for kind in shown))
+    log_km(axes.flat[0].yaxis, 0.02, max(track.error_km(kind).max() for track in tracks for kind in shown))
     for ax in axes.flat[: len(tracks)]:
         ax.grid(axis="y")
     labels = [*shown, *([CEILING] if any(track.ceiling_km is not None for track in tracks) else [])]
     marks = {kind: {"marker": MARKERS.get(kind), "ms": 3, "lw": 1.2, "ls": _LINES[kind]} for kind in labels}
-    _title_and_key(fig, title, [Line2D([], [], color=COLOURS[kind], label=kind, **marks[kind]) for kind in labels])
+    title_and_key(fig, title, [Line2D([], [], color=COLOURS[kind], label=kind, **marks[kind]) for kind in labels])
     return fig
 
 
@@ -160,7 +158,7 @@ def distribution(
         # A frame of no error at all counts from the left edge on.
         x, share = np.concatenate([[low], np.maximum(x, low), [high]]), np.concatenate([[0], share, [100]])
         width = 1.8 if kind in KINDS else 1.3
-        label = f"{kind}, median {_km(float(np.median(errors)))}"
+        label = f"{kind}, median {km(float(np.median(errors)))}"
         ax.step(x, share, where="post", color=COLOURS[kind], lw=width, ls=_LINES[kind], label=label)
     for threshold in thresholds_km:
         ax.axvline(threshold, color=GUIDE, lw=0.9, zorder=0)
@@ -169,7 +167,7 @@ def distribution(
             f"{threshold:g}{unit}", (threshold, 1), (0, 2), xycoords=("data", "axes fraction"),
             textcoords="offset points", ha="center", fontsize=7.5, color=MUTED,
         )  # fmt: skip
-    _log_km(ax.xaxis, low, high)
+    log_km(ax.xaxis, low, high)
     ax.set_xlim(low, high)
     ax.set_ylim(0, 101)
     ax.set(xlabel="error of a frame (km)", ylabel="frames within that error (%)")
@@ -189,18 +187,18 @@ def distribution_table(errors_km: Mapping[str, ArrayLike]) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def _above(title: str | None) -> float:
+def above(title: str | None) -> float:
     """Inches above the axes for a title and a line of keys."""
     return 0.56 if title else 0.32
 
 
-def _title_and_key(fig: Figure, title: str | None, handles: Sequence[Line2D]) -> None:
+def title_and_key(fig: Figure, title: str | None, handles: Sequence[Line2D]) -> None:
     """Both above the axes, in room kept free by hand: a legend "outside" would slide over the title."""
     height = fig.get_size_inches()[1]
-    fig.get_layout_engine().set(rect=(0, 0, 1, 1 - _above(title) / height))
+    fig.get_layout_engine().set(rect=(0, 0, 1, 1 - above(title) / height))
     if title:
         fig.text(0.006, 1 - 0.06 / height, title, fontsize=10, fontweight="bold", ha="left", va="top")
-    place = {"loc": "upper left", "bbox_to_anchor": (0.006, 1 - (_above(title) - 0.26) / height)}
+    place = {"loc": "upper left", "bbox_to_anchor": (0.006, 1 - (above(title) - 0.26) / height)}
     style = {"fontsize": 7.5, "handlelength": 2.2, "columnspacing": 1.5, "borderaxespad": 0, "borderpad": 0}
     fig.legend(handles=handles, ncols=len(handles), **place, **style)
 
@@ -226,39 +224,7 @@ def _view(track: TrackAnswers, reach_km: float) -> tuple[float, float, float, fl
     answers = np.concatenate([local_km(latlon, track.middle) for latlon in track.given.values()])
     near = answers[np.linalg.norm(answers, axis=1) <= reach_km]
     points = np.concatenate([local_km(track.true, track.middle), near])
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = _MARGIN if len(near) == len(answers) else _WIDE  # room for the labels of arrows
-    (x, y), (width, height) = (low + high) / 2, margin * (high - low)
-    half = max(height / 2, width / 2 * SHAPE, _LEAST)
-    return x - half / SHAPE, x + half / SHAPE, y - half, y + half
-
-
-def frame(ax: Axes, view: tuple[float, float, float, float]) -> None:
-    """An empty map in km: west, east, south, north of its middle."""
-    west, east, south, north = view
-    ax.set(xlim=(west, east), ylim=(south, north), xticks=[], yticks=[])
-    ax.set_box_aspect(SHAPE)
-    for spine in ax.spines.values():
-        spine.set(visible=True, color=GUIDE)
-
-
-def dots(
-    ax: Axes,
-    points: ArrayLike,
-    middle: NDArray,
-    view: tuple[float, float, float, float],
-    colour: str,
-    size: float,
-) -> None:
-    """Those of some places, (n, 2) degrees, that lie on a map around a middle, as faint dots; `size` in points^2."""
-    if not len(points := np.asarray(points, dtype=float)):
-        return
-    west, east, south, north = view
-    radius = np.hypot(max(abs(west), abs(east)), max(abs(south), abs(north)))
-    x, y = local_km(points[great_circle_km(points, middle) <= radius], middle).T
-    inside = (x > west) & (x < east) & (y > south) & (y < north)
-    many = bool(inside.sum() > 2000)  # of a fine gallery, too many for a file of vectors
-    ax.scatter(x[inside], y[inside], s=size, color=colour, linewidths=0, zorder=1, rasterized=many)
+    return view_of(points, _MARGIN if len(near) == len(answers) else _WIDE, _LEAST)  # wide for labels of arrows
 
 
 def _true(ax: Axes, track: TrackAnswers) -> None:
@@ -296,7 +262,7 @@ def _arrows(ax: Axes, places: NDArray, errors: NDArray, groups: Sequence[NDArray
         style = {"arrowstyle": "-|>", "color": colour, "lw": 1.2, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
         ax.annotate("", tip, tail, arrowprops=style, zorder=6)
         frames = f"{len(group)} frames, " if len(group) > 1 else ""
-        drawn.append((tail, towards, f"{frames}{_km(float(np.median(errors[group])))}"))
+        drawn.append((tail, towards, f"{frames}{km(float(np.median(errors[group])))}"))
     # From below, clear of the scale bar; each label at least a line above the one before, then all down below the edge.
     drawn.sort(key=lambda one: one[0][1])
     heights: list[float] = []
@@ -308,19 +274,7 @@ def _arrows(ax: Axes, places: NDArray, errors: NDArray, groups: Sequence[NDArray
         side = np.sign(towards[0]) or 1.0
         at = (tail[0] - 0.06 * half * side, south + height * 2 * half)
         align = {"ha": "right" if side > 0 else "left", "va": "center"}
-        ax.text(*at, text, fontsize=7, color=colour, zorder=7, path_effects=_HALO, gid="away", **align)
-
-
-def scale_bar(ax: Axes, view: tuple[float, float, float, float]) -> None:
-    """A length of 1, 2 or 5 and noughts, at the lower left."""
-    west, east, south, north = view
-    rough = (east - west) / 4
-    power = 10.0 ** np.floor(np.log10(rough))
-    length = power * max(step for step in (1, 2, 5) if step * power <= rough)
-    x, y = west + 0.04 * (east - west), south + 0.06 * (north - south)
-    ax.plot([x, x + length], [y, y], color=TEXT, lw=1.6, solid_capstyle="butt", zorder=8, path_effects=_HALO)
-    text = f"{length:g} km" if length >= 1 else f"{1000 * length:g} m"
-    ax.text(x, y + 0.025 * (north - south), text, fontsize=7, va="bottom", zorder=8, path_effects=_HALO)
+        ax.text(*at, text, fontsize=7, color=colour, zorder=7, path_effects=HALO, gid="away", **align)
 
 
 def _map_key(gallery: bool, training: bool) -> list[Line2D]:
@@ -337,7 +291,7 @@ def _map_key(gallery: bool, training: bool) -> list[Line2D]:
     ]
 
 
-def _log_km(axis: Axis, low: float, high: float) -> None:
+def log_km(axis: Axis, low: float, high: float) -> None:
     """A logarithmic axis of km, its decades as plain numbers."""
     ax = axis.axes
     name = axis.axis_name
@@ -346,8 +300,3 @@ def _log_km(axis: Axis, low: float, high: float) -> None:
     axis.set_major_locator(LogLocator(numticks=12))  # every decade, however low the panel
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _km(value: float) -> str:
-    """A distance for a label: two digits that count below 10 km, whole numbers above."""
-    return f"{value:,.0f} km" if value >= 9.95 else f"{value:.1f} km" if value >= 0.995 else f"{value:.2f} km"

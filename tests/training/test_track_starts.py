@@ -165,7 +165,7 @@ def test_a_fine_tuned_start_takes_the_location_encoder_of_that_run_with_scaled_d
     ]
     first = track_runs.ensure("geoclip_finetuned", QUICK, 3, tracks=tracks, report=lines.append)
     assert len(begun) == 2  # it was there
-    assert (first.config.sigmas, run.config.sigmas) == ((1, 16, 256), (1, 8, 256))
+    assert (first.config.sigmas, run.config.sigmas) == ((1, 16, 1024), (1, 8, 1024))  # the finest as the scale has it
     for name, tensor in first.model().location.state_dict().items():
         assert torch.equal(begun[1][name], tensor * 0.5 if name == "LocEnc1.capsule.0.b" else tensor), name
     assert run.provenance["started_from"] == f"geoclip_finetuned/{first.folder.name}"
