@@ -91,10 +91,7 @@ def _near(ax: Axes, track: OwnTrack, city: str) -> None:
     first = local_km(track.retrieved[here], middle)
     first = first[np.linalg.norm(first, axis=1) <= tracks.REACH_KM]  # where phase I was far off, it is not shown
     points = np.concatenate([local_km(track.final[here], middle), first])
-    low, high = points.min(axis=0), points.max(axis=0)
-    (x, y), (width, height) = (low + high) / 2, 1.3 * (high - low)
-    half = max(height / 2, width / 2 * city_maps.SHAPE, _LEAST_KM)
-    view = x - half / city_maps.SHAPE, x + half / city_maps.SHAPE, y - half, y + half
+    view = city_maps.view_of(points, 1.3, _LEAST_KM)
     city_maps.frame(ax, view)
     city_maps.dots(ax, track.gallery, middle, view, REFERENCE, 1.2)
     for kind, latlon in answers.items():
