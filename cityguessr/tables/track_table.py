@@ -282,4 +282,4 @@ def build_cities(found: CityResults, caption: str = "") -> Table:
     return Table(frame, caption, intervals=found.intervals(), mode=beside.mode, starts=beside.starts())
 
 
-_ELSEWHERE = "it is a system of another paper, on a language model whose weights are not here"
+_ELSEWHERE = "it is a system of another paper, whose weights are not here"
