@@ -36,7 +36,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracks:
 def test_a_training_frame_has_five_views_and_a_validation_frame_one(toy: Tracks) -> None:
     kept = features.compute(toy, "appearance")
     a, b, v = (kept.of(track) for track in toy.tracks)
-    assert (a.shape, b.shape, v.shape) == ((3, 5, 128), (2, 5, 256), (4, 1, 256))
+    assert (a.shape, b.shape, v.shape) == ((3, 5, 128), (2, 5, 128), (4, 1, 128))
     assert a.dtype == torch.float16
     shown = torch.from_numpy(read_frames(toy.tracks[2], 64)).permute(0, 3, 1, 2)
     assert torch.allclose(v[:, 0].float(), encoders.load("appearance")(shown), rtol=1e-3, atol=1e-3)  # float16
