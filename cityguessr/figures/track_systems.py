@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from cityguessr.base.errors import InputError
 from cityguessr.figures.style import MUTED, PAPERS_OWN, SERIES, TEXT
@@ -67,7 +68,7 @@ def systems(
     if any(not math.isnan(cells[row, m]["paper"]) for row in rows for m in metrics if (row, m) in cells):
         handles.append(Line2D([], [], color=PAPERS_OWN, marker="D", ms=4, mfc="none", lw=0, label="paper, real data"))
     if any((_CENTRE, metric) in cells for metric in metrics):
-        handles.append(Line2D([], [], color=MUTED, lw=1, ls="--", label="centre of the right city"))
+        handles.append(Line2D([], [], color=MUTED, lw=1, ls="--", label="told the city: its centre"))
     fig.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     return fig
 
@@ -102,6 +103,8 @@ def _panel(
         positive = [value for value in shown if value > 0]
         if positive and max(positive) / min(positive) > _LOG_FROM:
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(numticks=12))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value < 1e4 else "10⁴"))
         else:
             ax.set_xlim(left=0)
     else:

@@ -47,7 +47,7 @@ _TEXTS = {
     "its coordinates.",
     "Shape of the tracks": "Fréchet: the discrete Fréchet distance, a mean that a few tracks with a frame on another "
     "continent decide; the paper prints no median. Range difference: how much longer or shorter a track is, north to "
-    "south and west to east.",
+    "south and west to east; a single point's is the extent of the true track.",
 }
 _CERTAIN = ("frame_1km", "frame_25km", "frame_median_km", "video_1km", "dfd", "dfd_median")
 """The metrics whose intervals a table shows."""
@@ -155,7 +155,7 @@ def _notes(results: TrackResults, labels: Mapping[str, str]) -> list[str]:
     for row, why in results.missing.items():
         by_reason.setdefault(why, []).append(labels[row])
     notes = [f"{', '.join(rows)}: not run, because {why}." for why, rows in by_reason.items()]
-    if stand_ins := results.scale.stand_ins:
+    if results.runs and (stand_ins := results.scale.stand_ins):
         names = [f"{ENCODERS[name].words} for {ENCODERS[of].words}" for of, name in stand_ins.items()]
         notes.insert(0, f"Stand-ins under the names of the encoders: {'; '.join(names)}.")
     return notes

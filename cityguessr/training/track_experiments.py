@@ -177,7 +177,7 @@ class TrackExperiment:
         if not self.trained:
             raise CannotRun(
                 f"GeoCLIP's released image head reads CLIP's own features, for which the profile {scale.profile} has a "
-                "stand-in that it knows nothing of"
+                "stand-in on which it was never trained"
             )
         for name in self.encoders:
             if name not in scale.stand_ins:
@@ -203,7 +203,7 @@ class TrackExperiment:
         if self.base == "vidtag" and self.encoders == BOTH and self.config(scale).refiner is False:
             plain = dataclasses.replace(self, changes={"refiner": False}, start=None)
             if (self.config(scale), self.start_at(scale)) == (plain.config(scale), plain.start_at(scale)):
-                raise CannotRun(f"at the profile {scale.profile} it is no other than VidTAG's own phase I")
+                raise CannotRun(f"at the profile {scale.profile} it is the same training as VidTAG's own phase I")
 
     def offered(self, scale: TrackScale) -> bool:
         """Whether it can be trained at a scale, and is another training there than VidTAG's own."""
@@ -325,7 +325,7 @@ LABELS = {
     "retrieved": "VidTAG before GeoRefiner",
     "smoothed": "VidTAG before GeoRefiner, median filter",
     "mean": "floor: mean of all training coordinates",
-    "centres": "floor: centre of the right city",
+    "centres": "told the city: its centre",
     "best": "ceiling: nearest point of the gallery",
 }
 """Row -> label, of rows that no paper prints and whose label is not an experiment's."""
