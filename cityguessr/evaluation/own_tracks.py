@@ -24,9 +24,8 @@ from cityguessr.data.frames import frame_files
 from cityguessr.data.sampling import frame_indices
 from cityguessr.measures.sphere import great_circle_km
 from cityguessr.tracks import Track, Tracks, read_frames, read_shaped
-from cityguessr.training import track_experiments, track_runs, track_sets
+from cityguessr.training import track_asking, track_experiments, track_runs, track_sets
 from cityguessr.training.finished import PROVENANCE
-from cityguessr.training.provenance import VIDTAG_CORE, code_version
 from cityguessr.training.track_experiments import TrackScale
 from cityguessr.training.track_runs import TrackRun
 from cityguessr.vidtag import answers, encoders, views
@@ -146,7 +145,7 @@ def finished(
     scale, name = track_experiments.scale(profile), track_experiments.get(experiment).name
     place = (root or paths.root()) / "runs" / scale.profile / "vidtag" / name
     runs = [TrackRun(file.parent) for file in place.glob(f"seed*/{PROVENANCE}")]
-    code = code_version(core=VIDTAG_CORE)
+    code = track_runs.code_of(track_experiments.get(experiment), scale)
 
     def order(run: TrackRun) -> tuple[bool, str]:
         return run.provenance["code"] == code, str(run.provenance.get("finished", ""))
@@ -231,7 +230,7 @@ def _loaded(folder: Path, scale: TrackScale, experiment: str, tracks: Tracks, al
         scale=scale,
         model=model,
         experts=tuple(encoders.load(name, allow_downloads=allow_downloads) for name in names),
-        gallery=answers.Gallery(model, track_runs.gallery_points(scale, training)),
+        gallery=answers.Gallery(model, track_asking.points(track_experiments.get(experiment), scale, training)),
         training={r: np.concatenate([t.latlon for t in training if t.region == r]) for r in regions},
         synthetic=tracks.synthetic,
     )

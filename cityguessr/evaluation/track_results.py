@@ -150,7 +150,7 @@ def collect(
         if isinstance(outcome, CannotRun):
             missing[row] = reason(outcome)
         else:
-            runs[row] = outcome
+            runs[row] = outcome if track_experiments.get(name).trained else outcome[:1]  # all seeds answer alike
     return TrackResults(table, scale, runs, missing)
 
 
@@ -226,10 +226,17 @@ def collect_cities(
         data_root, allow_downloads, execution, cluster: as in `track_jobs.ensure_all`.
     """
     rows = {row: name for row, (name, _) in track_experiments.TABLES[CITIES].items()}
+    if not beside.runs:
+        return CityResults(beside, {}, dict.fromkeys(rows, "no system of CityGuessr was run on these clips"))
     scale = track_experiments.CLIPS.get(beside.profile)
     if scale is None:
         return CityResults(beside, {}, dict.fromkeys(rows, f"the profile {beside.profile} has no scale for its clips"))
     options = {"data_root": data_root, "allow_downloads": allow_downloads, "execution": execution, "cluster": cluster}
     done = track_jobs.ensure_all(list(rows.values()), scale, seeds, **options, report=lambda line: None)
     missing = {row: reason(done[name]) for row, name in rows.items() if isinstance(done[name], CannotRun)}
-    return CityResults(beside, {row: done[name] for row, name in rows.items() if row not in missing}, missing)
+    ran = {
+        row: done[name] if track_experiments.get(name).trained else done[name][:1]
+        for row, name in rows.items()
+        if row not in missing
+    }
+    return CityResults(beside, ran, missing)

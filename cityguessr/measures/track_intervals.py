@@ -18,7 +18,6 @@ from cityguessr.measures.intervals import Interval
 from cityguessr.measures.tracks import THRESHOLDS_KM, TrackScores
 
 MEANS = ("dfd", "mrd")
-MEDIANS = ("frame_median_km", "video_median_km", "dfd_median")
 DRAWS = 1000
 _PERCENT = 100  # an `Interval` multiplies what it is given by it; distances are divided first
 

@@ -173,7 +173,7 @@ def train_ahead(plan: runner.Plan) -> None:
     command.ensure_all(asked, profile, **shared)
     if seeds["vidtag"] and (clips := track_experiments.CLIPS.get(profile)) not in (None, profile):
         names = [name for name, _ in track_experiments.TABLES["vidtag_cityguessr68k"].values()]
-        track_jobs.ensure_all(names, clips, [*seeds["vidtag"]])  # VidTAG on CityGuessr's own clips
+        track_jobs.ensure_all(names, clips, [*seeds["vidtag"]], **shared)  # VidTAG on CityGuessr's own clips
 
 
 def _print_summary(start: float, finished: bool) -> None:

@@ -41,8 +41,23 @@ VIDTAG_CORE = (
     *(f"vidtag/{name}.py" for name in ("config", "encoders", "features", "gallery", "location", "losses", "model")),
     *(f"vidtag/{name}.py" for name in ("noise", "retrieval", "sampling", "schedule", "temporal", "training", "views")),
     "vidtag/answers.py",
+    "tracks/gama.py",
+    "training/track_starts.py",
+    "training/track_asking.py",
 )
 """The same for VidTAG's systems, whose answers are part of a run."""
+FEATURE_CODE = (
+    "vidtag/encoders.py",
+    "vidtag/features.py",
+    "vidtag/views.py",
+    "tracks/track.py",
+    "data/pictures.py",
+    "data/video/decoding.py",
+    "data/video/engines.py",
+    "backbones.py",
+    "folded/blocks.py",
+)
+"""The modules that decide the features of frozen encoders, which are kept apart from runs."""
 _PACKAGES = ("cityguessr", "torch", "transformers", "numpy")
 
 

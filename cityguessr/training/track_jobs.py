@@ -85,7 +85,10 @@ def plan_all(
             if name not in first:
                 first[name] = track_runs.plan(experiment, profile, seed, **options)
             if features and not first[name].with_seed(seed).done:
+                listed = first[name].identity["tracks"]
                 first[name] = track_runs.ready(first[name])
+                if first[name].identity["tracks"] != listed and plans:  # pictures are damaged: those before, anew
+                    return plan_all(todo, profile, data_root, allow_downloads, execution, features)
             plans[name, seed] = first[name].with_seed(seed)
         except CannotRun as error:
             missing[name] = error

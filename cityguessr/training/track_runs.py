@@ -13,7 +13,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,24 +22,21 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
-from numpy.typing import NDArray
 from safetensors.torch import save
 
 from cityguessr.base import paths, threads
 from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
-from cityguessr.measures.tracks import centroid
-from cityguessr.tracks import Track, Tracks
-from cityguessr.tracks.gama import BOXES
-from cityguessr.training import track_damage, track_experiments, track_starts
+from cityguessr.tracks import Tracks
+from cityguessr.training import track_asking, track_damage, track_experiments, track_starts
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.finished import PROVENANCE, Finished, load_weights, seal, write_json
-from cityguessr.training.provenance import VIDTAG_CORE, circumstances, code_version
+from cityguessr.training.provenance import FEATURE_CODE, VIDTAG_CORE, circumstances, code_version
 from cityguessr.training.seeds import check_seed
 from cityguessr.training.track_experiments import TrackExperiment, TrackScale
 from cityguessr.training.track_predictions import TrackPredictions as TrackPredictions
 from cityguessr.training.track_sets import TrackSource
-from cityguessr.vidtag import answers, encoders, features, gallery
+from cityguessr.vidtag import encoders, features
 from cityguessr.vidtag import training as phases
 from cityguessr.vidtag.config import VidTAGConfig
 from cityguessr.vidtag.model import VidTAG
@@ -134,6 +131,8 @@ class TrackPlan:
 
     def with_seed(self, seed: int) -> TrackPlan:
         """The same training with another seed."""
+        if not self.experiment.trained:  # no seed changes it
+            return self
         first = None if self.first is None else self.first.with_seed(seed)
         identity = self.identity | {"seed": seed} | _started_from(first)
         return dataclasses.replace(self, seed=check_seed(seed), identity=identity, first=first)
@@ -153,12 +152,12 @@ def plan(
     experiment, scale = track_experiments.get(experiment), track_experiments.scale(profile)
     config = experiment.config(scale)
     experiment.check(scale)
+    seed = check_seed(seed) if experiment.trained else 0
     source = TrackSource(scale, None if data_root is None else str(data_root), tracks)
     first = None
     if experiment.start == "finetuned":
         options = {"data_root": data_root, "tracks": tracks, "allow_downloads": allow_downloads, "execution": execution}
         first = plan("geoclip_finetuned", scale, seed, **options)
-    more = ("vidtag/geoclip.py",) if track_starts.uses_release(experiment, scale) else ()
     identity = {
         "experiment": experiment.name,
         "profile": scale.profile,
@@ -172,10 +171,16 @@ def plan(
             "threads": scale.threads,
         },
         "encoders": [encoders.version(name) for name in experiment.encoders_at(scale)],
-        "code": code_version(more, core=VIDTAG_CORE),
+        "code": code_of(experiment, scale),
         "tracks": source.read().fingerprint,
     } | _started_from(first)
     return TrackPlan(experiment, scale, seed, config, source, identity, paths.root(), allow_downloads, execution, first)
+
+
+def code_of(experiment: TrackExperiment, scale: TrackScale) -> str:
+    """A digest of the code that decides what an experiment computes at a scale."""
+    more = ("vidtag/geoclip.py",) if track_starts.uses_release(experiment, scale) else ()
+    return code_version(more, core=VIDTAG_CORE)
 
 
 def _started_from(first: TrackPlan | None) -> dict[str, str]:
@@ -273,6 +278,7 @@ def features_of(plan: TrackPlan) -> list[features.Features]:
         features_of(plan.first)
     options = {"device": plan.execution.torch_device, "allow_downloads": plan.allow_downloads}
     options |= {"validation": plan.scale.validation_views, "split": None if plan.experiment.trained else "val"}
+    options |= {"code": code_version(core=FEATURE_CODE)}
     return [features.compute(plan.tracks(), name, **options) for name in plan.experiment.encoders_at(plan.scale)]
 
 
@@ -301,7 +307,8 @@ def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
     # A BatchNorm's count of batches goes as a float too: what is read back as weights holds nothing else.
     tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(tensors))
-    arrays = _answers(plan, model, training, validation, functools.partial(features.joined, stores))
+    places = track_asking.points(plan.experiment, plan.scale, training)
+    arrays = track_asking.ask(model, places, training, validation, functools.partial(features.joined, stores))
     write_atomically(folder / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     record = plan.identity | {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -321,46 +328,3 @@ def _train(plan: TrackPlan, report: Callable[[str], None]) -> None:
     (folder / "state.pt").unlink(missing_ok=True)
     how = f"trained in {record['seconds']:.0f} s" if settings else f"answered in {record['with_features']:.0f} s"
     report(f"{how}: {os.path.relpath(folder, plan.root)}")
-
-
-def _answers(
-    plan: TrackPlan,
-    model: VidTAG,
-    training: Sequence[Track],
-    validation: Sequence[Track],
-    of: Callable[[Track], torch.Tensor],
-) -> dict[str, NDArray]:
-    """The arrays of `predictions.npz`; the gallery is built from training coordinates alone."""
-    own = plan.experiment.gallery is not None
-    points = track_starts.released_gallery() if own else gallery_points(plan.scale, training)
-    given = list(answers.answer_all(model, map(of, validation), answers.Gallery(model, points)))
-    true = _coordinates(validation)
-    centres = answers.centres([t.latlon for t in training], [t.region for t in training])
-    arrays = {
-        "names": np.array([track.name for track in validation]),
-        "regions": np.array([track.region for track in validation]),
-        "lengths": np.array([len(track) for track in validation]),
-        "true": true,
-        "retrieved": np.concatenate([answer.retrieved for answer in given]),
-        "best": gallery.nearest_points(true, points),
-        "centres": np.concatenate([np.tile(centres[t.region], (len(t), 1)) for t in validation]),
-        "mean": centroid(_coordinates(training)),
-    }
-    if model.refiner is not None:
-        arrays["refined"] = np.concatenate([answer.refined for answer in given])
-    return arrays
-
-
-def gallery_points(scale: TrackScale, training: Sequence[Track]) -> NDArray[np.float64]:
-    """The gallery of a scale, (n, 2) degrees, from the training tracks or the published boxes."""
-    if scale.gallery == "gama":
-        return gallery.of_boxes(BOXES.values(), scale.resolution_km)
-    if scale.gallery == "centres":
-        return gallery.distinct([_coordinates(training)])
-    regions = dict.fromkeys(track.region for track in training)
-    known = {region: _coordinates([t for t in training if t.region == region]) for region in regions}
-    return gallery.build(known, scale.resolution_km, scale.pad)
-
-
-def _coordinates(tracks: Sequence[Track]) -> NDArray[np.float64]:
-    return np.concatenate([track.latlon for track in tracks]) if tracks else np.empty((0, 2))

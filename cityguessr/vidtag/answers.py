@@ -46,7 +46,8 @@ class Gallery:
     """
 
     def __init__(self, model: VidTAG, points: NDArray[np.float64], chunk: int = retrieval.CHUNK) -> None:
-        self.points, self.chunk = points, chunk
+        self.points, self.chunk, self.model = points, chunk, model
+        self._weights = _state(model)
         device = next(model.parameters()).device
 
         def encode(latlon: Tensor) -> Tensor:
@@ -59,7 +60,9 @@ class Gallery:
             self.embeddings = retrieval.in_memory(encode, points, chunk)
 
     def nearest(self, queries: Tensor) -> NDArray[np.float64]:
-        """(T, e) embeddings -> (T, 2) degrees."""
+        """(T, e) embeddings -> (T, 2) degrees. Raises InputError where the system was trained on meanwhile."""
+        if _state(self.model) != self._weights:
+            raise InputError("the system's weights changed since this gallery was embedded; make a new one")
         index, _ = retrieval.nearest(queries, self.embeddings, self.chunk)
         return self.points[index.numpy()]
 
@@ -72,6 +75,11 @@ def answer(model: VidTAG, features: Tensor, gallery: Gallery) -> Answer:
             GeoRefiner is given the mean of their embeddings, brought to length 1.
     """
     return next(answer_all(model, [features], gallery))
+
+
+def _state(model: VidTAG) -> tuple[int, ...]:
+    """What changes whenever a weight of the location encoder does."""
+    return tuple(tensor._version for tensor in (*model.location.parameters(), *model.location.buffers()))
 
 
 @torch.no_grad()

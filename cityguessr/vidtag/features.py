@@ -75,6 +75,7 @@ def compute(
     seed: int = 0,
     validation: views.Validation = "whole",
     split: str | None = None,
+    code: str = "",
     device: str | torch.device = "cpu",
     allow_downloads: bool = False,
     batch: int = 256,
@@ -89,6 +90,8 @@ def compute(
         seed: of the crops.
         validation: see `views.Validation`.
         split: "train" or "val", where the other one's are not needed.
+        code: a digest of the code that computes them, so that other code finds nothing of this one's
+            (`provenance.FEATURE_CODE`).
         device: where to compute.
         batch: pictures at a time.
         load: gives the encoder, where any is needed.
@@ -102,6 +105,7 @@ def compute(
         "tracks": tracks.fingerprint,
         "encoder": encoders.version(encoder),
         "views": [views.TRAINING, *views.AREA, seed],
+        "code": code,
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     folder = make_folder(

@@ -148,6 +148,8 @@ def test_the_interval_for_one_more_run_of_three_is_five_standard_deviations() ->
 def test_a_single_seed_has_no_spread() -> None:
     assert ledger.compare(70.0, math.nan, 1, 69.6) == "differs; one seed, no spread"
     assert ledger.compare(69.64, math.nan, 1, 69.6) == "reproduced"
+    assert ledger.compare(1.39, math.nan, 1, 1.35, digits=2) == "differs; one seed, no spread"  # km have two decimals
+    assert ledger.compare(1.352, math.nan, 1, 1.35, digits=2) == "reproduced"
     assert math.isnan(ledger.half_width(math.nan, 1))
 
 

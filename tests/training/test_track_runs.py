@@ -13,7 +13,7 @@ from cityguessr.measures.sphere import great_circle_km
 from cityguessr.measures.tracks import score_tracks
 from cityguessr.miniworld import TrackConfig, write_tracks
 from cityguessr.tracks import Tracks, read_msls
-from cityguessr.training import track_experiments, track_jobs, track_runs, track_sets
+from cityguessr.training import track_asking, track_experiments, track_jobs, track_runs, track_sets
 from cityguessr.training.track_experiments import SCALES, TrackScale
 
 QUICK = dataclasses.replace(
@@ -83,11 +83,11 @@ def test_a_run_that_is_there_is_not_trained_again_and_what_decides_it_makes_anot
 
 def test_the_gallery_is_the_published_one_of_each_data_set(tracks: Tracks) -> None:
     training = tracks.split("train")
-    assert len(track_runs.gallery_points(SCALES["gama"], training)) == pytest.approx(1_024_400, rel=0.01)
+    assert len(track_asking.of_scale(SCALES["gama"], training)) == pytest.approx(1_024_400, rel=0.01)
     centre = np.full((3, 2), 45.0)
     still = [dataclasses.replace(track, latlon=centre, pictures=track.pictures[:3]) for track in training[:2]]
-    assert track_runs.gallery_points(SCALES["cityguessr68k"], still).tolist() == [[45, 45]]
-    grid = track_runs.gallery_points(SCALES["msls"], training)
+    assert track_asking.of_scale(SCALES["cityguessr68k"], still).tolist() == [[45, 45]]
+    grid = track_asking.of_scale(SCALES["msls"], training)
     assert len(grid) > 1000
     assert np.abs(grid[:, 0]).max() < 60  # London and Tokyo alone
 

@@ -13,7 +13,7 @@ from cityguessr.base import paths, weights
 from cityguessr.base.errors import MissingWeights
 from cityguessr.miniworld import TrackConfig, write_tracks
 from cityguessr.tracks import Tracks, read_msls
-from cityguessr.training import track_jobs, track_runs, track_sets
+from cityguessr.training import track_asking, track_jobs, track_runs, track_sets
 from cityguessr.training.track_experiments import EXPERIMENTS, SCALES
 from cityguessr.vidtag import encoders, features, geoclip
 from cityguessr.vidtag.model import VidTAG
@@ -93,7 +93,7 @@ def test_zero_shot_geoclip_is_the_wheel_s_weights_bit_for_bit_and_is_a_run_like_
 
     given, validation = run.predictions, tracks.split("val")
     assert given.refined is None
-    points = track_runs.gallery_points(REAL, tracks.split("train"))
+    points = track_asking.of_scale(REAL, tracks.split("train"))
     assert {tuple(place) for place in given.retrieved.tolist()} <= {tuple(place) for place in points.tolist()}
     kept = features.compute(tracks, "clip", split="val")
     with torch.no_grad():  # GeoCLIP's own forward: head of CLIP's features against the gallery
