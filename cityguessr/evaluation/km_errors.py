@@ -129,10 +129,12 @@ def of_clips(
         others: system -> its runs.
         stage: which of their answers.
 
-    Only seeds that all systems have are taken. Raises InputError where there is none, and for other clips.
+    Only seeds that all systems have are taken, and clips that all were validated on (`track_cities.shared`). Raises
+    InputError where there is none, and for other clips.
     """
     sides = _same_seeds({label: cityguessr} | dict(others))
-    clips = sides[label][0].predictions
+    given = [run.predictions for system, runs in sides.items() if system != label for run in runs]
+    clips = track_cities.shared(sides[label][0].predictions, given)
     places = metrics.clip_places(clips.places, clips.labels["city"], clips.taxonomy)
     known = places.isfinite().all(dim=1).numpy()
     km: dict[str, Array] = {}
@@ -140,9 +142,10 @@ def of_clips(
         rows = []
         for run in runs:
             if system == label:
-                if run.predictions.clip_ids != clips.clip_ids:
+                mine = track_cities.shared(run.predictions, given)
+                if mine.clip_ids != clips.clip_ids:
                     raise InputError(f"{run.folder} was validated on other clips than {sides[label][0].folder}")
-                answered = clips.taxonomy.latlon[run.predictions.answers()["city"]].numpy()
+                answered = clips.taxonomy.latlon[mine.answers()["city"]].numpy()
             else:
                 tracks = run.predictions
                 each = tracks.by_track(track_cities.coordinates(tracks, stage))

@@ -56,18 +56,39 @@ def _most_named(frames: NDArray[np.int64]) -> int:
     return int(names[np.lexsort((first, -count))[0]])
 
 
+LEAST_SHARED = 0.95
+"""The share of clips that both must have: each preparation may leave out as many as 5 % for damaged pictures."""
+
+
+def shared(clips: Predictions, tracks: Sequence[TrackPredictions]) -> Predictions:
+    """The clips that a CityGuessr run and runs of coordinates were all validated on, in CityGuessr's order.
+
+    CityGuessr leaves out a clip with a damaged picture, tracks only the picture. Raises InputError where they have
+    fewer than `LEAST_SHARED` of all clips in common.
+    """
+    names = [set(clips.clip_ids), *(set(each.names) for each in tracks)]
+    common, every = set.intersection(*names), set.union(*names)
+    if len(common) < LEAST_SHARED * len(every) or not common:
+        apart = sorted(every - common)
+        raise InputError(
+            f"{len(clips):,} clips of CityGuessr and {len(names[-1]):,} tracks are not the same"
+            + (f", the first {apart[0]}" if apart else "")
+            + "; compare runs that were validated on one set"
+        )
+    if len(common) == len(clips):
+        return clips
+    return clips.subset(torch.tensor([clip in common for clip in clips.clip_ids]))
+
+
 def in_order_of(clips: Predictions, tracks: TrackPredictions) -> list[int]:
     """The number of the track of each clip of CityGuessr's predictions, by clip id.
 
-    Raises InputError where the two were not validated on the same clips, or do not agree where a clip is.
+    Raises InputError where a clip has no track, or the two do not agree where a clip is.
     """
     numbers = {name: number for number, name in enumerate(tracks.names)}
-    apart = sorted(set(numbers) ^ set(clips.clip_ids))
-    if apart or not len(clips):
+    if lacking := [clip for clip in clips.clip_ids if clip not in numbers]:
         raise InputError(
-            f"{len(clips):,} clips of CityGuessr and {len(numbers):,} tracks are not the same"
-            + (f", the first {apart[0]}" if apart else "")
-            + "; compare runs that were validated on one set"
+            f"{lacking[0]} is no track of these {len(numbers):,}; take the clips that both have (`shared`)"
         )
     order = [numbers[clip] for clip in clips.clip_ids]
     for clip, number, city in zip(clips.clip_ids, order, clips.labels["city"].tolist(), strict=True):
@@ -85,7 +106,7 @@ def right(
     """Whether each clip's answer is right, seed by seed: level -> bool (seeds, N), in the order of `clips`.
 
     Args:
-        clips: CityGuessr's predictions of the same clips, which know labels and source videos.
+        clips: CityGuessr's predictions of the same clips, which know labels and source videos (`shared`).
 
     Raises InputError where these are other clips, as `in_order_of` does.
     """
@@ -103,6 +124,7 @@ def measure(
 
     `top1` is of clips whose source video is seen in training, or of all where they are of one kind.
     """
+    clips = shared(clips, [run.predictions])
     hits = right([run], clips, vote, stage)
     values = {}
     for part, metric in zip(clips.parts, ("top1", f"top1{UNSEEN}"), strict=False):
@@ -119,6 +141,7 @@ def accuracies(
     Columns: clips_of ("all", and "seen" and "unseen" where there are both), level; top1, low, high in percent, cut to
     what an accuracy can be; seed_sd, n_seeds, clips, videos.
     """
+    clips = shared(clips, [run.predictions for run in runs])
     hits, lines = right(runs, clips, vote, stage), []
     for part in parts_of(clips):
         chosen = of_part(clips, part)

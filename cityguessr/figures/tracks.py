@@ -195,7 +195,8 @@ def above(title: str | None) -> float:
 def title_and_key(fig: Figure, title: str | None, handles: Sequence[Line2D]) -> None:
     """Both above the axes, in room kept free by hand: a legend "outside" would slide over the title."""
     height = fig.get_size_inches()[1]
-    fig.get_layout_engine().set(rect=(0, 0, 1, 1 - above(title) / height))
+    foot = 0.14  # inches, for the line that a saved figure ends with
+    fig.get_layout_engine().set(rect=(0, foot / height, 1, 1 - (above(title) + foot) / height))
     if title:
         fig.text(0.006, 1 - 0.06 / height, title, fontsize=10, fontweight="bold", ha="left", va="top")
     place = {"loc": "upper left", "bbox_to_anchor": (0.006, 1 - (above(title) - 0.26) / height)}
@@ -246,14 +247,21 @@ def _answers(ax: Axes, track: TrackAnswers, kind: str, view: tuple[float, float,
     dot = {"ms": 3.4, "mec": "white", "mew": 0.4, "ls": "none"}
     ax.plot(x[inside], y[inside], MARKERS[kind], color=COLOURS[kind], zorder=3, gid="answers", **dot)
     away = np.flatnonzero(~inside)
-    _arrows(ax, places, track.error_km(kind), [away[g] for g in gathered(track.given[kind][away])], COLOURS[kind])
+    _arrows(
+        ax,
+        places,
+        track.error_km(kind),
+        [away[g] for g in gathered(track.given[kind][away])],
+        COLOURS[kind],
+        local_km(track.true, track.middle),
+    )
 
 
-def _arrows(ax: Axes, places: NDArray, errors: NDArray, groups: Sequence[NDArray], colour: str) -> None:
-    """An arrow at the edge for each group of frames, and its distance beside it; labels keep apart."""
+def _arrows(ax: Axes, places: NDArray, errors: NDArray, groups: Sequence[NDArray], colour: str, true: NDArray) -> None:
+    """An arrow at the edge for each group of frames, and a list of their distances in the corner that is most free."""
     (west, east), (south, north) = ax.get_xlim(), ax.get_ylim()
     middle, half = np.array([(west + east) / 2, (south + north) / 2]), (north - south) / 2
-    drawn = []
+    lines = []
     for group in groups:
         towards = places[group].mean(axis=0) - middle
         towards = towards / max(np.linalg.norm(towards), 1e-12)
@@ -262,19 +270,23 @@ def _arrows(ax: Axes, places: NDArray, errors: NDArray, groups: Sequence[NDArray
         style = {"arrowstyle": "-|>", "color": colour, "lw": 1.2, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
         ax.annotate("", tip, tail, arrowprops=style, zorder=6)
         frames = f"{len(group)} frames, " if len(group) > 1 else ""
-        drawn.append((tail, towards, f"{frames}{km(float(np.median(errors[group])))}"))
-    # From below, clear of the scale bar; each label at least a line above the one before, then all down below the edge.
-    drawn.sort(key=lambda one: one[0][1])
-    heights: list[float] = []
-    for tail, towards, _ in drawn:
-        wanted = (tail[1] - 0.05 * half * np.sign(towards[1]) * (abs(towards[0]) < 0.7) - south) / (2 * half)
-        heights.append(max(min(wanted, 0.93), 0.2, heights[-1] + 0.11 if heights else 0))
-    for height, (tail, towards, text) in zip(heights, drawn, strict=True):
-        height -= max(0.0, heights[-1] - 0.93)
-        side = np.sign(towards[0]) or 1.0
-        at = (tail[0] - 0.06 * half * side, south + height * 2 * half)
-        align = {"ha": "right" if side > 0 else "left", "va": "center"}
+        bearing = np.degrees(np.arctan2(towards[0], towards[1])) % 360
+        lines.append((bearing, f"{_COMPASS[round(bearing / 45) % 8]} {frames}{km(float(np.median(errors[group])))}"))
+    # Clear of the arrows, which lie at the edge, and of the scale bar at the lower left.
+    corners = {(0.88, -1): "right", (0.12, -1): "left", (0.88, 1): "right"}
+    free = {
+        (x, down): np.linalg.norm(true - (west + x * (east - west), north if down < 0 else south), axis=1).min()
+        for x, down in corners
+    }
+    (x, down) = max(free, key=lambda corner: free[corner])
+    lines.sort()
+    for number, (_, text) in enumerate(lines if down < 0 else lines[::-1]):
+        height = 0.86 - 0.11 * number if down < 0 else 0.14 + 0.11 * number
+        at, align = (x, height), {"ha": corners[x, down], "va": "center", "transform": ax.transAxes}
         ax.text(*at, text, fontsize=7, color=colour, zorder=7, path_effects=HALO, gid="away", **align)
+
+
+_COMPASS = "↑↗→↘↓↙←↖"
 
 
 def _map_key(gallery: bool, training: bool) -> list[Line2D]:

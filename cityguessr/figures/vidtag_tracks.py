@@ -220,10 +220,11 @@ def noise(true: ArrayLike, copies: Sequence[ArrayLike], *, title: str | None = N
         city_maps.frame(ax, (-half, half, -half, half), 1.0)
         city_maps.scale_bar(ax, (-half, half, -half, half))
         ax.plot(*true_km.T, color=TEXT, lw=2, zorder=5, solid_capstyle="round", gid="true")
-    colours = [*SERIES, LEVEL_COLOURS["country"], LEVEL_COLOURS["continent"], LEVEL_COLOURS["city"]]
+    warm, cool = LEVEL_COLOURS["city"], LEVEL_COLOURS["continent"]
+    colours = [SERIES[0], warm, SERIES[1], SERIES[2], cool, LEVEL_COLOURS["country"]]
     kept = 0
-    for number, km in enumerate(moved):
-        colour = colours[number % len(colours)]
+    for km in moved:
+        colour = colours[kept % len(colours)]  # the three beside it have the first three, which differ most
         if _collapsed(km):
             far.plot(*km[0], "x", color=colour, ms=7, mew=2, zorder=6, gid="collapsed")
             continue

@@ -223,12 +223,15 @@ def _certainty(
         line = [Cell(labels[row])]
         for metric in _CERTAIN:
             low, high = intervals[row, metric, "gps"]
-            unknown = math.isnan(low) or math.isnan(high)
+            # Where all sequences agree, their spread is zero and says nothing of the next one.
+            unknown = math.isnan(low) or math.isnan(high) or (low == high and metric.endswith("km") and low in (0, 100))
             line.append(Cell("–" if unknown else f"{number(low, metric)} to {number(high, metric)}"))
         lines.append(tuple(line))
     several = max(len(runs) for runs in results.runs.values()) > 1
     over = "seeds and sequences" if several else f"sequences alone ({ONE_SEED})"
-    text = f"95 % intervals over {over}. Means by crossed random effects, medians by a bootstrap."
+    text = (
+        f"95 % intervals over {over}. Means by crossed random effects, medians by a bootstrap. –: all sequences agree."
+    )
     return Grid(tuple(heads), tuple(groups), tuple(lines), "l" + "r" * len(_CERTAIN), "How certain they are", text)
 
 

@@ -96,7 +96,7 @@ def test_clips_go_by_their_ids_whatever_the_order() -> None:
 def test_other_clips_are_refused_by_name() -> None:
     clips = made([LONDON, LYON], [LONDON, LYON])
     with pytest.raises(InputError, match="2 clips of CityGuessr and 2 tracks are not the same, the first clip1"):
-        track_cities.in_order_of(clips, answered([LONDON, LYON], [[LONDON], [LYON]], ["clip0", "clip7"]))
+        track_cities.shared(clips, [answered([LONDON, LYON], [[LONDON], [LYON]], ["clip0", "clip7"])])
     with pytest.raises(InputError, match="clip1 was filmed in Lyon for one run and in Tokyo"):
         track_cities.in_order_of(clips, answered([LONDON, TOKYO], [[LONDON], [LYON]]))
 
@@ -170,3 +170,15 @@ def test_errors_that_do_not_belong_together_are_refused() -> None:
         KmErrors({"a": one, "b": np.zeros((2, 2))}, np.arange(2), np.zeros(2, bool))
     with pytest.raises(InputError, match="there are 3 source videos"):
         KmErrors({"a": one}, np.arange(3), np.zeros(3, bool))
+
+
+def test_a_clip_that_one_side_left_out_for_a_damaged_picture_is_left_out_of_both() -> None:
+    truths = [LONDON] * 30 + [TOKYO] * 10
+    clips = made(truths, truths)
+    tracks = answered(truths[:-1], [[LONDON]] * 39)  # the last clip has no track; of the others, 30 are in London
+    both = track_cities.shared(clips, [tracks])
+    assert both.clip_ids == clips.clip_ids[:-1]
+    assert track_cities.measure(run(tracks), clips)["top1", "city"] == pytest.approx(100 * 30 / 39)
+    few = answered(truths[:30], [[LONDON]] * 30)
+    with pytest.raises(InputError, match="40 clips of CityGuessr and 30 tracks are not the same"):
+        track_cities.measure(run(few), clips)
