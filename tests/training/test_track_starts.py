@@ -15,7 +15,7 @@ from cityguessr.miniworld import TrackConfig, write_tracks
 from cityguessr.tracks import Tracks, read_msls
 from cityguessr.training import track_asking, track_jobs, track_runs, track_sets
 from cityguessr.training.track_experiments import EXPERIMENTS, SCALES
-from cityguessr.vidtag import encoders, features, geoclip
+from cityguessr.vidtag import encoders, geoclip
 from cityguessr.vidtag.model import VidTAG
 
 REAL = dataclasses.replace(  # real encoders, and a location encoder that is quick to ask
@@ -95,7 +95,7 @@ def test_zero_shot_geoclip_is_the_wheel_s_weights_bit_for_bit_and_is_a_run_like_
     assert given.refined is None
     points = track_asking.of_scale(REAL, tracks.split("train"))
     assert {tuple(place) for place in given.retrieved.tolist()} <= {tuple(place) for place in points.tolist()}
-    kept = features.compute(tracks, "clip", split="val")
+    (kept,) = track_runs.features_of(track_runs.plan("geoclip_zeroshot", REAL, 0, tracks=tracks))
     with torch.no_grad():  # GeoCLIP's own forward: head of CLIP's features against the gallery
         frames = released.frames(torch.cat([kept.of(track) for track in validation]).transpose(0, 1).float())[0]
         best = (frames.double() @ released.places(torch.from_numpy(points)).double().T).argmax(dim=1)

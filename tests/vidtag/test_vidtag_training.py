@@ -233,3 +233,18 @@ def test_frames_are_sampled_as_the_phase_says(monkeypatch: pytest.MonkeyPatch) -
     assert any(len(set(np.diff(frames))) > 1 for frames in taken["spread"])
     with pytest.raises(InputError, match="no way in which frames are sampled 'cells'; it is one of spaced, spread"):
         Phase(epochs=1, sampled="cells")
+
+
+def test_a_gallery_is_embedded_anew_after_a_step() -> None:
+    """T-G8: embeddings of weights that were trained on meanwhile would be answered with in silence."""
+    model = VidTAG(CONFIG.replace(refiner=False))
+    points = np.stack([np.linspace(-60, 60, 50), np.linspace(-170, 170, 50)], axis=1)
+    before = Gallery(model, points)
+    optimizer = torch.optim.SGD(model.location.parameters(), lr=1.0)
+    model.places(torch.from_numpy(points[:5])).sum().backward()
+    optimizer.step()
+    with pytest.raises(InputError, match="changed since this gallery was embedded"):
+        before.nearest(model.places(torch.from_numpy(points[:1])))
+    anew = Gallery(model, points)
+    assert np.array_equal(anew.nearest(model.places(torch.from_numpy(points)).detach()), points)
+    assert not torch.equal(torch.as_tensor(anew.embeddings[:]), torch.as_tensor(before.embeddings[:]))
