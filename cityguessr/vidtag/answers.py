@@ -18,8 +18,9 @@ from cityguessr.vidtag import retrieval
 from cityguessr.vidtag.model import VidTAG
 
 LARGE = 200_000
-"""Points of a gallery beyond which their embeddings, 0.4 GB at 512 numbers, are kept on the disk."""
-TOGETHER = 1024
+"""Points of a gallery beyond which their embeddings, 0.4 GB at 512 numbers, are kept on the disk, but for a GPU that
+has room for them."""
+TOGETHER = {"cpu": 1024, "cuda": 8192}
 """Frames that are looked up together: a large gallery is read once for all of them, and not once for each video."""
 
 
@@ -54,7 +55,7 @@ class Gallery:
             return model.places(latlon.to(device))
 
         self.embeddings: retrieval.Embeddings
-        if len(points) > LARGE:
+        if len(points) > LARGE and not _fits(model, len(points)):
             self.embeddings = retrieval.on_disk(make_folder(paths.data()), encode, points, chunk)
         else:
             self.embeddings = retrieval.in_memory(encode, points, chunk)
@@ -77,6 +78,14 @@ def answer(model: VidTAG, features: Tensor, gallery: Gallery) -> Answer:
     return next(answer_all(model, [features], gallery))
 
 
+def _fits(model: VidTAG, points: int) -> bool:
+    """Whether the embeddings of so many points take no more than half of what is free on the system's GPU."""
+    device = next(model.parameters()).device
+    if device.type != "cuda":
+        return False
+    return 4 * points * model.config.width < torch.cuda.mem_get_info(device)[0] / 2
+
+
 def _state(model: VidTAG) -> tuple[int, ...]:
     """What changes whenever a weight of the location encoder does."""
     return tuple(tensor._version for tensor in (*model.location.parameters(), *model.location.buffers()))
@@ -96,7 +105,7 @@ def answer_all(model: VidTAG, videos: Iterable[Tensor], gallery: Gallery) -> Ite
         views = model.frames(features.transpose(0, 1).to(device).float())  # (V, T, e), of length 1
         # A product with this mean is the mean of the views' cosines, so it is not brought to length 1 here.
         waiting.append(views.mean(dim=0))
-        if sum(map(len, waiting)) >= TOGETHER:
+        if sum(map(len, waiting)) >= TOGETHER.get(device.type, TOGETHER["cpu"]):
             yield from _looked_up(model, waiting, gallery)
             waiting = []
     yield from _looked_up(model, waiting, gallery)

@@ -11,20 +11,25 @@ import functools
 import hashlib
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cityguessr.base import paths, progress
+from cityguessr.base import paths, progress, threads
 from cityguessr.base.errors import InputError, one_of
 from cityguessr.base.files import make_folder, write_atomically, write_bytes
 from cityguessr.tracks import Track, Tracks, read_frames, read_shaped
 from cityguessr.vidtag import encoders, views
 
+T = TypeVar("T")
+
+_AHEAD = 8  # tracks that are read ahead at most; one of 1,000 frames in five crops takes 0.8 GB
 _MARGIN = 1.15
 """How much larger than the encoder's pictures training frames are read, so that a crop of 60 % loses little."""
 
@@ -117,9 +122,11 @@ def compute(
     if missing:
         write_bytes(folder / "meta.json", (json.dumps(identity, indent=2, sort_keys=True) + "\n").encode())
         network = load(encoder, allow_downloads=allow_downloads).to(device)
-        for track in progress.track(missing, f"features of {tracks.name} by {encoder}, tracks", len(missing)):
-            shown = _views(track, network.size, seed, validation, batch)
-            array = torch.cat([_of_views(part, network, torch.device(device), batch) for part in shown]).numpy()
+        pictures = functools.partial(_pictures, size=network.size, seed=seed, validation=validation)
+        read = _ahead(missing, pictures, min(_AHEAD, threads.cores()))
+        for track, seen in progress.track(read, f"features of {tracks.name} by {encoder}, tracks", len(missing)):
+            parts = _views(seen, network.size, batch)
+            array = torch.cat([_of_views(part, network, torch.device(device), batch) for part in parts]).numpy()
             path = kept.file(track)
             make_folder(path.parent)
             write_atomically(path, functools.partial(np.save, arr=array, allow_pickle=False))
@@ -137,15 +144,39 @@ def _of_views(shown: Tensor, network: encoders.FrameEncoder, device: torch.devic
     return torch.cat(parts).unflatten(0, shown.shape[:2])
 
 
-def _views(track: Track, size: int, seed: int, validation: str, batch: int) -> Iterator[Tensor]:
-    """What the encoder is shown of a track, frames in order: uint8 (some frames, V, 3, size, size) at a time."""
+def _pictures(track: Track, size: int, seed: int, validation: str) -> Tensor | list[Tensor]:
+    """What is seen of a track, frames in order: uint8 (T, V, 3, size, size); for ten crops the T pictures, uncut."""
     if track.split == "train":
         pictures = torch.from_numpy(read_frames(track, round(size * _MARGIN))).permute(0, 3, 1, 2)
-        yield views.cropped(pictures, size, views.seeded(track.name, seed))
-    elif validation == "whole":
-        yield views.whole(torch.from_numpy(read_frames(track, size)).permute(0, 3, 1, 2))
-    else:
-        pictures = [torch.from_numpy(picture).permute(2, 0, 1) for picture in read_shaped(track, size)]
-        some = max(1, batch // views.TEN)  # frames at a time: all crops of a long video fill the memory
-        for first in range(0, len(pictures), some):
-            yield torch.stack([views.ten_crops(picture, size) for picture in pictures[first : first + some]])
+        return views.cropped(pictures, size, views.seeded(track.name, seed))
+    if validation == "whole":
+        return views.whole(torch.from_numpy(read_frames(track, size)).permute(0, 3, 1, 2))
+    return [torch.from_numpy(picture).permute(2, 0, 1) for picture in read_shaped(track, size)]
+
+
+def _views(seen: Tensor | list[Tensor], size: int, batch: int) -> Iterator[Tensor]:
+    """What the encoder is shown of it at a time: uint8 (some frames, V, 3, size, size)."""
+    if isinstance(seen, Tensor):
+        yield seen
+        return
+    some = max(1, batch // views.TEN)  # frames at a time: all crops of a long video fill the memory
+    for first in range(0, len(seen), some):
+        yield torch.stack([views.ten_crops(picture, size) for picture in seen[first : first + some]])
+
+
+def _ahead(tracks: Sequence[Track], read: Callable[[Track], T], workers: int) -> Iterator[tuple[Track, T]]:
+    """Each track with what is read of it, in order; the next few are read meanwhile, so that the encoder need not wait.
+
+    What goes wrong with a track is raised at its turn.
+    """
+    pool, waiting = ThreadPoolExecutor(workers), deque[tuple[Track, Future[T]]]()
+    try:
+        for track in tracks:
+            waiting.append((track, pool.submit(read, track)))
+            if len(waiting) > workers:
+                first, found = waiting.popleft()
+                yield first, found.result()
+        for first, found in waiting:
+            yield first, found.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

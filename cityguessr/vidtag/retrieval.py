@@ -37,7 +37,7 @@ class Stored:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
             weakref.finalize(self, self._file.close)
             for piece in pieces:
-                self._file.write(piece.numpy().astype("<f4").tobytes())
+                self._file.write(piece.cpu().numpy().astype("<f4").tobytes())
                 rows, width = rows + len(piece), piece.shape[1]
             self._file.flush()
         except OSError as error:
@@ -66,11 +66,11 @@ def embedded(encode: Callable[[Tensor], Tensor], gallery: NDArray, chunk: int = 
         encode: such as `VidTAG.places`. They hold for the weights that it has now, and for no later ones.
     """
     for first in range(0, len(gallery), chunk):
-        yield encode(torch.from_numpy(gallery[first : first + chunk])).float().cpu()
+        yield encode(torch.from_numpy(gallery[first : first + chunk])).float()
 
 
 def in_memory(encode: Callable[[Tensor], Tensor], gallery: NDArray, chunk: int = CHUNK) -> Tensor:
-    """The embeddings of a gallery, (n, e) float32: 2 kB a point at 512 numbers."""
+    """The embeddings of a gallery, (n, e) float32, on the device that encodes: 2 kB a point at 512 numbers."""
     return torch.cat(list(embedded(encode, gallery, chunk)))
 
 

@@ -100,8 +100,10 @@ def test_whole_tracks_keep_the_features_that_were_computed_before(
 ) -> None:
     """The last picture of the last track is damaged: only that track is computed anew."""
     seen: list[str] = []
-    views_of = features._views
-    monkeypatch.setattr(features, "_views", lambda track, *more: (seen.append(track.name), views_of(track, *more))[1])
+    pictures = features._pictures
+    monkeypatch.setattr(
+        features, "_pictures", lambda track, **how: (seen.append(track.name), pictures(track, **how))[1]
+    )
     cut(tracks.tracks[19].pictures[5])
     plan = track_runs.ready(track_runs.plan("vidtag", QUICK, 0, tracks=tracks), quiet)
     names = [track.name for track in tracks.tracks]

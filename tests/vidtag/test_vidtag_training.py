@@ -185,7 +185,7 @@ def test_videos_looked_up_together_have_the_answers_that_each_has_alone(learned:
     model, _, gallery = learned
     videos = [example.features for example in examples(5, seed=2)] + [torch.randn(3, 1, 24)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "TOGETHER", 20)  # two drives of 12 frames at a time, and the last ones
+        patch.setattr(answers, "TOGETHER", {"cpu": 20})  # two drives of 12 frames at a time, and the last ones
         together = list(answer_all(model, iter(videos), gallery))
     assert [len(given.retrieved) for given in together] == [12] * 5 + [3]
     for video, given in zip(videos, together, strict=True):
