@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cityguessr.base.errors import InputError
 from cityguessr.evaluation import track_cities
 from cityguessr.evaluation.track_cities import Stage
-from cityguessr.measures import metrics
+from cityguessr.measures import metrics, track_intervals
 from cityguessr.measures.intervals import Interval
 from cityguessr.measures.sphere import great_circle_km
 from cityguessr.measures.tracks import representative
@@ -74,7 +74,8 @@ class KmErrors:
         Columns: system, clips_of, metric (`within_25km`, ..., and `median_km`); value, low, high in percent, or km of a
         median; difference to the first system with its interval, difference_low and difference_high, in percentage
         points, or km; p, two-sided; n_seeds, clips, videos. Intervals are of 95 %, over seeds and source videos, a seed
-        paired with the same seed. A median, the mean over seeds, has none. Nor has the first system a difference.
+        paired with the same seed. The difference of
+        medians has none. Nor has the first system a difference.
         """
         first, lines = next(iter(self.km)), []
         for part, chosen in self.parts().items():
@@ -93,7 +94,8 @@ class KmErrors:
                     lines.append((system, part, f"within_{limit:g}km", *numbers, *gain, *count))
                 middle = np.median(mine, axis=1).mean()
                 gain = np.nan if system == first else middle - np.median(reference, axis=1).mean()
-                lines.append((system, part, "median_km", middle, np.nan, np.nan, gain, *(np.nan,) * 3, *count))
+                low, high = track_intervals.median(mine, videos)
+                lines.append((system, part, "median_km", middle, low, high, gain, *(np.nan,) * 3, *count))
         names = ["system", "clips_of", "metric", "value", "low", "high"]
         names += ["difference", "difference_low", "difference_high", "p", "n_seeds", "clips", "videos"]
         return pd.DataFrame(lines, columns=names)
@@ -148,7 +150,7 @@ def of_clips(
                 answered = clips.taxonomy.latlon[mine.answers()["city"]].numpy()
             else:
                 tracks = run.predictions
-                each = tracks.by_track(track_cities.coordinates(tracks, stage))
+                each = tracks.by_track(tracks.answer(stage))
                 answered = np.array([each[k][representative(each[k])] for k in track_cities.in_order_of(clips, tracks)])
             rows.append(great_circle_km(answered, places.numpy())[known])
         km[system] = np.array(rows)
@@ -190,7 +192,7 @@ def of_frames(
             else:
                 if run.predictions.names != first.names:
                     raise InputError(f"{run.folder} was validated on other tracks than the first run")
-                answered = track_cities.coordinates(run.predictions, stage)
+                answered = run.predictions.answer(stage)
             rows.append(great_circle_km(answered, first.true))
         km[system] = np.array(rows)
     videos = np.repeat(np.array(first.names), first.lengths)

@@ -28,13 +28,6 @@ Stage = Literal["final", "retrieved"]
 """The system's last word, refined where it refines; or what phase I retrieves."""
 
 
-def coordinates(tracks: TrackPredictions, stage: Stage = "final") -> NDArray[np.float64]:
-    """The answered coordinates of all frames, (F, 2) degrees. Raises InputError for another stage."""
-    if stage not in get_args(Stage):
-        raise one_of("stage", stage, get_args(Stage))
-    return tracks.final if stage == "final" else tracks.retrieved
-
-
 def cities(tracks: TrackPredictions, taxonomy: Taxonomy, vote: Vote = "majority", stage: Stage = "final") -> Tensor:
     """The city that each video is answered with: LongTensor (N,), in the order of `tracks.names`.
 
@@ -42,7 +35,7 @@ def cities(tracks: TrackPredictions, taxonomy: Taxonomy, vote: Vote = "majority"
     """
     if vote not in get_args(Vote):
         raise one_of("vote of a video's frames", vote, get_args(Vote))
-    places = coordinates(tracks, stage)
+    places = tracks.answer(stage)
     named = tracks.by_track(nearest_centre(places, taxonomy.latlon.numpy()))
     if vote == "majority":
         return torch.tensor([_most_named(frames) for frames in named], dtype=torch.long)

@@ -19,13 +19,11 @@ from cityguessr.figures import city_maps
 from cityguessr.figures.page import check_image
 from cityguessr.figures.style import LAND, LEVEL_COLOURS, MUTED, REFERENCE, SERIES, TEXT, sequential
 from cityguessr.figures.track_answers import local_km
-from cityguessr.figures.tracks import above, log_km, title_and_key
+from cityguessr.figures.tracks import REACH_KM, above, log_km, title_and_key
 from cityguessr.measures.boxes import Box
 from cityguessr.measures.sphere import great_circle_km
 from cityguessr.measures.tracks import centroid, mean_place, representative
 from cityguessr.vidtag.gallery import nearest_points
-
-_REACH = 5.0  # km: an answer further than this is off the map
 
 
 def task(
@@ -176,7 +174,7 @@ def beside(true: ArrayLike, answers: Mapping[str, ArrayLike], *, title: str | No
         1, 2, figsize=(7.2, 2.45 + above(title)), layout="constrained", width_ratios=[1, 1.15]
     )
     places = {name: local_km(given, middle) for name, given in answers.items()}
-    inside = {name: np.linalg.norm(km, axis=1) <= _REACH for name, km in places.items()}
+    inside = {name: np.linalg.norm(km, axis=1) <= REACH_KM for name, km in places.items()}
     near = np.concatenate([local_km(true, middle), *(places[name][inside[name]] for name in places)])
     view = city_maps.view_of(near)
     city_maps.frame(left, view)
@@ -272,7 +270,7 @@ def answer(true: ArrayLike, predicted: ArrayLike, *, title: str | None = None) -
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.85 + above(title)), layout="constrained")
     places = local_km(predicted, middle)
     marks = local_km(np.stack([heart, predicted[chosen], middle]), middle)
-    near = [points[np.linalg.norm(points, axis=1) <= _REACH] for points in (places, marks)]
+    near = [points[np.linalg.norm(points, axis=1) <= REACH_KM] for points in (places, marks)]
     view = city_maps.view_of(np.concatenate([local_km(true, middle), *near]), shape=0.9)
     city_maps.frame(left, view, 0.9)
     left.plot(*local_km(true, middle).T, color=TEXT, lw=1.8, zorder=3, label="true")

@@ -39,13 +39,13 @@ def intervals(
         for threshold in thresholds_km:
             interval = Interval.over(torch.from_numpy((errors <= threshold).astype(float)), sequences, confidence)
             found[f"{name}_{threshold:g}km"] = _within(interval, 100.0)
-        found[f"{name}_median_km"] = _median(errors, sequences, confidence)
+        found[f"{name}_median_km"] = median(errors, sequences, confidence)
     for metric in MEANS:
         values = _placed([getattr(score, metric) for score in scores])
         interval = Interval.over(torch.from_numpy(values / _PERCENT), np.arange(values.shape[1]), confidence)
         found[metric] = _within(interval, np.inf)
         if metric == "dfd":
-            found["dfd_median"] = _median(values, np.arange(values.shape[1]), confidence)
+            found["dfd_median"] = median(values, np.arange(values.shape[1]), confidence)
     return found
 
 
@@ -105,8 +105,13 @@ def _within(interval: Interval, highest: float) -> tuple[float, float]:
     return tuple(np.clip((interval.low, interval.high), 0, highest).tolist())
 
 
-def _median(values: NDArray[np.float64], sequences: NDArray[np.int64], confidence: float) -> tuple[float, float]:
-    """Percentiles of the mean over seeds of medians, with seeds and sequences drawn again."""
+def median(values: NDArray[np.float64], sequences: NDArray, confidence: float = 95) -> tuple[float, float]:
+    """The interval of a median: percentiles of its mean over seeds, with seeds and sequences drawn again.
+
+    Args:
+        values: (seeds, n).
+        sequences: (n,) whose value each is, ids of any kind that can be sorted.
+    """
     generator = np.random.default_rng(0)
     seeds, number = len(values), np.unique(sequences, return_inverse=True)[1]
     order = np.argsort(values, axis=1)
@@ -120,7 +125,6 @@ def _median(values: NDArray[np.float64], sequences: NDArray[np.int64], confidenc
         below = weights[owners[rows]].cumsum(axis=1)
         half = below[:, -1:] / 2
         lower, upper = (below >= half).argmax(axis=1), (below > half).argmax(axis=1)
-        at = np.arange(len(rows))
-        drawn[k] = ((ordered[rows][at, lower] + ordered[rows][at, upper]) / 2).mean()
+        drawn[k] = ((ordered[rows, lower] + ordered[rows, upper]) / 2).mean()
     low, high = np.percentile(drawn, [50 - confidence / 2, 50 + confidence / 2])
     return float(low), float(high)
