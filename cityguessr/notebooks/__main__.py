@@ -152,7 +152,7 @@ def train_ahead(plan: runner.Plan) -> None:
     VidTAG's tables, with the seeds of `seeds` or `seed`; all others that have `seeds` for CityGuessr's experiments.
     """
     # seconds of imports, which a misspelled parameter need not wait for
-    from cityguessr.training import command, track_experiments, track_jobs
+    from cityguessr.training import command, track_experiments
 
     names = ("profile", "data_root", "allow_downloads", "cluster")
     shared: dict[str, Any] = {}
@@ -172,8 +172,8 @@ def train_ahead(plan: runner.Plan) -> None:
             asked += command.chosen(wanted, profile, chosen, [kind])
     command.ensure_all(asked, profile, **shared)
     if seeds["vidtag"] and (clips := track_experiments.CLIPS.get(profile)) not in (None, profile):
-        names = [name for name, _ in track_experiments.TABLES["vidtag_cityguessr68k"].values()]
-        track_jobs.ensure_all(names, clips, [*seeds["vidtag"]], **shared)  # VidTAG on CityGuessr's own clips
+        asked = command.chosen(["vidtag_cityguessr68k"], clips, [*seeds["vidtag"]], [command.VIDTAG])
+        command.ensure_all(asked, clips, **shared)  # VidTAG on CityGuessr's own clips
 
 
 def _print_summary(start: float, finished: bool) -> None:

@@ -37,7 +37,7 @@ class Kind:
         whose: as an error says it.
         experiments: by name.
         tables: table -> the experiments of its rows.
-        profiles: those it has data for, by name.
+        profiles: those that there are now and that it has data for, by name.
         fits: (table, profile) -> whether the profile has the table's data.
         offered: (experiment, profile) -> whether it is one of "all".
         trained: (experiment, profile) -> the one that is trained for it.
@@ -49,7 +49,7 @@ class Kind:
     whose: str
     experiments: Mapping[str, Any]
     tables: Mapping[str, Iterable[str]]
-    profiles: Mapping[str, Any]
+    profiles: Callable[[], Mapping[str, Any]]
     fits: Callable[[str, str], bool]
     offered: Callable[[str, str], bool]
     trained: Callable[[str, str], str]
@@ -62,7 +62,7 @@ CITYGUESSR = Kind(
     "CityGuessr",
     experiments.EXPERIMENTS,
     {table: tuple(dict.fromkeys(rows.values())) for table, rows in experiments.TABLES.items()},
-    {name: profile for name, profile in profiles.PROFILES.items() if profile.datasets},  # GAMa is for VidTAG alone
+    lambda: {name: profile for name, profile in profiles.PROFILES.items() if profile.datasets},  # GAMa is VidTAG's
     lambda table, profile: True,
     lambda name, profile: experiments.get(name).offered(profile),
     lambda name, profile: experiments.canonical(name, profile).name,
@@ -77,7 +77,7 @@ VIDTAG = Kind(
         table: tuple(dict.fromkeys(name for name, _ in rows.values()))
         for table, rows in track_experiments.TABLES.items()
     },
-    track_experiments.SCALES,
+    lambda: track_experiments.SCALES,
     lambda table, profile: not track_experiments.unfit(table, track_experiments.scale(profile)),
     lambda name, profile: track_experiments.get(name).offered(track_experiments.scale(profile)),
     lambda name, profile: name,
@@ -112,17 +112,17 @@ def chosen(names: Sequence[str], profile: str, seeds: Sequence[int], kinds: Sequ
     for name in names:
         if name not in known:
             raise one_of("table or experiment", name, dict.fromkeys(known))
-    every = dict.fromkeys(name for kind in kinds for name in kind.profiles)
+    every = dict.fromkeys(name for kind in kinds for name in kind.profiles())
     if profile not in every:
         raise one_of("profile", profile, every)
     found: list[dict[str, None]] = [{} for _ in kinds]
     for name in names:
         owners = [kind for kind in kinds if name == ALL or name in kind.tables or name in kind.experiments]
-        if not any(profile in kind.profiles for kind in owners):
-            with_data = ", ".join(owners[0].profiles)
+        if not any(profile in kind.profiles() for kind in owners):
+            with_data = ", ".join(owners[0].profiles())
             raise InputError(f"the profile {profile!r} has no data for {owners[0].whose}'s {name}; give {with_data}")
         for kind, mine in zip(kinds, found, strict=True):
-            if kind in owners and profile in kind.profiles:
+            if kind in owners and profile in kind.profiles():
                 mine |= dict.fromkeys(_experiments(kind, name, profile))
     return [Asked(kind, tuple(mine), tuple(seeds)) for kind, mine in zip(kinds, found, strict=True) if mine]
 
@@ -164,7 +164,7 @@ def ensure_all(
         )
         plans |= its
         missing |= lacking
-    fits = (executors.at_a_time(part.kind.profiles[profile].threads, execution.device) for part in asked)
+    fits = (executors.at_a_time(part.kind.profiles()[profile].threads, execution.device) for part in asked)
     folders = jobs.spread(plans, missing, processes or min(fits, default=1), execution.device, cluster, report)
     answers: dict[str, tuple[Path, ...] | CannotRun] = {}
     for part in asked:

@@ -314,7 +314,9 @@ seed: int = 3  # of the run that is shown"""
     nbformat.write(page("1", declared=one), house / "notebooks" / "52_tracks_small.ipynb")
     nbformat.write(page("1", declared=one.splitlines()[0]), house / "notebooks" / "53_words_small.ipynb")
     command.train_ahead([(path, {}) for path in runner.available()])
-    ((parts, profile, _),) = asked
+    (parts, profile, _), ((clips,), scale, _) = asked
+    assert (scale, clips.seeds) == ("mini_clips", (0, 3))  # VidTAG on CityGuessr's own clips
+    assert set(clips.names) == {"geoclip_zeroshot", "vidtag", "geoclip_finetuned"}
     ours, its = parts
     assert (ours.kind.whose, ours.seeds, profile) == ("CityGuessr", (0,), "mini")
     assert (its.kind.whose, its.seeds) == ("VidTAG", (0, 3))
@@ -322,7 +324,7 @@ seed: int = 3  # of the run that is shown"""
     assert set(its.names) == wanted
     assert {"vidtag", "geoclip_finetuned"} <= wanted
     command.train_ahead([(house / "notebooks" / "53_words_small.ipynb", {})])
-    assert len(asked) == 1
+    assert len(asked) == 2
 
 
 def test_names_of_tables_and_figures_find_their_notebook(house: Path) -> None:
