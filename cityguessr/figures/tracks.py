@@ -272,18 +272,18 @@ def _arrows(ax: Axes, places: NDArray, errors: NDArray, groups: Sequence[NDArray
         frames = f"{len(group)} frames, " if len(group) > 1 else ""
         bearing = np.degrees(np.arctan2(towards[0], towards[1])) % 360
         lines.append((bearing, f"{_COMPASS[round(bearing / 45) % 8]} {frames}{km(float(np.median(errors[group])))}"))
-    # Clear of the arrows, which lie at the edge, and of the scale bar at the lower left.
-    corners = {(0.88, -1): "right", (0.12, -1): "left", (0.88, 1): "right"}
-    free = {
-        (x, down): np.linalg.norm(true - (west + x * (east - west), north if down < 0 else south), axis=1).min()
-        for x, down in corners
+    # Where the list hides least of the track; the scale bar is at the lower left.
+    x, y = ((true - (west, south)) / (east - west, north - south)).T
+    rows = 0.1 + 0.11 * len(lines)
+    hidden = {
+        (side, top): (((x > 0.4) if side == "right" else (x < 0.6)) & ((y > 1 - rows) if top else (y < rows))).sum()
+        for side, top in (("right", True), ("right", False), ("left", True))
     }
-    (x, down) = max(free, key=lambda corner: free[corner])
-    lines.sort()
-    for number, (_, text) in enumerate(lines if down < 0 else lines[::-1]):
-        height = 0.86 - 0.11 * number if down < 0 else 0.14 + 0.11 * number
-        at, align = (x, height), {"ha": corners[x, down], "va": "center", "transform": ax.transAxes}
-        ax.text(*at, text, fontsize=7, color=colour, zorder=7, path_effects=HALO, gid="away", **align)
+    side, top = min(hidden, key=lambda corner: hidden[corner])
+    for number, (_, text) in enumerate(sorted(lines, reverse=not top)):
+        at = (0.98 if side == "right" else 0.02, 0.84 - 0.11 * number if top else 0.13 + 0.11 * number)
+        how = {"ha": side, "va": "center", "transform": ax.transAxes, "path_effects": HALO}
+        ax.text(*at, text, fontsize=7, color=colour, zorder=7, gid="away", **how)
 
 
 _COMPASS = "↑↗→↘↓↙←↖"
