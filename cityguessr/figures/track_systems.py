@@ -29,6 +29,7 @@ LABELS = {
 
 _LOG_FROM = 100.0  # the ratio of largest to smallest from which an axis of km is logarithmic
 _CENTRE = "centres"
+_DECADES = {1: "1", 10: "10", 100: "10²", 1000: "10³", 10000: "10⁴"}  # km
 
 
 def systems(
@@ -104,7 +105,7 @@ def _panel(
         if positive and max(positive) / min(positive) > _LOG_FROM:
             ax.set_xscale("log")
             ax.xaxis.set_major_locator(LogLocator(numticks=12))
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value < 1e4 else "10⁴"))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _DECADES.get(round(value), "")))
         else:
             ax.set_xlim(left=0)
     else:
