@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -134,24 +135,26 @@ def collect(
     missing = {row: _NOT_PUBLIC.get(row, "nothing of it is public") for row in printed if row not in rows}
     if why := track_experiments.unfit(table, scale):
         return TrackResults(table, scale, {}, missing | {row: why for row in printed if row in rows})
-    done = track_jobs.ensure_all(
-        [name for name, _ in rows.values()],
-        scale,
-        seeds,
-        data_root=data_root,
-        allow_downloads=allow_downloads,
-        execution=execution,
-        cluster=cluster,
-        report=lambda line: None,
-    )
+    options = {"data_root": data_root, "allow_downloads": allow_downloads, "execution": execution, "cluster": cluster}
+    runs, lacking = _trained(table, scale, seeds, **options)
+    return TrackResults(table, scale, runs, missing | lacking)
+
+
+def _trained(
+    table: str, scale: TrackScale, seeds: Sequence[int], **options: Any
+) -> tuple[dict[str, tuple[TrackRun, ...]], dict[str, str]]:
+    """The runs of a table's rows, and why the other rows have none. A row that is not trained has one: seeds agree."""
+    rows = {row: track_experiments.get(name) for row, (name, _) in track_experiments.TABLES[table].items()}
+    done = track_jobs.ensure_all(list(rows.values()), scale, seeds, **options, report=lambda line: None)
     runs: dict[str, tuple[TrackRun, ...]] = {}
-    for row, (name, _) in rows.items():
-        outcome = done[name]
+    missing: dict[str, str] = {}
+    for row, experiment in rows.items():
+        outcome = done[experiment.name]
         if isinstance(outcome, CannotRun):
             missing[row] = reason(outcome)
         else:
-            runs[row] = outcome if track_experiments.get(name).trained else outcome[:1]  # all seeds answer alike
-    return TrackResults(table, scale, runs, missing)
+            runs[row] = outcome if experiment.trained else outcome[:1]
+    return runs, missing
 
 
 def _own_labels(table: str) -> dict[str, str]:
@@ -225,18 +228,11 @@ def collect_cities(
         beside: from `results.collect("vidtag_cityguessr68k", ...)`, of at least one row that was run.
         data_root, allow_downloads, execution, cluster: as in `track_jobs.ensure_all`.
     """
-    rows = {row: name for row, (name, _) in track_experiments.TABLES[CITIES].items()}
+    rows = track_experiments.TABLES[CITIES]
     if not beside.runs:
         return CityResults(beside, {}, dict.fromkeys(rows, "no system of CityGuessr was run on these clips"))
     scale = track_experiments.CLIPS.get(beside.profile)
     if scale is None:
         return CityResults(beside, {}, dict.fromkeys(rows, f"the profile {beside.profile} has no scale for its clips"))
     options = {"data_root": data_root, "allow_downloads": allow_downloads, "execution": execution, "cluster": cluster}
-    done = track_jobs.ensure_all(list(rows.values()), scale, seeds, **options, report=lambda line: None)
-    missing = {row: reason(done[name]) for row, name in rows.items() if isinstance(done[name], CannotRun)}
-    ran = {
-        row: done[name] if track_experiments.get(name).trained else done[name][:1]
-        for row, name in rows.items()
-        if row not in missing
-    }
-    return CityResults(beside, ran, missing)
+    return CityResults(beside, *_trained(CITIES, track_experiments.scale(scale), seeds, **options))

@@ -152,8 +152,8 @@ def ensure_all(
 
     Returns name -> the folders of its runs in the order of the seeds, or why it cannot be trained here.
     """
-    if processes is not None and processes < 1:
-        raise InputError(f"processes is {processes}; it must be at least 1")
+    each = [part.kind.profiles()[profile].threads for part in asked]
+    count = executors.asked(processes, each, execution.device)
     plans: dict[tuple[str, int], Planned] = {}
     missing: dict[str, CannotRun] = {}
     for part in asked:
@@ -164,8 +164,7 @@ def ensure_all(
         )
         plans |= its
         missing |= lacking
-    fits = (executors.at_a_time(part.kind.profiles()[profile].threads, execution.device) for part in asked)
-    folders = jobs.spread(plans, missing, processes or min(fits, default=1), execution.device, cluster, report)
+    folders = jobs.spread(plans, missing, count, execution.device, cluster, report)
     answers: dict[str, tuple[Path, ...] | CannotRun] = {}
     for part in asked:
         for name in part.names:

@@ -54,6 +54,20 @@ def at_a_time(each: int | None, device: str) -> int:
     return max(1, cores // (each or cores))
 
 
+def asked(processes: int | None, each: Iterable[int | None], device: str) -> int:
+    """How many trainings to run at a time: as many as are asked for, or as fit by the neediest kind of them.
+
+    Args:
+        processes: what is asked for; None: nothing.
+        each: threads of a training, kind by kind.
+
+    Raises InputError for less than one.
+    """
+    if processes is not None and processes < 1:
+        raise InputError(f"processes is {processes}; it must be at least 1")
+    return processes or min((at_a_time(threads, device) for threads in each), default=1)
+
+
 def in_this_process(tasks: Iterable[Task]) -> Iterator[tuple[str, Any]]:
     """The name and the result of each task, one after another."""
     for task in tasks:

@@ -77,13 +77,11 @@ def ensure_all(
     stopped; they go on from what they saved last when called again, and finished runs are kept.
     """
     profile = profiles.get(profile)
-    if processes is not None and processes < 1:
-        raise InputError(f"processes is {processes}; it must be at least 1")
+    count = executors.asked(processes, [profile.threads], execution.device)
     wanted = {experiment.name: experiment for experiment in map(experiments.get, names)}
     plans, missing = plan_all(
         trainings(wanted.values(), profile, seeds), profile, data_root, allow_downloads, execution, cluster
     )
-    count = processes or executors.at_a_time(profile.threads, execution.device)
     folders = spread(plans, missing, count, execution.device, cluster, report)
     answers: dict[str, tuple[Run, ...] | CannotRun] = {}
     for name, experiment in wanted.items():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cityguessr.base import weights
-from cityguessr.base.errors import CannotRun, InputError
+from cityguessr.base.errors import CannotRun
 from cityguessr.training import executors, track_experiments, track_runs, track_starts
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.jobs import spread
@@ -49,13 +49,11 @@ def ensure_all(
     Returns name -> its runs in the order of `seeds`, or why it cannot be trained here.
     """
     scale = track_experiments.scale(profile)
-    if processes is not None and processes < 1:
-        raise InputError(f"processes is {processes}; it must be at least 1")
+    count = executors.asked(processes, [scale.threads], execution.device)
     wanted = {experiment.name: experiment for experiment in map(track_experiments.get, names)}
     plans, missing = plan_all(
         trainings(wanted.values(), scale, seeds), scale, data_root, allow_downloads, execution, features=True
     )
-    count = processes or executors.at_a_time(scale.threads, execution.device)
     folders = spread(plans, missing, count, execution.device, cluster, report)
     return {name: missing.get(name) or tuple(TrackRun(folders[name, seed]) for seed in seeds) for name in wanted}
 
