@@ -147,7 +147,7 @@ def heat(
         field.set(edgecolors="face", linewidths=0.5, gid="gallery")
         ax.add_collection(field)
         best = points[int(np.argmax(values))]
-        ax.plot(*local_km(true[name], middle), "o", mfc="none", mec=SERIES[1], ms=8, mew=1.8, zorder=5)
+        ax.plot(*local_km(true[name], middle), "o", mfc="none", mec=SERIES[1], ms=8, mew=1.8, zorder=8, clip_on=False)
         ax.plot(*local_km(best, middle), "x", color="white", ms=6.5, mew=3.4, zorder=6)
         ax.plot(*local_km(best, middle), "x", color=TEXT, ms=6, mew=1.5, zorder=7)
         km = city_maps.km(float(great_circle_km(best, true[name])))
