@@ -68,12 +68,36 @@ def save(
     return written
 
 
-def show(profile: str) -> None:
-    """Show the open figures in a notebook, labelled as `save` did; one not saved, as the profile's data is."""
+def show(profile: str, alt: str = "") -> None:
+    """Show the open figures in a notebook, labelled as `save` did; one not saved, as the profile's data is.
+
+    Args:
+        profile: the scale that the figures were rendered at.
+        alt: what a reader who cannot see them should know, for the book and for screen readers; by default the titles
+            and axes of each (`described`).
+    """
+    from IPython import display, get_ipython  # a machine that only computes may lack it
+
     for fig in map(plt.figure, plt.get_fignums()):  # a cell may draw several, or have closed them all
         if profiles.get(profile).synthetic and fig.get_gid() != "labelled":
             _add_foot(fig, SYNTHETIC_LABEL)
-    plt.show()
+        if get_ipython() is not None:
+            display.display(fig, metadata={"image/png": {"alt": alt or described(fig)}})
+    if get_ipython() is None:
+        plt.show()
+    else:
+        plt.close("all")  # or the notebook would show them again at the end of the cell
+
+
+def described(fig: Figure) -> str:
+    """A figure in words, from its titles and the names of its axes."""
+    parts = [] if fig.get_suptitle() == "" else [fig.get_suptitle()]
+    for ax in fig.axes:
+        axes = [f"{name}: {label}" for name, label in (("across", ax.get_xlabel()), ("up", ax.get_ylabel())) if label]
+        title = ax.get_title() or ax.get_title(loc="left")
+        parts += [part for part in (title, ", ".join(axes) if title else "") if part]
+    words = [re.sub(r"[$\\{}]|\s+", lambda m: " " if m[0].isspace() else "", part) for part in dict.fromkeys(parts)]
+    return ". ".join(word.rstrip(".") for word in words[:12]) or "Figure"
 
 
 def _add_foot(fig: Figure, text: str) -> None:

@@ -128,6 +128,25 @@ def test_what_was_saved_as_no_data_is_not_shown_as_synthetic(tmp_path: Path, mon
     assert fig.texts == []
 
 
+def test_a_shown_figure_has_its_titles_as_alternative_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody wrote one; a script outside a notebook shows nothing but the figure."""
+    plt.close("all")
+    fig, axes = plt.subplots(1, 2)
+    fig.suptitle("How often each is right")
+    axes[0].set(title="City", xlabel="epoch", ylabel="accuracy (%)")
+    axes[1].set(title=r"Loss $L_{geo}$", xlabel="epoch")
+    titles = "How often each is right. City. across: epoch, up: accuracy (%). Loss L_geo. across: epoch"
+    assert saving.described(fig) == titles
+    shown = []
+    monkeypatch.setattr("IPython.get_ipython", lambda: "a kernel")
+    monkeypatch.setattr("IPython.display.display", lambda fig, metadata: shown.append(metadata["image/png"]["alt"]))
+    figures.show("mini")
+    assert (shown, plt.get_fignums()) == ([titles], [])
+    _figure()
+    figures.show("mini", alt="A line that rises")
+    assert shown[1:] == ["A line that rises"]
+
+
 def test_a_folder_that_cannot_be_written_and_a_name_that_is_a_path(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(InputError, match=r"cannot be written .*choose another folder"):
