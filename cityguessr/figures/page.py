@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 from matplotlib.path import Path
@@ -16,7 +17,12 @@ from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
 from cityguessr.base.errors import InputError
-from cityguessr.figures.style import MUTED
+from cityguessr.figures.style import MUTED, TEXT
+
+WIDTH = 7.2  # inches, a full text width
+CAPTION, HEADING, TITLE = 7.0, 9.0, 11.0  # points of the type
+LINE = 1.22 / 72  # inches that a line takes for each point of its type
+GAP = 0.07  # inches between pictures
 
 
 class Box(NamedTuple):
@@ -124,6 +130,90 @@ class Page:
         if self.ax.yaxis_inverted():
             up = up[::-1]
         self.ax.imshow(image, extent=(*across, *up), aspect="auto", interpolation="antialiased", zorder=zorder)
+
+
+class Sheet(Page):
+    """A page that grows downwards: how tall it is becomes known at its end. Its places are inches from the upper left.
+
+    Attributes:
+        y: where the next thing goes.
+    """
+
+    def __init__(self, title: str, colour: str | None = None) -> None:
+        super().__init__(WIDTH, 1.0, 0.0)
+        self.y = 0.0
+        for line in wrapped(title, WIDTH, TITLE, bold=True):
+            self.text(line, 0, self.y, TITLE, TEXT, bold=True)
+            self.y += TITLE * LINE
+        if colour:
+            self.bar(Box(0, self.y + 0.02, WIDTH, 0.035), colour)
+        self.y += 0.13 if colour else 0.07
+
+    def text(
+        self, text: str, x: float, y: float, size: float, colour: str, bold: bool = False, ha: str = "left"
+    ) -> None:
+        """One line of text whose top is at y."""
+        style = {"fontsize": size, "color": colour, "fontweight": "bold" if bold else "normal"}
+        self.ax.text(x, y + 0.82 * size * LINE, text, ha=ha, va="baseline", parse_math=False, zorder=6, **style)
+
+    def heading(self, text: str, x: float, y: float, width: float, colour: str) -> float:
+        """A heading above a rule in its colour. Returns where it ends."""
+        for line in wrapped(text, width, HEADING, bold=True):
+            self.text(line, x, y, HEADING, TEXT, bold=True)
+            y += HEADING * LINE
+        self.bar(Box(x, y + 0.02, width, 0.03), colour)
+        return y + 0.02 + 0.03 + 0.05
+
+    def note(self, text: str) -> None:
+        """What the marks mean, in muted lines over the whole width."""
+        for line in wrapped(text, WIDTH, CAPTION):
+            self.text(line, 0, self.y, CAPTION, MUTED)
+            self.y += CAPTION * LINE
+
+    def fitted_picture(self, image: NDArray, box: Box) -> None:
+        """A picture, whole, in the middle of its box."""
+        scale = min(box.width / image.shape[1], box.height / image.shape[0])
+        wide, high = image.shape[1] * scale, image.shape[0] * scale
+        self.picture(Box(box.x + (box.width - wide) / 2, box.y + (box.height - high) / 2, wide, high), image)
+
+    def grid(
+        self,
+        pictures: Sequence[NDArray],
+        captions: Sequence[str],
+        left: float,
+        top: float,
+        width: float,
+        columns: int,
+        ratio: float,
+        colours: Sequence[str] | None = None,
+    ) -> float:
+        """Rows of pictures with their captions, each row as high as its longest caption. Returns where they end."""
+        each = (width - GAP * (columns - 1)) / columns
+        for first in range(0, len(pictures), columns):
+            ends = []
+            for i in range(first, min(first + columns, len(pictures))):
+                x, y = left + (i - first) * (each + GAP), top
+                self.fitted_picture(pictures[i], Box(x, y, each, each * ratio))
+                y += each * ratio + 0.03
+                if colours:
+                    self.bar(Box(x, y - 0.03, each, 0.04), colours[i])
+                    y += 0.03
+                for n, part in enumerate(captions[i].split("\n")):
+                    for line in wrapped(part, each, CAPTION):
+                        self.text(line, x, y, CAPTION, MUTED if n else TEXT)
+                        y += CAPTION * LINE
+                ends.append(y)
+            top = max(ends) + 0.07
+        return top
+
+    def finish(self) -> Figure:
+        """Cut the page to its height."""
+        self.fit(self.y, 0.0)
+        return self.fig
+
+    def place(self, box: Box) -> tuple[float, float, float, float]:
+        """Where a box of the finished page is, in fractions of the figure, as `add_axes` wants it."""
+        return box.x / WIDTH, 1 - (box.y + box.height) / self.y, box.width / WIDTH, box.height / self.y
 
 
 def wrapped(text: str, width: float, size: float, bold: bool = False) -> list[str]:

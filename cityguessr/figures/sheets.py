@@ -19,13 +19,9 @@ from numpy.typing import NDArray
 
 from cityguessr.base.errors import InputError, one_of
 from cityguessr.figures import maps
-from cityguessr.figures.page import Box, Page, check_image, text_width, wrapped
+from cityguessr.figures.page import CAPTION, GAP, LINE, WIDTH, Box, Sheet, check_image, text_width, wrapped
 from cityguessr.figures.style import CONTINENT_COLOURS, GUIDE, LEVEL_COLOURS, MUTED, REFERENCE, TEXT
 
-WIDTH = 7.2  # inches, a full text width
-CAPTION, HEADING, TITLE = 7.0, 9.0, 11.0  # points of the type
-_LINE = 1.22 / 72  # inches that a line takes for each point of its type
-_GAP = 0.07  # inches between pictures
 _LEAST_MAP = 6e6  # metres from west to east of the smallest map
 _CLASSES = {
     "city": "in the right city",
@@ -54,10 +50,10 @@ def quartets(
     for name in pictures:
         _check(pictures[name], captions.get(name, ()), f"{name}: ")
     across = min(3, len(pictures))
-    between = 2.5 * _GAP
+    between = 2.5 * GAP
     width = (WIDTH - between * (across - 1)) / across
     ratio = _ratio([picture for block in pictures.values() for picture in block])
-    sheet = _Sheet(title or f"{sum(map(len, pictures.values()))} street views from {len(pictures)} continents")
+    sheet = Sheet(title or f"{sum(map(len, pictures.values()))} street views from {len(pictures)} continents")
     names = list(pictures)
     for first in range(0, len(names), across):
         ends = []
@@ -74,7 +70,7 @@ def cities(continent: str, pictures: Sequence[NDArray], captions: Sequence[str],
     _check(pictures, captions, f"{continent}: ")
     columns = 8 if len(pictures) > 36 else min(7, max(4, len(pictures)))
     count = "its one city" if len(pictures) == 1 else f"each of {len(pictures)} cities"
-    sheet = _Sheet(title or f"{continent}: one street view from {count}", CONTINENT_COLOURS.get(continent, MUTED))
+    sheet = Sheet(title or f"{continent}: one street view from {count}", CONTINENT_COLOURS.get(continent, MUTED))
     sheet.y = sheet.grid(pictures, captions, 0, sheet.y, WIDTH, columns, _ratio(pictures))
     return sheet.finish()
 
@@ -101,7 +97,7 @@ def examples(pictures: Sequence[NDArray], table: pd.DataFrame, finest: str, tota
         raise InputError(f"{len(rows)} clips of a class of {total}: give those that are right at {finest!r}, as drawn")
     count = "The one clip" if total == 1 else f"All {total} clips" if total == len(rows) else None
     count = "No clip is" if not total else count or f"{len(rows)} of the {total:,} clips"
-    sheet = _Sheet(f"{count} placed {_CLASSES[finest]}")
+    sheet = Sheet(f"{count} placed {_CLASSES[finest]}")
     if total and len(rows):
         captions = [_example(row) for row in rows]
         _check(pictures, captions, "")
@@ -129,8 +125,9 @@ def top5(pictures: Sequence[NDArray], table: pd.DataFrame, title: str = "The fiv
     """
     groups = [group for _, group in table.groupby("clip_id", sort=False)] if len(table) else []
     _check(pictures, [""] * len(groups), "")
-    sheet, ratio = _Sheet(title), _ratio(pictures)
+    sheet, ratio = Sheet(title), _ratio(pictures)
     picture_width, bars, map_width = 1.72, 3.05, 2.2
+    places = []  # of the maps, which need to know how tall the page has become
     for picture, group in zip(pictures, groups, strict=True):
         clip = group.iloc[0]
         top = sheet.heading(f"{clip.outcome.capitalize()}: {clip.city}, {clip.country}", 0, sheet.y, WIDTH, REFERENCE)
@@ -139,13 +136,16 @@ def top5(pictures: Sequence[NDArray], table: pd.DataFrame, title: str = "The fiv
         for row in group.itertuples():
             end = _bar(sheet, row, left, end, bars)
         height = max(end - top, picture_width * ratio)
-        sheet.maps.append((Box(WIDTH - map_width, top, map_width, height), group))
+        places.append(Box(WIDTH - map_width, top, map_width, height))
         sheet.y = top + height + 0.14
     sheet.note(
         "Bars: probability after Eq. 5, divided by its sum. Distances: from the city's centre to the clip. "
         "Maps: the ring is the clip, a dot's area a probability. In colour: the true city."
     )
-    return sheet.finish()
+    fig = sheet.finish()
+    for box, group in zip(places, groups, strict=True):
+        _map(fig.add_axes(sheet.place(box), projection=maps.projection()), group)
+    return fig
 
 
 def _check(pictures: Sequence[NDArray], captions: Sequence[str], where: str) -> None:
@@ -180,7 +180,7 @@ def _example(row: Mapping[str, object]) -> str:
     return f"{row['city']}, {row['country']}\n→ {answer} {numbers}{shared.get(level, '')}"
 
 
-def _bar(sheet: _Sheet, row: tuple, x: float, y: float, width: float) -> float:
+def _bar(sheet: Sheet, row: tuple, x: float, y: float, width: float) -> float:
     """One city of a list: its name, its numbers, and a bar below them. Returns where it ends."""
     colour = LEVEL_COLOURS["city"] if row.right else _OTHER
     space = width - max(0.74, text_width(_distance(row.km), CAPTION, row.right) + 0.1)
@@ -189,7 +189,7 @@ def _bar(sheet: _Sheet, row: tuple, x: float, y: float, width: float) -> float:
     space -= 0.45
     for text in wrapped(f"{row.rank}  {row.answer}, {row.answer_country}", space, CAPTION, row.right):
         sheet.text(text, x, y, CAPTION, TEXT, row.right)
-        y += CAPTION * _LINE
+        y += CAPTION * LINE
     y += 0.015
     sheet.bar(Box(x, y, width, 0.055), GUIDE)
     sheet.bar(Box(x, y, width * row.probability, 0.055), colour)
@@ -230,88 +230,3 @@ def _zoom(ax: GeoAxes) -> None:
         (land,) = (part for part in ax.collections if part.get_gid() == "land")
         # A file would hold the paths that are out of view as well.
         land.set_paths([path for path in land.get_paths() if path.get_extents().overlaps(view)])
-
-
-class _Sheet(Page):
-    """A page that grows downwards: how tall it is becomes known at its end. Its places are inches from the upper left.
-
-    Attributes:
-        y: where the next thing goes.
-        maps: the box of each world map, and its rows of `examples.likeliest`.
-    """
-
-    def __init__(self, title: str, colour: str | None = None) -> None:
-        super().__init__(WIDTH, 1.0, 0.0)
-        self.y = 0.0
-        self.maps: list[tuple[Box, pd.DataFrame]] = []
-        for line in wrapped(title, WIDTH, TITLE, bold=True):
-            self.text(line, 0, self.y, TITLE, TEXT, bold=True)
-            self.y += TITLE * _LINE
-        if colour:
-            self.bar(Box(0, self.y + 0.02, WIDTH, 0.035), colour)
-        self.y += 0.13 if colour else 0.07
-
-    def text(
-        self, text: str, x: float, y: float, size: float, colour: str, bold: bool = False, ha: str = "left"
-    ) -> None:
-        """One line of text whose top is at y."""
-        style = {"fontsize": size, "color": colour, "fontweight": "bold" if bold else "normal"}
-        self.ax.text(x, y + 0.82 * size * _LINE, text, ha=ha, va="baseline", parse_math=False, zorder=6, **style)
-
-    def heading(self, text: str, x: float, y: float, width: float, colour: str) -> float:
-        """A heading above a rule in its colour. Returns where it ends."""
-        for line in wrapped(text, width, HEADING, bold=True):
-            self.text(line, x, y, HEADING, TEXT, bold=True)
-            y += HEADING * _LINE
-        self.bar(Box(x, y + 0.02, width, 0.03), colour)
-        return y + 0.02 + 0.03 + 0.05
-
-    def note(self, text: str) -> None:
-        """What the marks mean, in muted lines over the whole width."""
-        for line in wrapped(text, WIDTH, CAPTION):
-            self.text(line, 0, self.y, CAPTION, MUTED)
-            self.y += CAPTION * _LINE
-
-    def fitted_picture(self, image: NDArray, box: Box) -> None:
-        """A picture, whole, in the middle of its box."""
-        scale = min(box.width / image.shape[1], box.height / image.shape[0])
-        wide, high = image.shape[1] * scale, image.shape[0] * scale
-        self.picture(Box(box.x + (box.width - wide) / 2, box.y + (box.height - high) / 2, wide, high), image)
-
-    def grid(
-        self,
-        pictures: Sequence[NDArray],
-        captions: Sequence[str],
-        left: float,
-        top: float,
-        width: float,
-        columns: int,
-        ratio: float,
-        colours: Sequence[str] | None = None,
-    ) -> float:
-        """Rows of pictures with their captions, each row as high as its longest caption. Returns where they end."""
-        each = (width - _GAP * (columns - 1)) / columns
-        for first in range(0, len(pictures), columns):
-            ends = []
-            for i in range(first, min(first + columns, len(pictures))):
-                x, y = left + (i - first) * (each + _GAP), top
-                self.fitted_picture(pictures[i], Box(x, y, each, each * ratio))
-                y += each * ratio + 0.03
-                if colours:
-                    self.bar(Box(x, y - 0.03, each, 0.04), colours[i])
-                    y += 0.03
-                for n, part in enumerate(captions[i].split("\n")):
-                    for line in wrapped(part, each, CAPTION):
-                        self.text(line, x, y, CAPTION, MUTED if n else TEXT)
-                        y += CAPTION * _LINE
-                ends.append(y)
-            top = max(ends) + 0.07
-        return top
-
-    def finish(self) -> Figure:
-        """Cut the page to its height, and draw the maps, which need to know it."""
-        self.fit(self.y, 0.0)
-        for (x, y, width, height), group in self.maps:
-            rect = (x / WIDTH, 1 - (y + height) / self.y, width / WIDTH, height / self.y)
-            _map(self.fig.add_axes(rect, projection=maps.projection()), group)
-        return self.fig

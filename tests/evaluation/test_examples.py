@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from predicted import TREE, made
 from torch import Tensor
 
 from cityguessr import hierarchy
@@ -14,26 +15,9 @@ from cityguessr.measures.sphere import great_circle_km
 from cityguessr.taxonomy import LEVELS, Taxonomy
 from cityguessr.training.predictions import Predictions
 
-TREE = Taxonomy.cityguessr68k()
-
 
 def labels_of(cities: Tensor, tree: Taxonomy = TREE) -> dict[str, Tensor]:
     return tree.chain(cities)
-
-
-def made(cities: Tensor, tree: Taxonomy = TREE, seed: int = 0, hint: float = 2.0) -> Predictions:
-    """Predictions that lean towards the truth at every level, so that each class of clips is there."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = tree.chain(cities)
-    logits = {}
-    for level in LEVELS:
-        logits[level] = torch.randn(len(cities), tree.size(level), generator=generator)
-        logits[level][torch.arange(len(cities)), labels[level]] += hint
-    ids = tuple(f"{tree.folders[c]}_{n:04d}" for n, c in enumerate(cities.tolist()))
-    places = torch.full((len(cities), 2), float("nan")).double()
-    return Predictions(
-        tree, "codependent", logits, labels, None, ids, ids, places, torch.zeros(len(ids), dtype=torch.bool)
-    )
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from cityguessr import figures
 from cityguessr.base.errors import InputError
 from cityguessr.figures import maps, saving, sheets
-from cityguessr.figures.page import text_width, wrapped
+from cityguessr.figures.page import CAPTION, text_width, wrapped
 from cityguessr.taxonomy import LEVELS
 
 pytestmark = pytest.mark.usefixtures("fresh_style")
@@ -79,11 +79,11 @@ def letters(text: str) -> str:
 def test_wrapped_lines_fit_and_lose_no_letter() -> None:
     for text in LONG:
         for width in (0.5, 0.84, 1.4):
-            lines = wrapped(text, width, sheets.CAPTION)
+            lines = wrapped(text, width, CAPTION)
             assert letters("".join(lines)) == letters(text)
-            assert all(text_width(line, sheets.CAPTION) <= width for line in lines)
-    assert wrapped("", 1, sheets.CAPTION) == []
-    assert wrapped("12,434\u00a0km off", 0.65, sheets.CAPTION) == [
+            assert all(text_width(line, CAPTION) <= width for line in lines)
+    assert wrapped("", 1, CAPTION) == []
+    assert wrapped("12,434\u00a0km off", 0.65, CAPTION) == [
         "12,434\u00a0km",
         "off",
     ]  # a number stays with its unit
