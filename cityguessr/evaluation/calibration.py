@@ -1,5 +1,6 @@
-"""How much calibration error so few clips show of a system that has none: what a measured error is held against."""
+"""How far probabilities can be trusted: bin by bin, and what calibration error chance alone would show."""
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -41,3 +42,22 @@ def noise_floor(
     found, tail = torch.tensor(errors, dtype=torch.float64), (1 - confidence / 100) / 2
     low, high = found.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
     return found.mean().item(), low, high
+
+
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10) -> pd.DataFrame:
+    """How often answers of about the same probability are right: what a reliability diagram draws.
+
+    Args:
+        probabilities: (N, n), each in [0, 1]; the likeliest class is the answer.
+        labels: (N,) class ids.
+        bins: of equal width, over the probability of the answer.
+
+    Returns a row for each bin that has clips: `probability`, the mean of the answers' probabilities, and `right`, the
+    share of right answers, both in percent, and `clips`. Raises InputError as `calibration_error` does.
+    """
+    calibration_error(probabilities, labels, bins)  # the same demands
+    share, answer = probabilities.detach().cpu().double().max(dim=1)
+    frame = pd.DataFrame({"probability": 100 * share.numpy(), "right": 100.0 * (answer == labels.cpu()).numpy()})
+    bin_of = (share * bins).ceil().clamp(min=1).int().numpy()  # ((m - 1) / bins, m / bins], as calibration_error has it
+    grouped = frame.groupby(bin_of)
+    return grouped.mean().assign(clips=grouped.size()).reset_index(drop=True)

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from cityguessr.figures.style import LEVEL_COLOURS, REFERENCE, SERIES
+from cityguessr.figures.style import GUIDE, LEVEL_COLOURS, MUTED, REFERENCE, SERIES
 from cityguessr.taxonomy import LEVELS
 
 SHARE_LABEL = "log2 of share over even share"  # what the colours of `attention_blocks` mean
@@ -118,6 +119,31 @@ def scene_bars(ax: Axes, names: Sequence[str], predicted: NDArray, target: NDArr
     ax.set_xlabel("share of the clip (%)")
     ax.legend(loc="best")
     return ax
+
+
+def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
+    """A reliability diagram: how often answers of a probability are right, one line for each way to read it.
+
+    On the diagonal a probability can be taken at its word; below it, answers are surer than they are right. The area
+    of a dot is the share of clips in it.
+
+    Args:
+        tables: name -> the table of `calibration.reliability`.
+        title: what to see.
+    """
+    fig, ax = plt.subplots(figsize=(4.8, 3.6), layout="constrained")
+    ax.plot([0, 100], [0, 100], color=GUIDE, lw=1.2, zorder=1)
+    ax.annotate("as sure as right", (22, 25), rotation=38, color=MUTED, fontsize=7.5)
+    for (name, table), colour in zip(tables.items(), SERIES, strict=False):
+        ax.plot(table["probability"], table["right"], color=colour, lw=1.2)
+        share = table["clips"] / table["clips"].sum()
+        ax.scatter(table["probability"], table["right"], s=8 + 220 * share, color=colour, label=name, lw=0)
+    ax.set(xlabel="probability of the answered city (%)", ylabel="right (%)", title=title)
+    ax.set(xlim=(0, 103), ylim=(0, 103))
+    handles, labels = ax.get_legend_handles_labels()
+    marks = [Line2D([], [], color=h.get_facecolor()[0], marker="o", ms=5, lw=1.2) for h in handles]
+    ax.legend(marks, labels, loc="upper left")
+    return fig
 
 
 def _styles(count: int) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cityguessr.base.errors import InputError
-from cityguessr.evaluation.calibration import noise_floor
+from cityguessr.evaluation.calibration import noise_floor, reliability
 from cityguessr.measures.metrics import calibration_error
 
 
@@ -59,3 +59,22 @@ def test_two_coins_by_hand() -> None:
 def test_what_are_no_probabilities_is_refused(arguments: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):
         noise_floor(*arguments)
+
+
+def test_reliability_counts_what_the_calibration_error_sums() -> None:
+    """The error is the mean gap of the bins, weighed by their clips."""
+    generator = torch.Generator().manual_seed(0)
+    shares = (3 * torch.randn(500, 6, generator=generator)).softmax(1)
+    labels = torch.randint(0, 6, (500,), generator=generator)
+    table = reliability(shares, labels, bins=15)
+    assert table["clips"].sum() == 500
+    gaps = (table["right"] - table["probability"]).abs()
+    assert (gaps * table["clips"]).sum() / 500 == pytest.approx(calibration_error(shares, labels), rel=1e-6)
+
+
+def test_two_bins_by_hand() -> None:
+    shares = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.45, 0.35]])
+    table = reliability(shares, torch.tensor([0, 1, 0]), bins=2)
+    assert table["probability"].tolist() == pytest.approx([45, 85])
+    assert table["right"].tolist() == [100, 50]
+    assert table["clips"].tolist() == [1, 2]

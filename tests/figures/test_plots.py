@@ -38,3 +38,13 @@ def test_training_curves_draw_every_loss_and_level_of_every_seed() -> None:
     assert len(right.lines) == 2 * 4
     assert list(right.lines[0].get_ydata()) == [10.0, 20.0]
     plt.close(fig)
+
+
+def test_a_reliability_diagram_has_a_line_for_each_way_to_read_a_probability() -> None:
+    table = pd.DataFrame({"probability": [40.0, 95.0], "right": [45.0, 70.0], "clips": [1, 3]})
+    fig = plots.reliability({"own softmax": table, "products": table}, "Products are too sure")
+    diagonal, own, products = fig.axes[0].lines
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 100]
+    assert list(own.get_ydata()) == list(products.get_ydata()) == [45, 70]
+    assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["own softmax", "products"]
+    plt.close(fig)
