@@ -50,7 +50,7 @@ class Weights:
         purpose: what needs them.
         command: brings them where there is a network, with {name} and {path} in it.
         title: what to call a file; a checkpoint is called by its name on the hub.
-        note: what the README says after their place.
+        note: what the guide's page on the real data says after their place.
     """
 
     megabytes: int | None
@@ -90,7 +90,7 @@ _OTHER = Weights(None, "any other checkpoint of the hub")
 
 
 def markdown() -> str:
-    """The table of weights as the README prints it."""
+    """The table of weights as notebooks/guide/real_data.md prints it."""
     rows = ["| weights | size | for | place in `data/weights/` |", "|---|---|---|---|"]
     for name, known in TABLE.items():
         title = known.title or f"`{name}`"

@@ -92,7 +92,7 @@ def table(results: GpuResults | None = None) -> pd.DataFrame:
 
 
 def markdown(results: GpuResults | None = None) -> str:
-    """The table of recipes as the README prints it.
+    """The table of recipes as notebooks/guide/gpu.md prints it.
 
     Args:
         results: of a GPU; the newest of `figures/gpu` when left out.

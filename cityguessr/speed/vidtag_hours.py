@@ -78,7 +78,7 @@ def table(results: GpuResults | None = None) -> pd.DataFrame:
 
 
 def markdown(results: GpuResults | None = None) -> str:
-    """The same as the README prints it."""
+    """The same as notebooks/guide/gpu.md prints it."""
     results = results or latest()
     heading = "hours" if results is None else f"hours, {results.gpu}"
     lines = [f"| VidTAG on Mapillary | {heading} | published, RTX A6000 |", "|---|--:|--:|"]

@@ -243,6 +243,6 @@ def _check_labels(clips: PreparedClips, config: ModelConfig) -> None:
             raise CannotRun(str(error)) from None
     if (config.scene_labels or config.system == "isns") and clips.split("train", config.split).frame_scenes(0) is None:
         raise CannotRun(
-            f"the clips of {clips.name} have no scene labels: put resnet50_places365.pth.tar (see the README) into "
-            "data/weights/, and run again"
+            f"the clips of {clips.name} have no scene labels: put resnet50_places365.pth.tar into "
+            "data/weights/ (see notebooks/guide/real_data.md), and run again"
         )

@@ -1,4 +1,4 @@
-"""Pretrained weights: the README's table, and messages that name what is missing, its size, its place and the way."""
+"""Pretrained weights: the guide's table, and messages that name what is missing, its size, its place and the way."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import pytest
 
 from cityguessr.base import weights
 
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "notebooks" / "guide" / "real_data.md"
 
 
-def test_the_readme_prints_the_table_of_weights() -> None:
-    lines = [line.strip() for line in README.read_text(encoding="utf-8").splitlines()]
-    assert weights.markdown() in "\n".join(lines)
+def test_the_guide_prints_the_table_of_weights() -> None:
+    """`python -c "from cityguessr.base import weights; print(weights.markdown())"` prints what belongs there."""
+    assert weights.markdown() in GUIDE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", weights.TABLE)

@@ -111,11 +111,6 @@ def test_numbers_are_given_once() -> None:
     assert len(numbers) == len(set(numbers))
 
 
-def test_the_readme_names_every_notebook() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [path.stem for path in PAGES if f"`{path.stem}`" not in readme] == []
-
-
 @pytest.mark.parametrize("path", sorted((ROOT / "env" / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_profile_file_suits_every_notebook(path: Path) -> None:
     assert parameters.read_parameters(path) == {"profile": path.stem}

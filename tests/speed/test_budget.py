@@ -1,4 +1,4 @@
-"""What each training takes: the README's table, and hours that follow from what a GPU measured."""
+"""What each training takes: the guide's table, and hours that follow from what a GPU measured."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from cityguessr.evaluation.columns import printed_rows
 from cityguessr.speed import budget, records
 from cityguessr.training import experiments
 
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "notebooks" / "guide" / "gpu.md"
 RATE, TFLOPS = 500.0, 170.0
 
 
@@ -39,9 +39,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_readme_prints_the_table_of_recipes() -> None:
-    """`python -c "from cityguessr.training import budget; print(budget.markdown())"` prints what belongs there."""
-    assert budget.markdown() in README.read_text(encoding="utf-8")
+def test_the_guide_prints_the_table_of_recipes() -> None:
+    """`python -c "from cityguessr.speed import budget; print(budget.markdown())"` prints what belongs there."""
+    assert budget.markdown() in GUIDE.read_text(encoding="utf-8")
 
 
 def test_every_number_of_the_papers_tables_has_its_training() -> None:

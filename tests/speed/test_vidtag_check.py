@@ -10,7 +10,7 @@ from torch import Tensor
 from cityguessr.speed import records, vidtag_agreement, vidtag_hours
 from cityguessr.vidtag.location import RandomFourierFeatures
 
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "notebooks" / "guide" / "gpu.md"
 CPU = torch.device("cpu")
 ROWS = [
     {"what": "phase I", "value": 10.0, "phase": 1},
@@ -93,6 +93,6 @@ def test_without_a_gpu_the_table_says_so_and_keeps_the_published_hours(
     assert "hours, NVIDIA Test" in vidtag_hours.markdown()
 
 
-def test_the_readme_prints_the_hours() -> None:
+def test_the_guide_prints_the_hours() -> None:
     """`python -c "from cityguessr.speed import vidtag_hours; print(vidtag_hours.markdown())"` prints what belongs."""
-    assert vidtag_hours.markdown() in README.read_text(encoding="utf-8")
+    assert vidtag_hours.markdown() in GUIDE.read_text(encoding="utf-8")
