@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from cityguessr.figures.style import GUIDE, LEVEL_COLOURS, MUTED, REFERENCE, SERIES
+from cityguessr.figures.style import GUIDE, LEVEL_COLOURS, REFERENCE, SERIES
 from cityguessr.taxonomy import LEVELS
 
 SHARE_LABEL = "log2 of share over even share"  # what the colours of `attention_blocks` mean
@@ -133,7 +133,6 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """
     fig, ax = plt.subplots(figsize=(4.8, 3.6), layout="constrained")
     ax.plot([0, 100], [0, 100], color=GUIDE, lw=1.2, zorder=1)
-    ax.annotate("as sure as right", (22, 25), rotation=38, color=MUTED, fontsize=7.5)
     for (name, table), colour in zip(tables.items(), SERIES, strict=False):
         ax.plot(table["probability"], table["right"], color=colour, lw=1.2)
         share = table["clips"] / table["clips"].sum()
@@ -142,7 +141,8 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     ax.set(xlim=(0, 103), ylim=(0, 103))
     handles, labels = ax.get_legend_handles_labels()
     marks = [Line2D([], [], color=h.get_facecolor()[0], marker="o", ms=5, lw=1.2) for h in handles]
-    ax.legend(marks, labels, loc="upper left")
+    marks.append(Line2D([], [], color=GUIDE, lw=1.2))
+    ax.legend(marks, [*labels, "as sure as right"], loc="upper left")
     return fig
 
 

@@ -46,5 +46,6 @@ def test_a_reliability_diagram_has_a_line_for_each_way_to_read_a_probability() -
     diagonal, own, products = fig.axes[0].lines
     assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 100]
     assert list(own.get_ydata()) == list(products.get_ydata()) == [45, 70]
-    assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["own softmax", "products"]
+    words = [text.get_text() for text in fig.axes[0].get_legend().get_texts()]
+    assert words == ["own softmax", "products", "as sure as right"]
     plt.close(fig)
