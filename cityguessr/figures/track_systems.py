@@ -40,7 +40,7 @@ def systems(
 ) -> Figure:
     """A panel per metric, a line per system: the measured mean with its 95 % interval, and the paper's number.
 
-    The floor "centres", the answer of who is told the right city and nothing else, is a line through the panel.
+    The floor "centres", the answer of someone who is told the right city and nothing else, is a line through the panel.
 
     Args:
         frame: in the columns of `evaluation.columns.COLUMNS`, as of `tables.track_table.TrackTable`.
