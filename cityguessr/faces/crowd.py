@@ -2,8 +2,8 @@
 
 Bodies are drawn; the one face is a portrait in the public domain that comes with matplotlib (Grace Hopper, photographed
 for the US Navy, 1984). Each pedestrian stands at a place in the street, so that size and motion follow from the camera,
-and where each face is in the picture is known exactly. One face in many sizes says how a detector fares with size; it
-says nothing of how it fares with people.
+and where each face is in the picture is known exactly. One face in many sizes shows how a detector copes with size; it
+does not show how it copes with people.
 """
 
 import colorsys

@@ -41,7 +41,8 @@ class ScannedClip:
         boxes: name of a frame -> float32 (n, 5) as of `Detector`; frames without faces are left out.
         failed: name of a file that could not be looked at -> the reason.
 
-    Raises InputError for boxes that are not numbers or those of no frame, and for frames that are no names of pictures.
+    Raises InputError for boxes that are not numbers or those of no frame, and for frames that are not names of
+    pictures.
     """
 
     digest: str
@@ -52,7 +53,7 @@ class ScannedClip:
     def __post_init__(self) -> None:
         known = {*self.frames, *self.failed}
         if wrong := [name for name in known if os.path.basename(name) != name or not is_picture(name)]:
-            raise InputError(f"{wrong[0]!r} is no name of a frame; scan again")
+            raise InputError(f"{wrong[0]!r} is not the name of a frame; scan again")
         if len(known) < len(self.frames) + len(self.failed):
             raise InputError("one of its frames is listed twice; scan again")
         for name, rows in self.boxes.items():
@@ -60,7 +61,9 @@ class ScannedClip:
                 raise InputError(f"faces of {name!r}, which is none of its frames; scan again")
             # NaN is not below anything
             if rows.ndim != 2 or rows.shape[1] != 5 or not (np.abs(rows) < _FURTHEST).all() or (rows[:, 2:4] < 0).any():
-                raise InputError(f"a face of {name!r} is no box of x, y, width, height and score in pixels; scan again")
+                raise InputError(
+                    f"a face of {name!r} is not a box of x, y, width, height and score in pixels; scan again"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +136,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Pa
         with os.scandir(folder) as entries:
             names = [(entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); mend or remove it") from None
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); repair or remove it") from None
     place = (here.st_dev, here.st_ino)
     if place in above:
         return
@@ -200,7 +203,7 @@ def read_frame(path: Path) -> NDArray[np.uint8]:
 
 
 def files_digest(folder: Path) -> str:
-    """A hash of the names, sizes and times of a clip's pictures: of what changes when one is mended or exchanged."""
+    """A hash of the names, sizes and times of a clip's pictures: of what changes when one is repaired or exchanged."""
     files = []
     for name in picture_names(folder):
         try:

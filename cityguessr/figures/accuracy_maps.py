@@ -77,7 +77,7 @@ def city_accuracy(cities: pd.DataFrame, continents: pd.DataFrame, level: str = "
     rims = [TEXT if count >= FEW else "white" for count in clips]
     dots = maps.points(
         upper, latlon, shares, size * clips + 6, edgecolors=rims, linewidths=0.8,
-        vmin=0, vmax=min(100, 20 * np.ceil(shares.max() / 20)),
+        vmin=0, vmax=top_of_scale(shares),
     )  # fmt: skip
     few = int((clips < FEW).sum())
     rough = f"; {few} of {len(clips)} cities have fewer than {FEW} clips" if few else ""
@@ -91,6 +91,40 @@ def city_accuracy(cities: pd.DataFrame, continents: pd.DataFrame, level: str = "
     points = maps.project(latlon)
     first = np.lexsort([-(shares - overall).abs(), -clips])[:named]
     map_labels.place(upper, points[first], list(placed["city"].iloc[first]), size=7, avoid=points)
+    return fig
+
+
+def top_of_scale(shares: ArrayLike) -> int:
+    """Where the colours of accuracies end, in percent: the next multiple of 20, the same on every map of these shares.
+
+    Args:
+        shares: (n,) in percent; NaN is a city without clips.
+    """
+    return int(max(20, 20 * np.ceil(np.nanmax(np.asarray(shares, float)) / 20)))
+
+
+def overlap_by_chance(overlap: pd.DataFrame) -> Figure:
+    """The overlap of right clips with the data at each level, beside the range that shuffling gives.
+
+    Args:
+        overlap: from `confusions.overlap`; a level where no clip is right has no dot.
+    """
+    fig, ax = plt.subplots(figsize=(7.2, 2.1), layout="constrained")
+    rows = overlap.iloc[::-1].to_dict("records")  # drawn upwards: the continent below, the city on top
+    for y, row in enumerate(rows):
+        chance = {"color": REFERENCE, "lw": 7, "solid_capstyle": "butt", "zorder": 1}
+        ax.plot([row["low"], row["high"]], [y, y], label=None if y else "95 % of the shuffles", **chance)
+        ax.plot(row["expected"], y, "|", color=TEXT, ms=9, label=None if y else "their mean")
+        ax.plot(row["overlap"], y, "o", color=LEVEL_COLOURS[row["level"]], ms=6, zorder=3)
+    handles, labels = ax.get_legend_handles_labels()
+    handles.append(Line2D([], [], ls="", marker="o", ms=6, color=MUTED))
+    ax.legend(handles, [*labels, "the right clips"], loc="center left", bbox_to_anchor=(1, 0.5))
+    below = int((overlap["overlap"] < overlap["low"]).sum())
+    where = "at every level" if below == len(rows) else f"at {below} of {len(rows)} levels" if below else "at no level"
+    ax.set_title(f"Right clips overlap with the data less than chance allows {where}")
+    ax.set_yticks(range(len(rows)), [row["level"] for row in rows])
+    ax.set(xlabel="overlap with the map of the data (%)", ylim=(-0.6, len(rows) - 0.4), xmargin=0.04)
+    ax.grid(axis="x")
     return fig
 
 
@@ -180,12 +214,13 @@ def error_distances(km: ArrayLike, finest: ArrayLike, shuffled: Mapping[str, NDA
     left.set_ylim(0, 1.08 * below.max())
     values = np.sort(np.clip(km[known], edges[0], edges[-1]))
     right.step(values, 100 * np.arange(1, len(values) + 1) / len(values), where="post", color=TEXT, label="the answers")
-    dashed = {"color": MUTED, "ls": (0, (4, 2)), "lw": 1.2, "label": "dealt out at random"}
+    dashed = {"color": MUTED, "ls": (0, (4, 2)), "lw": 1.2, "label": "the same answers at random"}
     right.plot(shuffled["km"], 100 * shuffled["share"], **dashed)
     for (name, limit), colour in zip(THRESHOLDS_KM.items(), LEVEL_COLOURS.values(), strict=True):
         share = 100 * (km[known] <= limit).mean()
         right.plot([limit], [share], "o", color=colour, ms=5, zorder=5, label=f"{limit:,} km ({name}): {share:.1f} %")
-    right.set(title="Share of answers within a distance", ylabel="clips (%)", ylim=(0, 100), xscale="log")
+    city = 100 * (km[known] <= THRESHOLDS_KM["city"]).mean()
+    right.set(title=f"{city:.0f} % are within 25 km of the clip", ylabel="clips (%)", ylim=(0, 100), xscale="log")
     right.legend(loc="upper left", fontsize=7)
     for ax in (left, right):
         ax.set(xlabel="error (km, logarithmic)", xlim=(edges[0], edges[-1]))
@@ -207,7 +242,7 @@ def distance_table(km: ArrayLike, finest: ArrayLike) -> pd.DataFrame:
 
 
 def dealt_out(answers: NDArray, places: NDArray, taxonomy: Taxonomy, steps: int = 120) -> dict[str, NDArray]:
-    """What the same answers would reach if they were dealt out to the clips at random: every answer with every place.
+    """What the same answers would reach if the clips got them at random: every answer with every place.
 
     Args:
         answers: (N,) city ids.

@@ -1,4 +1,4 @@
-"""A map to explore: hover, focus or tap a city for its accuracy, its commonest wrong answers and a frame.
+"""A map to explore: hover, focus or tap a city for its accuracy, its commonest wrong answers and a frame; zoom in.
 
 One HTML page that needs nothing but itself: the map is inline SVG of the same land in the same projection as every
 other map, thumbnails are embedded, and its own rules forbid it to load anything. In a notebook it stands in a frame of
@@ -22,7 +22,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.data.clips import ClipDataset
 from cityguessr.data.pictures import decode_image
 from cityguessr.figures import maps, offline_page, pictures, saving
-from cityguessr.figures.accuracy_maps import FEW
+from cityguessr.figures.accuracy_maps import FEW, top_of_scale
 from cityguessr.figures.offline_page import OfflinePage
 from cityguessr.figures.page import check_image
 from cityguessr.figures.style import LAND, MUTED, TEXT, sequential
@@ -65,6 +65,8 @@ def draw(
     records = _records(shown, cities, pairs, answers)
     title = f"Accuracy city by city: {len(shown)} cities, {total:,} validation clips"
     foot = " · ".join(text for text in (saving.SYNTHETIC_LABEL if synthetic else "", note) if text)
+    continents = sorted(shown.dropna(subset=["latitude", "longitude"])["continent"].unique())
+    tops = [top_of_scale(shown[f"shrunken_{level}"]) for level in LEVELS]
     names = sorted(f"{record['names'][0]}, {record['names'][2]}" for record in records.values())
     west, east, south, north = maps.extent()
     parts = {
@@ -72,17 +74,18 @@ def draw(
         "title": html.escape(title),
         "note": html.escape(foot),
         "hint": "Point at a city, tap it, or reach the map with Tab and move with the arrow keys. Numbered arrows lead "
-        "to the commonest wrong answers.",
+        "to the commonest wrong answers. Zoom with the menu or with + and -, and drag to move the enlarged map.",
         "few": str(FEW),
         "text": TEXT,
         "muted": MUTED,
         "land": LAND,
-        "gradient": ", ".join(_colours(np.linspace(0, 100, 11))),
+        "gradient": ", ".join(_colours(np.linspace(0, 1, 11))),
         "viewbox": f"-4 -4 {WIDTH + 8} {math.ceil(WIDTH * (north - south) / (east - west)) + 8}",
         "globe": _globe(),
         "land_path": "".join(_line(polygon) for path in maps.land() for polygon in path.to_polygons()),
         "options": "".join(f'<option value="{html.escape(name)}"></option>' for name in names),
         "levels": "".join(f"<option>{level}</option>" for level in LEVELS),
+        "parts": "".join(f"<option>{html.escape(name)}</option>" for name in ["the world", *continents]),
         "circles": _circles(shown, records),
     }
     template = (resources.files("cityguessr.figures") / "interactive_map.html").read_text(encoding="utf-8")
@@ -90,9 +93,8 @@ def draw(
         for city, picture in (frames or {}).items():
             if str(city) in records:
                 records[str(city)]["picture"] = _jpeg(picture, quality, city)
-        document = offline_page.filled(
-            template, parts | {"data": offline_page.json_text({"levels": LEVELS, "cities": records})}
-        )
+        known = {"levels": LEVELS, "tops": tops, "cities": records}
+        document = offline_page.filled(template, parts | {"data": offline_page.json_text(known)})
         if len(document.encode()) <= MAX_BYTES or not frames:
             break
     return OfflinePage(document, f"{title}. {foot}".rstrip(". ") + ".", NAME, "Interactive map of cities", 660)
@@ -124,7 +126,8 @@ def thumbnails(
 
 def _records(shown: pd.DataFrame, cities: pd.DataFrame, pairs: pd.DataFrame, answers: int) -> dict[str, Any]:
     """What the page knows of each city, by its id as text."""
-    colours = np.array([_colours(shown[f"shrunken_{level}"].to_numpy()) for level in LEVELS]).T.tolist()
+    shares = [shown[f"shrunken_{level}"].to_numpy() for level in LEVELS]
+    colours = np.array([_colours(share / top_of_scale(share)) for share in shares]).T.tolist()
     places, names = cities[["latitude", "longitude"]].to_numpy(), cities["city"].tolist()
     wrong = dict(iter(pairs.groupby("truth")))
     # An answer may be a city without clips of its own, which has no circle; its arrow would lead nowhere.
@@ -207,7 +210,8 @@ def _line(points: NDArray, closed: bool = True) -> str:
 
 
 def _colours(shares: NDArray) -> list[str]:
-    return [to_hex(colour) for colour in sequential()(np.asarray(shares, float) / 100)]
+    """Shares of the scale's upper end, 0 to 1, as colours."""
+    return [to_hex(colour) for colour in sequential()(np.asarray(shares, float))]
 
 
 def _jpeg(picture: NDArray, quality: int, city: int) -> str:

@@ -1,4 +1,4 @@
-"""The track of a video of one's own: its frames, and where in the world and in a city they are said to be."""
+"""The track of your own video: its frames, and where in the world and in a city the system places them."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ def of(
         at: where in the clip, from 0 (its first frame) to 1 (its last); the frame nearest to it is shown.
         width: in pixels, 16 at least.
 
-    Raises InputError for a number that is no clip of the split, `at` or `width` out of range, an unknown profile, and a
-    `data_root` that is no folder.
+    Raises InputError for a number that is not a clip of the split, `at` or `width` out of range, an unknown profile,
+    and a `data_root` that is not a folder.
     """
     world, which = profiles.get(profile).world, _numbers(which, len(clips))
     if not 0 <= at <= 1:  # true for NaN too

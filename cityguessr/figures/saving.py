@@ -51,7 +51,7 @@ def save(
         profile: the scale it was rendered at, which decides the folder (`paths.figures`).
         folder: where to write instead.
 
-    Returns the paths written. Raises InputError for a name that is no plain file name or a folder that cannot be
+    Returns the paths written. Raises InputError for a name that is not a plain file name, or a folder that cannot be
     written.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):

@@ -92,7 +92,7 @@ def select(
     Args:
         window: frames of the median filter, odd.
 
-    Raises InputError for a number that is no track.
+    Raises InputError for a number that is not a track.
     """
     count = len(predictions.names)
     numbers = list(range(count) if which is None else which)
@@ -116,7 +116,7 @@ def select(
 def errors_km(predictions: TrackPredictions, window: int = WINDOW) -> dict[str, NDArray[np.float64]]:
     """Kind of answer -> the error of every frame, (F,) km, with the city's centre and the gallery's ceiling.
 
-    The centre is that of the true city: whoever answers it has been told the city, and looks at no picture.
+    The centre is that of the true city: this answer knows the city, and looks at no picture.
     """
     errors = {CENTRE: great_circle_km(predictions.true, predictions.centres)}
     errors |= {kind: great_circle_km(predictions.true, a) for kind, a in kinds(predictions, window).items()}

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from cityguessr.base.errors import InputError
 from cityguessr.figures.style import MUTED, PAPERS_OWN, SERIES, TEXT
+from cityguessr.figures.tracks import title_and_key
 
 LABELS = {
     "frame_0.5km": "frames within\n0.5 km (%)",
@@ -37,16 +38,18 @@ def systems(
     intervals: Mapping[tuple[str, str, str], tuple[float, float]],
     metrics: Sequence[str] = ("frame_1km", "frame_25km", "dfd_median"),
     leave_out: Sequence[str] = ("mean", "best"),
+    title: str = "",
 ) -> Figure:
     """A panel per metric, a line per system: the measured mean with its 95 % interval, and the paper's number.
 
-    The floor "centres", the answer of who is told the right city and nothing else, is a line through the panel.
+    The floor "centres", the answer of someone who is told the right city and nothing else, is a line through the panel.
 
     Args:
         frame: in the columns of `evaluation.columns.COLUMNS`, as of `tables.track_table.TrackTable`.
         intervals: (row, metric, "gps") -> (low, high).
         metrics: ids of `LABELS`.
         leave_out: rows that are not drawn.
+        title: what to see, above everything.
 
     Raises InputError for another metric, and where no row was measured.
     """
@@ -59,7 +62,7 @@ def systems(
     if not rows:
         raise InputError("no row of this table was measured; there is nothing to draw")
     labels = {row: frame.loc[frame["row"] == row, "label"].iloc[0] for row in rows}
-    height = 0.24 * len(rows) + 1.15
+    height = 0.24 * len(rows) + (1.45 if title else 1.15)
     fig, axes = plt.subplots(1, len(metrics), figsize=(7.2, height), sharey=True, squeeze=False, layout="constrained")
     for ax, metric in zip(axes[0], metrics, strict=True):
         _panel(ax, metric, rows, cells, intervals)
@@ -70,7 +73,7 @@ def systems(
         handles.append(Line2D([], [], color=PAPERS_OWN, marker="D", ms=4, mfc="none", lw=0, label="paper, real data"))
     if any((_CENTRE, metric) in cells for metric in metrics):
         handles.append(Line2D([], [], color=MUTED, lw=1, ls="--", label="told the city: its centre"))
-    fig.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    title_and_key(fig, title, handles)
     return fig
 
 

@@ -64,7 +64,7 @@ def table(matrices: Mapping[str, ArrayLike], tracks: Sequence[str], regions: Seq
 
 
 def features(values: ArrayLike, parts: Mapping[str, int], *, title: str | None = None) -> Figure:
-    """A track's frozen features, a row a frame, in standard deviations from the mean of all tracks.
+    """A track's frozen features, one row per frame, in standard deviations from the mean of all tracks.
 
     Args:
         values: (T, d).
@@ -109,7 +109,7 @@ def positions(table: ArrayLike, places: Mapping[str, ArrayLike], *, title: str |
 
 
 def attention(layers: Mapping[str, ArrayLike], *, title: str | None = None) -> Figure:
-    """How much each frame of a video looks at each other one, (T, T) a layer; rows add up to 1."""
+    """How much each frame of a video looks at each other one, (T, T) per layer; rows add up to 1."""
     fig, axes = plt.subplots(1, len(layers), figsize=(7.2, 3.3), layout="constrained", squeeze=False)
     top = max(float(np.max(weights)) for weights in layers.values())
     for ax, (name, weights) in zip(axes[0], layers.items(), strict=True):

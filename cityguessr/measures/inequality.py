@@ -12,7 +12,7 @@ def lorenz(counts: ArrayLike) -> tuple[NDArray, NDArray]:
     Args:
         counts: samples of each class, n numbers of at least 0 in any order, at least one above 0.
 
-    Returns x and y, each (n + 1,) from 0 to 1: the smallest share x of the classes holds the share y of the samples.
+    Returns x and y, each (n + 1,) from 0 to 1: the smallest share x of the classes has the share y of the samples.
     """
     values = _sorted(counts)
     x = np.arange(len(values) + 1) / len(values)

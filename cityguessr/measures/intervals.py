@@ -115,7 +115,7 @@ def _checked(values: Tensor, videos: Sequence[object] | Tensor, confidence: floa
     if x.ndim not in (1, 2) or not x.size:
         raise InputError(f"values must be (N,) or (seeds, N) and not empty; got shape {x.shape}")
     if not np.isfinite(x).all():
-        raise InputError("some values are no finite numbers; a clip is right (1) or not (0)")
+        raise InputError("some values are not finite numbers; a clip is right (1) or not (0)")
     if not 0 < confidence < 100:
         raise InputError(f"confidence={confidence}: give more than 0 and less than 100 percent")
     x = 100 * np.atleast_2d(x)

@@ -147,7 +147,7 @@ def _per_clip(hits: Tensor, name: str) -> Tensor:
     if values.ndim not in (1, 2) or not values.numel():
         raise InputError(f"{name} must be (N,) or (seeds, N) and not empty; got shape {tuple(values.shape)}")
     if not values.isfinite().all():
-        raise InputError(f"{name} has values that are no finite numbers; a clip is right (1) or not (0)")
+        raise InputError(f"{name} has values that are not finite numbers; a clip is right (1) or not (0)")
     return values if values.ndim == 1 else values.mean(dim=0)
 
 

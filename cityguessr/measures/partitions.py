@@ -30,10 +30,10 @@ def _pairs(counts: np.ndarray) -> float:
     return float((counts * (counts - 1) / 2).sum())
 
 
-def detection(said: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Precision and recall in percent of what was said of each junction, bool (n,), against what is true, bool (n,)."""
-    both = float((said & true).sum())
-    return {"precision": 100 * both / max(1, said.sum()), "recall": 100 * both / max(1, true.sum())}
+def detection(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Precision and recall in percent of what was found at each junction, bool (n,), against the truth, bool (n,)."""
+    both = float((found & true).sum())
+    return {"precision": 100 * both / max(1, found.sum()), "recall": 100 * both / max(1, true.sum())}
 
 
 def reliability(

@@ -1,6 +1,6 @@
 """Tracks of CityGuessr68k, as VidTAG takes it: every frame has the centre of its city as its coordinate.
 
-The release says no more of a clip than its city. So all frames of a city stand at one place, and the gallery is the
+The release gives no more of a clip than its city. So all frames of a city have one place, and the gallery is the
 centres of the 166 cities; a city's name is the region, for accuracy by level rather than for a gallery of its own.
 Where a release has coordinates of its own (MiniWorld's `gps.csv`), they are not read here.
 """

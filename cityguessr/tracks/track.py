@@ -158,7 +158,7 @@ class Tally:
 def read_frames(track: Track, size: int = 224, frames: Iterable[int] | None = None) -> NDArray[np.uint8]:
     """The pixels of a track's frames, or of those whose positions are given, in that order.
 
-    Each picture is resized whole to a square, as everywhere in the house. A frame of a video is the one shown at its
+    Each picture is resized whole to a square, as everywhere in this project. A frame of a video is the one shown at its
     second, at the file's mean rate.
 
     Returns uint8 (T, H, W, 3), RGB, H = W = `size`.

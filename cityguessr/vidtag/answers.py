@@ -72,8 +72,8 @@ def answer(model: VidTAG, features: Tensor, gallery: Gallery) -> Answer:
     """Coordinates of every frame of one video (section 4 of the paper, inference).
 
     Args:
-        features: (T, V, d), of V views a frame. What is retrieved is the point with the largest mean of their cosines.
-            GeoRefiner is given the mean of their embeddings, brought to length 1.
+        features: (T, V, d), of V views per frame. What is retrieved is the point with the largest mean of their
+            cosines. GeoRefiner is given the mean of their embeddings, brought to length 1.
     """
     return next(answer_all(model, [features], gallery))
 

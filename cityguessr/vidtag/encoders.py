@@ -1,4 +1,4 @@
-"""Frozen frame encoders: pictures in, one vector a frame out. Nothing in them is trained here.
+"""Frozen frame encoders: pictures in, one vector per frame out. Nothing in them is trained here.
 
 `clip` and `dinov2` are VidTAG's, `siglip` its third one (section 4 and Table 8). `semantic` and `appearance` are
 stand-ins, for machines without those weights: small, made on MiniWorld or not trained at all, and called so wherever

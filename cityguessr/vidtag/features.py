@@ -51,7 +51,7 @@ class Features:
     validation: views.Validation = "whole"
 
     def of(self, track: Track) -> Tensor:
-        """float16 (T, V, width): a training track has five views a frame, a validation track one, or ten crops.
+        """float16 (T, V, width): a training track has five views per frame, a validation track one, or ten crops.
 
         Raises InputError, naming the file, where it is missing or not what was computed.
         """

@@ -1,6 +1,6 @@
-"""VidTAG: frozen features of a video's frames in, one embedding a frame out, beside the embeddings of coordinates.
+"""VidTAG: frozen features of a video's frames in, one embedding per frame out, beside the embeddings of coordinates.
 
-B videos, T frames, d numbers a frame (1792), e numbers of an embedding (512). All embeddings have length 1, so that
+B videos, T frames, d numbers per frame (1792), e numbers per embedding (512). All embeddings have length 1, so that
 their inner product is the cosine by which a frame finds its coordinate.
 """
 

@@ -31,7 +31,7 @@ class Example:
     """What is known of a training sequence of T frames.
 
     Attributes:
-        features: (T, V, d), of V views a frame.
+        features: (T, V, d), of V views per frame.
         latlon: (T, 2) degrees.
     """
 
@@ -230,7 +230,7 @@ def _phase_one(model: VidTAG, features: Tensor, latlon: Tensor, queue: losses.Co
         far = losses.near(places, others, config.queue_mask_km)
         inside = torch.zeros(len(places), len(places), dtype=torch.bool) if hidden is None else hidden
         hidden = torch.cat([inside.to(far.device), far], dim=1)
-    # Each place once: a release has one coordinate a city, and a queue repeats what it was given.
+    # Each place once: a release has one coordinate per city, and a queue repeats what it was given.
     distinct, number = torch.cat([places, others.to(places)]).unique(dim=0, return_inverse=True)
     embeddings = model.places(distinct)[number]
     loss = losses.contrastive(frames, embeddings, model.logit_scale.exp(), hidden, config.symmetric)

@@ -26,7 +26,7 @@ def seeded(name: str, seed: int = 0) -> torch.Generator:
 
 
 def whole(pictures: Tensor) -> Tensor:
-    """One view a frame, the whole picture: (T, 3, H, W) -> (T, 1, 3, H, W)."""
+    """One view per frame, the whole picture: (T, 3, H, W) -> (T, 1, 3, H, W)."""
     return pictures.unsqueeze(1)
 
 

@@ -151,6 +151,23 @@ def test_another_tree_with_long_names_and_a_city_without_coordinates() -> None:
         fig.canvas.draw()
 
 
+def test_the_picture_of_the_overlap_shows_which_levels_lie_below_chance() -> None:
+    overlap = confusions.overlap(PREDICTIONS, draws=20)
+    overlap["overlap"] = overlap["low"] - [1, 1, -1, -1]
+    fig = accuracy_maps.overlap_by_chance(overlap)
+    (ax,) = fig.axes
+    assert "at 2 of 4 levels" in ax.get_title(loc="left")
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(reversed(LEVELS))
+    dots = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
+    assert dots == pytest.approx(overlap["overlap"].to_numpy()[::-1])
+
+
+def test_colours_of_accuracies_end_at_the_next_multiple_of_twenty() -> None:
+    assert [accuracy_maps.top_of_scale(shares) for shares in ([56.1, np.nan], [60.0], [88.4], [100.0], [0.0])] == [
+        60, 60, 100, 100, 20,
+    ]  # fmt: skip
+
+
 def test_what_cannot_be_drawn_is_named() -> None:
     cities = confusions.by_city(PREDICTIONS)
     with pytest.raises(InputError, match="both clips and coordinates"):

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from pages import Reader, check_offline
 from small_world import LIMA, LONDON, TREE, made
 
 from cityguessr.base.errors import InputError
 from cityguessr.evaluation import confusions
-from cityguessr.figures import interactive_map
+from cityguessr.figures import accuracy_maps, interactive_map
+from cityguessr.figures.style import sequential
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 GENERATOR = np.random.default_rng(0)
@@ -40,7 +42,9 @@ def test_every_city_with_clips_is_there_and_can_be_found(page: str) -> None:
     assert {int(circle["data-city"]) for circle in circles} == set(range(166))
     assert all(circle["aria-label"] for circle in circles)
     assert [circle["tabindex"] for circle in circles].count("0") == 1  # one stop for Tab, arrow keys for the rest
-    assert len(Reader(page).all("option")) == 166 + len(LEVELS)
+    continents = set(CITIES["continent"])
+    assert len(Reader(page).all("option")) == 166 + len(LEVELS) + 1 + len(continents)  # the world, and each to zoom to
+    assert all(f"<option>{name}</option>" in page for name in ("the world", *continents))
 
 
 def test_its_numbers_are_those_of_the_data_frame(page: str) -> None:
@@ -62,6 +66,14 @@ def test_its_numbers_are_those_of_the_data_frame(page: str) -> None:
         first["clips"],
         round(first["km"]),
     )
+
+
+def test_its_colours_are_those_of_the_static_map(page: str) -> None:
+    """A city has the same colour on both: the scale ends where the best city does."""
+    shares = CITIES["shrunken_city"]
+    top = accuracy_maps.top_of_scale(shares)
+    assert json.loads(Reader(page).scripts[0])["tops"][0] == top
+    assert known(page)["0"]["colours"][0] == to_hex(sequential()(shares[0] / top))
 
 
 def test_an_arc_leads_from_the_city_to_the_answer(page: str) -> None:

@@ -84,7 +84,7 @@ def test_what_has_no_mean_is_refused() -> None:
     for values, videos, says in (
         (torch.ones(4), range(3), "one source video per clip"),
         (torch.ones(0), [], "not empty"),
-        (torch.ones(4) * math.nan, range(4), "no finite numbers"),
+        (torch.ones(4) * math.nan, range(4), "not finite numbers"),
     ):
         with pytest.raises(InputError, match=says):
             Interval.over(values, videos)

@@ -163,7 +163,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         ((ones, torch.ones(5), range(4)), "same clips; got 4 and 5"),
         ((ones, ones, range(3)), "one source video per clip"),
         ((torch.ones(0), torch.ones(0), []), "not empty"),
-        ((ones * math.nan, ones, range(4)), "no finite numbers"),
+        ((ones * math.nan, ones, range(4)), "not finite numbers"),
     ):
         with pytest.raises(InputError, match=says):
             metrics.paired_bootstrap(*arguments)
