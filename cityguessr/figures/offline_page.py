@@ -31,6 +31,7 @@ class OfflinePage:
         name: of its file.
         label: what it is, for those who hear it.
         height: of its frame in a notebook, in pixels.
+        kept: whether the file lies beside the figures.
     """
 
     document: str
@@ -38,6 +39,7 @@ class OfflinePage:
     name: str
     label: str
     height: int
+    kept: bool = True
 
     def save(self, profile: str = "mini", folder: Path | None = None) -> Path:
         """Write the page beside the figures of that profile. Returns its path."""
@@ -47,10 +49,11 @@ class OfflinePage:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         # What stands inside the frame's element is shown where frames are taken out: in a notebook not yet trusted.
+        file = f", or open <code>figures/{html.escape(self.name)}</code> in a browser" if self.kept else ""
         instead = (
             f"<p><strong>{html.escape(self.summary)}</strong></p><p>{html.escape(self.label)}: hidden because this "
             f"notebook has not been run here. Run the cell above, or trust the notebook (command palette: <em>Trust "
-            f"Notebook</em>), or open <code>figures/{html.escape(self.name)}</code> in a browser.</p>"
+            f"Notebook</em>){file}.</p>"
         )
         frame = (
             f'<iframe title="{html.escape(self.label)}" sandbox="allow-scripts" style="width: 100%; '
