@@ -168,7 +168,7 @@ class Game(Shown):
             if len(document.encode()) <= MAX_BYTES:
                 break
         summary = f"{TITLE} A game of {len(self.rounds)} clips. {self._foot}".rstrip(". ") + "."
-        return OfflinePage(document, summary, NAME, LABEL, 700, kept=False)
+        return OfflinePage(document, summary, NAME, LABEL, 640, (600, 900), kept=False)
 
     @property
     def _foot(self) -> str:

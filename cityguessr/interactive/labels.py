@@ -62,7 +62,8 @@ def scene_labels(
     """The soft and the majority label of a clip that ends earlier or is sampled more thinly, and the loss of each.
 
     Args:
-        frame_scenes: float (n, scenes), as `ClipDataset.frame_scenes` gives them; a made-up walk when left out.
+        frame_scenes: float (n, scenes), as `ClipDataset.frame_scenes` gives them. Where they are left out, or label the
+            clip as a whole with one row, a made-up walk stands in, and the view says so.
         frames: uint8 (n, H, W, 3) or (n, 3, H, W), the frames; blocks of colour stand in when left out.
         logits: (scenes,), a model's scene vector PV'_s, where the sliders start; 0 for every scene when left out.
 
@@ -71,20 +72,25 @@ def scene_labels(
     Example:
         >>> interactive.scene_labels(clips.frame_scenes(0), clips[0]["frames"])
     """
-    if frame_scenes is None:
-        frame_scenes = F.one_hot(torch.tensor(WALK), len(SCENES))
-        if logits is None:
-            logits = torch.tensor([WALK_LOGITS.get(scene, 0.0) for scene in range(len(SCENES))])
-    return SceneLabels(frame_scenes, frames, logits)
+    if frame_scenes is not None and len(frame_scenes) != 1:
+        return SceneLabels(frame_scenes, frames, logits)
+    logits = torch.tensor([WALK_LOGITS.get(scene, 0.0) for scene in range(len(SCENES))])
+    return SceneLabels(
+        F.one_hot(torch.tensor(WALK), len(SCENES)), None, logits, "This walk and this model are made up."
+    )
 
 
 class SceneLabels(Moving):
     """See `scene_labels`."""
 
-    name, title, height = "labels", "One clip, several scenes: soft or majority label?", 640
+    name, title = "labels", "One clip, several scenes: soft or majority label?"
 
     def __init__(
-        self, frame_scenes: Tensor, frames: Sequence[NDArray] | NDArray | Tensor | None, logits: Tensor | None
+        self,
+        frame_scenes: Tensor,
+        frames: Sequence[NDArray] | NDArray | Tensor | None,
+        logits: Tensor | None,
+        foot: str = "",
     ) -> None:
         scene_label(frame_scenes)  # its shape
         if frame_scenes.float().isnan().any():
@@ -93,7 +99,7 @@ class SceneLabels(Moving):
         if logits is not None and logits.shape != (classes,):
             raise InputError(f"logits {tuple(logits.shape)} for {classes} scenes; give one of each")
         if frames is not None and len(frames) != count:
-            raise InputError(f"{len(frames)} frames and the scenes of {count}; a clip labelled as a whole has no strip")
+            raise InputError(f"{len(frames)} frames and the scenes of {count}; give one of each")
         kept = frame_indices(count, min(count, MOST))
         self.kinds = frame_scenes[kept].argmax(dim=1)  # (n,): the scene of each frame that is shown
         counts = torch.bincount(self.kinds, minlength=classes)
@@ -121,7 +127,9 @@ class SceneLabels(Moving):
             "colours": [*_COLOURS, MUTED],
         }
         pictures = [] if frames is None else _pictures([_image(frames[i], i) for i in kept])
-        foot = "" if count == n else f"{n} of the clip's {count} frames, evenly spread."
+        foot = foot or ("" if count == n else f"{n} of the clip's {count} frames, evenly spread.")
+        rows = [math.ceil(n / wide) for wide in (9, 10, 5)]  # of frames on the page
+        self.heights = tuple(rest + 72 * row for rest, row in zip((440, 690, 1000), rows, strict=True))
         super().__init__(controls, self._presets(n), data, pictures, foot)
 
     def _presets(self, count: int) -> list[Preset]:

@@ -81,7 +81,7 @@ class Moving(Shown):
 
     name: ClassVar[str]  # of its script, and of the page it saves
     title: ClassVar[str]
-    height: ClassVar[int]  # of the page's frame in a notebook, in pixels
+    heights: tuple[int, int, int]  # of the page, 1,000 and 740 and 400 pixels wide
 
     def __init__(
         self,
@@ -141,7 +141,9 @@ class Moving(Shown):
             "data": offline_page.json_text(about),
         }
         document = offline_page.filled(read("page.html"), parts)
-        return OfflinePage(document, f"{self.title}.", f"{self.name}.html", self.title, self.height, kept=False)
+        height, *narrow = self.heights
+        name = f"{self.name}.html"
+        return OfflinePage(document, f"{self.title}.", name, self.title, height, tuple(narrow), kept=False)
 
     def widget(self) -> Widget:
         import ipywidgets
@@ -154,7 +156,8 @@ class Moving(Shown):
             else:
                 if control.group != group:
                     group = control.group
-                    heading = f'<b style="color:{control.colour}">{html.escape(group)}</b>'
+                    mark = f"border-left:4px solid {control.colour};padding-left:7px"
+                    heading = f'<b style="{mark}">{html.escape(group)}</b>'
                     boxes.append(ipywidgets.HTML(heading))
                 part = ipywidgets.FloatSlider(
                     description=control.label,

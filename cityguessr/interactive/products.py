@@ -42,7 +42,7 @@ class Products(Moving):
         taxonomy: the tree of the six cities.
     """
 
-    name, title, height = "products", "Eq. 5 on a tree of six cities", 800
+    name, title, heights = "products", "Eq. 5 on a tree of six cities", (725, 1100, 1860)
 
     def __init__(self) -> None:
         self.taxonomy = subtree(Taxonomy.cityguessr68k(), CITIES)

@@ -9,7 +9,7 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
-from page_scripts import run
+from page_scripts import drawn, run
 from pages import Reader, check_offline
 from small_world import LIMA, LONDON, LYON, TOKYO, TREE, made
 
@@ -99,6 +99,16 @@ def test_its_page_needs_nothing_but_itself_and_says_that_it_is_synthetic() -> No
     assert "Options: the true city, the 2 wrong cities" in page
     assert len(data(page)["rounds"]) == 2
     assert data(page)["rounds"][1]["options"][0]["picture"] == ""  # a city without a picture is an option all the same
+
+
+def test_a_browser_hides_the_answer_until_it_is_asked_for() -> None:
+    page = drawn(played().page().document)
+    shown = page[page.index("<body") : page.index('<script type="application/json"')]
+    assert shown.count("Frame ") == 4
+    assert [name for name in ("London", "Lyon", "Tokyo", "Lima") if f">{name}<" in shown] == ["London", "Lyon", "Tokyo"]
+    assert "Clip 1 of 2" in shown
+    assert "Greater London" not in shown
+    assert '<div id="verdict" role="status"></div>' in shown
 
 
 def test_ten_clips_with_all_their_pictures_stay_small() -> None:

@@ -1,5 +1,6 @@
 """Things to move: what they show is what the package computes, in widgets and on their pages alike."""
 
+import html
 import itertools
 import json
 import math
@@ -14,7 +15,7 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
-from page_scripts import run
+from page_scripts import drawn, run
 from pages import Reader, check_offline
 
 from cityguessr import interactive, losses
@@ -179,6 +180,13 @@ def test_frames_are_sampled_as_clips_are_prepared() -> None:
     assert states[20:] == ["cut off"] * 4
 
 
+def test_a_clip_labelled_as_a_whole_is_replaced_by_a_walk_and_says_so() -> None:
+    walk = interactive.scene_labels(scenes()[:1], FRAMES[:8], torch.zeros(16))
+    assert "This walk and this model are made up." in walk.page().document
+    assert walk.view() == interactive.scene_labels().view()
+    assert "made up" not in interactive.scene_labels(scenes(), FRAMES).page().document
+
+
 def test_a_scene_without_a_slider_can_still_be_the_majority() -> None:
     clip = interactive.scene_labels(scenes(), FRAMES)
     assert len(clip.shown) == 4
@@ -236,6 +244,24 @@ def test_axes_have_the_same_round_numbers_on_the_page() -> None:
         ours = panels._ticks(*pair)
         assert [text for _, text in ours] == [text for _, text in ticks]
         assert 3 <= len(ours) <= 9
+
+
+@pytest.mark.parametrize("name", ["products", "tilt", "labels with frames"])
+def test_a_browser_draws_what_the_widgets_draw(name: str) -> None:
+    thing = MADE[name]()
+    page = drawn(thing.page().document)
+    assert words(page[page.index('<div id="view"') : page.index("<footer>")]) == words(panels.html_of(thing.view()[1:]))
+    answer = page[page.index('<div id="answer"') : page.index('<form id="controls"')]
+    assert words(answer) == words(panels.html_of(thing.view()[:1]))
+    controls = page[page.index('<form id="controls"') : page.index('<div id="view"')]
+    assert controls.count("<label") == controls.count("<input") + controls.count("<select") == len(thing.controls) + 1
+    for control in thing.controls:
+        assert f"<span>{control.label}</span>" in controls
+
+
+def words(page: str) -> str:
+    """The text of a page, without regard to its spaces."""
+    return "".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
 
 
 @EACH
