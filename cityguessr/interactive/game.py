@@ -137,11 +137,13 @@ class Game(Shown):
     @property
     def rule(self) -> str:
         """How the clips and the options are chosen, for those who play."""
-        others = max(len(one.options) for one in self.rounds) - 1 - rules.RIVALS
-        more = f", and {others} drawn at random" if others > 0 else ""
+        wrong = max(len(one.options) for one in self.rounds) - 1
+        rivals = min(rules.RIVALS, wrong)
+        cities = "the wrong city" if rivals == 1 else f"the {rivals} wrong cities"
+        more = f", and {wrong - rivals} drawn at random" if wrong > rivals else ""
         return (
-            f"{len(self.rounds)} validation clips drawn at random. Options: the true city, the {rules.RIVALS} wrong "
-            f"cities that the model finds likeliest{more}. The small pictures come from other videos."
+            f"{len(self.rounds)} validation clips drawn at random. Options: the true city, {cities} that the model "
+            f"finds likeliest{more}. The small pictures are of training clips, from other videos where there are any."
         )
 
     def score(self) -> Panel:
