@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import IPython
 import ipywidgets
 import numpy as np
 import pytest
@@ -328,7 +327,7 @@ def test_a_page_that_runs_without_a_reader_keeps_no_widgets(monkeypatch: pytest.
     toy, view = interactive.products(), "application/vnd.jupyter.widget-view+json"
     monkeypatch.setenv("JPY_SESSION_NAME", "20.ipynb")
     request: dict[str, Any] = {"metadata": {}}
-    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(get_parent=lambda: request))
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(get_parent=lambda: request))
     assert set(toy._repr_mimebundle_()) == {"text/html", "text/plain"}
     request["metadata"] = {"cellId": "1"}  # as JupyterLab asks
     assert set(toy._repr_mimebundle_()) == {"text/html", "text/plain", view}
