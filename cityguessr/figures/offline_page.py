@@ -31,6 +31,8 @@ class OfflinePage:
         name: of its file.
         label: what it is, for those who hear it.
         height: of its frame in a notebook, in pixels.
+        narrow: its heights where the frame is 740 and 400 pixels wide, for a page that grows below 1,000.
+        kept: whether the file lies beside the figures.
     """
 
     document: str
@@ -38,6 +40,8 @@ class OfflinePage:
     name: str
     label: str
     height: int
+    narrow: tuple[int, int] | None = None
+    kept: bool = True
 
     def save(self, profile: str = "mini", folder: Path | None = None) -> Path:
         """Write the page beside the figures of that profile. Returns its path."""
@@ -47,15 +51,24 @@ class OfflinePage:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         # What stands inside the frame's element is shown where frames are taken out: in a notebook not yet trusted.
+        file = f", or open <code>figures/{html.escape(self.name)}</code> in a browser" if self.kept else ""
         instead = (
             f"<p><strong>{html.escape(self.summary)}</strong></p><p>{html.escape(self.label)}: hidden because this "
             f"notebook has not been run here. Run the cell above, or trust the notebook (command palette: <em>Trust "
-            f"Notebook</em>), or open <code>figures/{html.escape(self.name)}</code> in a browser.</p>"
+            f"Notebook</em>){file}.</p>"
         )
+        height = f"height: {self.height}px"
+        if self.narrow:  # straight lines over the width of the box around it, 100cqw; an old browser takes the first
+            first = (self.narrow[0] - self.height) / 260
+            more = (self.narrow[1] - self.narrow[0]) / 340 - first
+            lines = f"max(0px, 1000px - 100cqw) * {first:.3f} + max(0px, 740px - 100cqw) * {more:.3f}"
+            height += f"; height: calc({self.height}px + {lines})"
         frame = (
             f'<iframe title="{html.escape(self.label)}" sandbox="allow-scripts" style="width: 100%; '
-            f'height: {self.height}px; border: 0" srcdoc="{html.escape(self.document)}">{instead}</iframe>'
+            f'{height}; border: 0" srcdoc="{html.escape(self.document)}">{instead}</iframe>'
         )
+        if self.narrow:
+            frame = f'<div style="container-type: inline-size">{frame}</div>'
         return {"text/html": frame, "text/plain": self.summary}
 
 
