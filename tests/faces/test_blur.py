@@ -247,7 +247,7 @@ def test_a_grey_jpeg_stays_grey_and_as_fine_as_it_was(tmp_path: Path) -> None:
 def test_a_box_that_is_no_number_is_refused(value: float) -> None:
     with pytest.raises(InputError, match="NaN or infinite"):
         Blur()(NOISE, np.array([[value, 1, 20, 20]]))
-    with pytest.raises(InputError, match="no box"):
+    with pytest.raises(InputError, match="not a box"):
         ScannedClip("", ("1.jpg",), {"1.jpg": np.array([[10, 10, 20, value, 0.9]])}, {})
 
 
