@@ -38,7 +38,7 @@ TITLE = "Which city is it?"
 
 def guessing_game(
     run: Run,
-    clips: int = 10,
+    clips: int | Sequence[int] = 10,
     seed: int = 0,
     *,
     options: int = 5,
@@ -52,7 +52,7 @@ def guessing_game(
 
     Args:
         run: a trained system; the clips and the model's answers are its own.
-        clips: how many.
+        clips: how many, drawn at random; or the numbers of validation clips.
         seed: of everything that is drawn at random; see `rules.deal`.
         options: cities to choose from.
         data_root: the folder of the real release, for pictures larger than the prepared frames.
@@ -79,7 +79,8 @@ def guessing_game(
             clip = _example(train, city, val.video_ids[one.clip], random.Random(f"{seed}/{one.clip}/{city}"))
             if clip is not None:
                 faces[one.clip, city] = interactive_map.thumbnails(train, [clip], profile, data_root)[city]
-    return Game(run.taxonomy, rounds, drawn, faces, synthetic=val.synthetic, note=f"seed {seed}")
+    shown = {"synthetic": val.synthetic, "drawn": isinstance(clips, int), "note": f"seed {seed}"}
+    return Game(run.taxonomy, rounds, drawn, faces, **shown)
 
 
 def _example(train: ClipDataset, city: int, video: str, chance: random.Random) -> int | None:
@@ -115,6 +116,7 @@ class Game(Shown):
         faces: Mapping[tuple[int, int], NDArray],
         *,
         synthetic: bool,
+        drawn: bool = True,
         note: str = "",
     ) -> None:
         """
@@ -122,6 +124,7 @@ class Game(Shown):
             frames: clip -> uint8 (H, W, 3) each, in the order of time.
             faces: (clip, city) -> uint8 (H, W, 3), a picture of that option; an option may lack one.
             synthetic: whether it shows MiniWorld; it then says so.
+            drawn: whether the clips were drawn at random.
             note: a short remark at its foot.
 
         Raises InputError where there is no round, or a clip has no frame.
@@ -132,6 +135,9 @@ class Game(Shown):
             raise InputError(f"clip {missing[0]} has no frame to show")
         self.taxonomy, self.rounds = taxonomy, tuple(rounds)
         self.chosen: list[int | None] = []
+        self._picked = (
+            f"{len(rounds)} validation clip{'s' if len(rounds) > 1 else ''}{' drawn at random' if drawn else ''}"
+        )
         self._frames, self._faces, self._synthetic, self._note = frames, faces, synthetic, note
 
     @property
@@ -142,8 +148,8 @@ class Game(Shown):
         cities = "the wrong city" if rivals == 1 else f"the {rivals} wrong cities"
         more = f", and {wrong - rivals} drawn at random" if wrong > rivals else ""
         return (
-            f"{len(self.rounds)} validation clips drawn at random. Options: the true city, {cities} that the model "
-            f"finds likeliest{more}. The small pictures are of training clips, from other videos where there are any."
+            f"{self._picked}. Options: the true city, {cities} that the model finds likeliest{more}. The small pictures "
+            "are of training clips, from other videos where there are any."
         )
 
     def score(self) -> Panel:
@@ -169,7 +175,7 @@ class Game(Shown):
             document = offline_page.filled(read("game.html"), parts | {"data": data})
             if len(document.encode()) <= MAX_BYTES:
                 break
-        summary = f"{TITLE} A game of {len(self.rounds)} clips. {self._foot}".rstrip(". ") + "."
+        summary = f"{TITLE} {self._picked}. {self._foot}".rstrip(". ") + "."
         return OfflinePage(document, summary, NAME, LABEL, 640, (600, 900), kept=False)
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cityguessr import hierarchy
 from cityguessr.base.errors import InputError
-from cityguessr.evaluation import examples
+from cityguessr.evaluation import examples, story
 from cityguessr.interactive import panels
 from cityguessr.interactive.panels import Panel
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -42,28 +42,35 @@ class Round:
 
 
 def deal(
-    predictions: Predictions, count: int = 10, options: int = 5, seed: int = 0, cities: Collection[int] | None = None
+    predictions: Predictions,
+    clips: int | Sequence[int] = 10,
+    options: int = 5,
+    seed: int = 0,
+    cities: Collection[int] | None = None,
 ) -> list[Round]:
-    """The rounds of a game: clips drawn at random, no city twice while another has not come.
+    """The rounds of a game: clips drawn at random, no city twice while another has not come; or those that are named.
 
     The options are the true city, the two wrong cities that the model holds for likeliest, and others at random, in
     random order. Seed and clip id decide a round, and nothing else.
 
     Args:
-        count: clips; all where there are fewer.
+        clips: how many, all where there are fewer; or their numbers.
         options: cities to choose from, 2 to 8; fewer where the tree has fewer.
         cities: those that may be options beside the truth; all by default.
 
     Raises InputError for a count below 1, other numbers of options, and predictions without a clip.
     """
-    if count < 1:
-        raise InputError(f"clips={count}: a game has one clip at least")
+    if (clips if isinstance(clips, int) else len(clips)) < 1:
+        raise InputError(f"clips={clips}: a game has one clip at least")
     if not 2 <= options <= 8:
         raise InputError(f"options={options}: give 2 to 8 cities to choose from")
     if not len(predictions):
         raise InputError("these predictions hold no clip; there is nothing to guess")
     every, truths = torch.ones(len(predictions), dtype=torch.bool), predictions.labels["city"]
-    drawn = examples.draw(every, count, seed, cities=truths, clip_ids=predictions.clip_ids)
+    if isinstance(clips, int):
+        drawn = examples.draw(every, clips, seed, cities=truths, clip_ids=predictions.clip_ids)
+    else:
+        drawn = [story.clip(predictions, chosen=number) for number in clips]
     some = predictions.subset(torch.tensor(drawn))
     shares = hierarchy.probabilities(some.logits, some.taxonomy, some.mode, torch.float64)["city"]  # (n, cities)
     allowed = sorted(range(shares.shape[1]) if cities is None else cities)

@@ -63,6 +63,18 @@ def test_a_seed_gives_a_game_and_another_one_another() -> None:
     assert rules.deal(PREDICTIONS, 10, seed=1) != rules.deal(PREDICTIONS, 10, seed=2)
 
 
+def test_clips_can_be_named() -> None:
+    """Page 00 begins with the one clip that it then follows."""
+    (one,) = rules.deal(PREDICTIONS, [7])
+    assert one.clip == 7
+    assert len(one.options) == 5
+    assert one == next(same for same in rules.deal(PREDICTIONS, len(PREDICTIONS)) if same.clip == 7)
+    with pytest.raises(InputError, match="clip=9999"):
+        rules.deal(PREDICTIONS, [9999])
+    with pytest.raises(InputError, match="one clip at least"):
+        rules.deal(PREDICTIONS, [])
+
+
 def test_cities_that_nobody_can_show_are_no_options() -> None:
     shown = set(range(0, 166, 3))
     for one in rules.deal(PREDICTIONS, 12, cities=shown):
