@@ -148,8 +148,8 @@ class Game(Shown):
         cities = "the wrong city" if rivals == 1 else f"the {rivals} wrong cities"
         more = f", and {wrong - rivals} drawn at random" if wrong > rivals else ""
         return (
-            f"{self._picked}. Options: the true city, {cities} that the model finds likeliest{more}. The small pictures "
-            "are of training clips, from other videos where there are any."
+            f"{self._picked}. Options: the true city, {cities} that the model finds likeliest{more}. The small "
+            "pictures are of training clips, from other videos where there are any."
         )
 
     def score(self) -> Panel:
