@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 
 PARTIAL = ".partial"
@@ -70,5 +71,10 @@ def explain(path: str | os.PathLike[str], error: OSError) -> str:
             "what was finished is kept"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{path}: no permission to write here; change the folder's mode or owner, or choose another folder"
+        elsewhere = "choose another folder"
+        if Path(path).absolute().is_relative_to(paths.root()):
+            elsewhere = (
+                "name a folder of yours for data/, runs/ and figures/ in the environment variable CITYGUESSR_ROOT"
+            )
+        return f"{path}: no permission to write here; change the folder's mode or owner, or {elsewhere}"
     return f"{path}: cannot be written ({error.strerror or error}); choose another folder"

@@ -15,7 +15,7 @@ mpl.use("agg")
 import matplotlib.pyplot as plt
 
 from cityguessr.base.errors import InputError
-from cityguessr.guess import guess, guess_frames
+from cityguessr.guessing import guess, guess_frames
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training.runs import Run
 

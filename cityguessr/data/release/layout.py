@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.data.sources import SPLITS
 
@@ -21,12 +22,20 @@ Roots = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def split_roots(roots: Roots) -> tuple[Path, ...]:
-    """The folders that `roots` names, as given: `"/mnt/ac,/mnt/dk"` names two, unless a folder has that very name."""
+    """The folders that `roots` names: `"/mnt/ac,/mnt/dk"` names two, unless a folder has that very name.
+
+    Each is found as `paths.found` finds it: `~` is the home folder, and a relative path is looked for in the working
+    directory and then in the project's root. Raises InputError, with the places, for one that is at neither.
+    """
     if isinstance(roots, str | os.PathLike):
         text = os.fspath(roots)
-        several = isinstance(text, str) and "," in text and not os.path.isdir(text)
-        return tuple(Path(part.strip()) for part in text.split(",") if part.strip()) if several else (Path(text),)
-    return tuple(map(Path, roots))
+        several = isinstance(text, str) and "," in text and not paths.found(text).is_dir()
+        roots = [part.strip() for part in text.split(",") if part.strip()] if several else [text]
+    folders = tuple(map(paths.found, roots))
+    for given, folder in zip(roots, folders, strict=True):
+        if not folder.is_dir():
+            raise InputError(f"{paths.nowhere(given)}: no such folder; give the one that holds the data set")
+    return folders
 
 
 def find_parts(roots: Roots) -> tuple[Path, ...]:
@@ -40,8 +49,6 @@ def find_parts(roots: Roots) -> tuple[Path, ...]:
     """
     found: list[Path] = []
     for root in split_roots(roots):
-        if not root.is_dir():
-            raise InputError(f"{root}: no such folder; give the folder of a release, with {LABELS_LIST} in it")
         root = root.resolve()
         parts = [root] if _is_part(root) else []
         if not any((root / split).is_dir() for split in SPLITS):
