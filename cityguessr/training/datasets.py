@@ -21,7 +21,7 @@ from cityguessr.data.mapillary import MIN_FRAMES, PATCH, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
 from cityguessr.data.prepare import prepare, taken
 from cityguessr.data.prepared import META
-from cityguessr.data.release.layout import Roots, split_roots
+from cityguessr.data.release.layout import Roots, existing
 from cityguessr.data.shortfalls import shortfalls
 from cityguessr.data.survey import survey
 from cityguessr.miniworld import (
@@ -134,7 +134,7 @@ def root(
                 f"the profile {profile.name!r} reads the real data set; give its folder as data_root (the one that "
                 f"holds {kind.holds})"
             )
-        folders = split_roots(data_root)
+        folders = existing(data_root)
         return folders[0] if len(folders) == 1 else folders
     if data_root and not isinstance(data_root, str | Path):
         raise InputError(f"data_root={data_root!r}: the profile {profile.name!r} is rendered, to one folder")
