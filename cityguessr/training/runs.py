@@ -190,8 +190,8 @@ def _check_own(clips: PreparedClips, experiment: Experiment, profile: Profile, c
     for split, other in (("val", "train"), ("train", "val")):
         if not counts[split] and config.split == "clip":
             raise InputError(
-                f"{clips.folder}: all {counts[other]:,} clips are in the split {other!r}, none in {split!r}; name both "
-                "in a column `split` of the table, or give two clips or more of a city, of which one is held out"
+                f"{clips.folder}: its {counts[other]:,} clips are all in the split {other!r}, none in {split!r}; name "
+                "both in a column `split` of the table, or give two clips or more of a city, of which one is held out"
             )
     if scene_labels.needed(config) and clips.split("train", config.split).frame_scenes(0) is None:
         raise CannotRun(

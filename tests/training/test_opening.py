@@ -177,7 +177,7 @@ def test_clips_of_ones_own_that_do_not_fit_are_refused_before_anything_is_writte
     assert "its clips are 9 frames of 32 pixels, and cityguessr at the profile tiny takes 4 of 32" in refused(
         "cityguessr", lambda meta: meta.update(frames=9)
     )
-    assert "all 6 clips are in the split 'train', none in 'val'" in refused(
+    assert "its 6 clips are all in the split 'train', none in 'val'" in refused(
         "cityguessr", lambda meta: meta["counts"]["val"].update(clips=0)
     )
     bare = run.clips()
