@@ -8,6 +8,7 @@ command line it is `cityguessr guess my_walk.mp4`.
 """
 
 import base64
+import contextlib
 import dataclasses
 import functools
 import html
@@ -88,18 +89,9 @@ class TrackGuess:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        figure, content = self.draw(), io.BytesIO()
-        figure.savefig(content, format="png", dpi=130)
-        plt.close(figure)
-        picture = base64.b64encode(content.getvalue()).decode()
-        first, *warnings = (html.escape(line) for line in str(self).splitlines())
-        remarks = "".join(f"<p><em>{line}</em></p>" for line in warnings)
         table = self.table().to_html(float_format="{:.4f}".format, na_rep="", escape=True)
-        return (
-            f'<p><strong>{first}</strong></p>{remarks}<img alt="{first}" style="max-width: 100%" '
-            f'src="data:image/png;base64,{picture}"><details><summary>Coordinates of every frame</summary>{table}'
-            "</details>"
-        )
+        folded = f"<details><summary>Coordinates of every frame</summary>{table}</details>"
+        return _page(str(self), self.draw()) + folded
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -120,9 +112,9 @@ class NoTrack:
     __repr__ = __str__
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Guess:
-    """Where a video may have been filmed.
+    """Where a video may have been filmed; as the last line of a notebook's cell it shows itself, table and map.
 
     Attributes:
         path: the video.
@@ -207,6 +199,27 @@ class Guess:
         path = " > ".join(self.names[level] for level in reversed(LEVELS))
         warning = f"\n{SYNTHETIC}" if self.synthetic else ""
         return f"{self.path.name}: {path} ({100 * self.probabilities['city'][0]:.1f}%){warning}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        figure = None
+        with contextlib.suppress(InputError):  # a tree of one's own may be without coordinates
+            figure = self.draw().figure
+        return _page(str(self), figure, self.table().to_html(escape=True))
+
+
+def _page(text: str, figure: Figure | None, table: str = "") -> str:
+    """Lines of text, a table and a figure, which is closed, as HTML: the first line in bold, the others as remarks."""
+    first, *remarks = (html.escape(line) for line in text.splitlines())
+    lines = [f"<p><strong>{first}</strong></p>", *(f"<p><em>{line}</em></p>" for line in remarks), table]
+    if figure is not None:
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=130)
+        plt.close(figure)
+        picture = base64.b64encode(content.getvalue()).decode()
+        lines += [f'<img alt="{first}" style="max-width: 100%" src="data:image/png;base64,{picture}">']
+    return "".join(lines)
 
 
 def guess(
