@@ -215,7 +215,7 @@ def _page(text: str, figure: Figure | None, table: str = "") -> str:
     lines = [f"<p><strong>{first}</strong></p>", *(f"<p><em>{line}</em></p>" for line in remarks), table]
     if figure is not None:
         content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=130)
+        figure.savefig(content, format="png", dpi=130, bbox_inches="tight")
         plt.close(figure)
         picture = base64.b64encode(content.getvalue()).decode()
         lines += [f'<img alt="{first}" style="max-width: 100%" src="data:image/png;base64,{picture}">']

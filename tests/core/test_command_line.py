@@ -115,6 +115,7 @@ def test_bad_input_is_one_line(here: Path, run: Run, capsys: pytest.CaptureFixtu
         ),
         (["guess", "walk", *TINY_RUN, "-k", "0"], "k is 0"),
         (["guess", "walk", "walk", "--map", "x.png"], "--map names one picture"),
+        (["pages"], "no notebooks are here"),
         (["guess", "walk", "--run", "nowhere"], "no experiment has this name"),
         (["guess", "walk"], "no trained run of cityguessr at the profile mini is on this machine"),
     ):
@@ -182,5 +183,5 @@ def test_no_module_takes_a_video_and_says_nothing() -> None:
     """`python -m cityguessr.guess walk.mp4` once ended without a word."""
     with pytest.raises(ImportError, match=r"No module named cityguessr\.guess"):
         runpy.run_module("cityguessr.guess", run_name="__main__")
-    with pytest.raises(SystemExit, match="write: cityguessr guess"):
+    with pytest.warns(RuntimeWarning), pytest.raises(SystemExit, match="write: cityguessr guess"):
         runpy.run_module("cityguessr.guessing", run_name="__main__")
