@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if given and given[0] in DOORS:
-            if given[0] == "pages" and not (paths.root() / "notebooks").is_dir():
+            pages = given[0] == "pages" and not {"-h", "--help"} & set(given)
+            if pages and not (paths.root() / "notebooks").is_dir():
                 raise InputError(
                     f"{paths.root()}: no notebooks are here; they come with a clone of the project: work in it, "
                     "or name it in the environment variable CITYGUESSR_ROOT"
