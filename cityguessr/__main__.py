@@ -12,6 +12,7 @@
 import argparse
 import contextlib
 import importlib
+import io
 import json
 import os
 import sys
@@ -150,7 +151,7 @@ def _guess(options: argparse.Namespace) -> int:
             written |= _draw(answer, "track", None)
         if options.json:
             about = _as_json(answer, run, options.track) | {"pictures": written}
-            print(json.dumps(about, ensure_ascii=False), flush=True)
+            print(json.dumps(about), flush=True)
         else:
             _print(answer, run, options.track, written)
         plt.close("all")
@@ -178,6 +179,8 @@ def _say(line: str) -> None:
 
 def _print(answer: "Guess", run: "Run | CityGuessr", track: bool, written: dict[str, str]) -> None:
     """The path, the table of every level, the warning, who was asked, and where the pictures are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may be in any encoding
     path, *warning = str(answer).splitlines()
     table = answer.table().reset_index()
     widths = [max(len(str(cell)) for cell in (name, *table[name])) for name in table]
@@ -232,7 +235,8 @@ def _draw(answer: "Guess", what: str, given: str | None) -> dict[str, str]:
             return {what: f"none, {error}"}
         count = len(answer.ids["city"])
         which = "The likeliest city" if count == 1 else f"The {count} likeliest cities"
-        plt.gca().set_title(f"{which} for {answer.path.name}")
+        name = os.fsencode(answer.path.name).decode(errors="backslashreplace")  # it may be in any encoding
+        plt.gca().set_title(f"{which} for {name}")
     elif (figure := answer.track.draw()) is None:
         return {}
     target = _picture(given, answer.path, what)
@@ -246,8 +250,6 @@ def _draw(answer: "Guess", what: str, given: str | None) -> dict[str, str]:
 
 
 def _write(figure: "Figure", target: Path, video: Path) -> None:
-    import io
-
     from cityguessr.base.files import write_bytes
 
     content = io.BytesIO()
