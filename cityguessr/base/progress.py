@@ -1,9 +1,11 @@
 """Progress on standard output: in a notebook, anything on standard error looks like an error."""
 
+import os
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -28,3 +30,56 @@ def duration(seconds: float) -> str:
     if not minutes:
         return f"{seconds:.1f} s"
     return f"{minutes} min {rest:02d} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def page_is_watched() -> bool:
+    """Whether this is the kernel of a notebook that somebody has open, in JupyterLab or the like, not papermill's."""
+    if "JPY_SESSION_NAME" not in os.environ and "VSCODE_PID" not in os.environ:
+        return False
+    from IPython import get_ipython  # a machine that only computes may lack it
+
+    return hasattr(get_ipython(), "kernel")
+
+
+def _terminal() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class Board:
+    """A few lines that stand in one place and change: in a terminal, and below a cell of an open notebook.
+
+    Attributes:
+        in_page: whether it stands below a cell.
+        live: whether there is a place for it at all; there is none under papermill, or where output goes to a file.
+    """
+
+    def __init__(self) -> None:
+        self.in_page, self._up, self._handle = page_is_watched(), 0, None
+        self.live = self.in_page or _terminal()
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Show lines in place of those before."""
+        if self.in_page:
+            self._display("\n".join(lines))
+        elif self.live:
+            self.clear()
+            width = shutil.get_terminal_size().columns - 1
+            print("\n".join(line[:width] for line in lines), flush=True)
+            self._up = len(lines)
+
+    def clear(self) -> None:
+        """Show nothing; in a terminal what is printed next stands there."""
+        if self.in_page and self._handle is not None:
+            self._display("")
+        elif self._up:
+            print(f"\x1b[{self._up}F\x1b[J", end="", flush=True)
+            self._up = 0
+
+    def _display(self, text: str) -> None:
+        from IPython import display
+
+        content: dict[str, Any] = {"text/plain": text}
+        if self._handle is None:
+            self._handle = display.display(content, raw=True, display_id=True)
+        else:
+            self._handle.update(content, raw=True)

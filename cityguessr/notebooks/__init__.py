@@ -1,5 +1,5 @@
 """Running the notebooks with parameters, strictly; no part of the method is in this folder."""
 
-from cityguessr.notebooks.parameters import check_parameters
+from cityguessr.notebooks.checking import check_parameters
 
 __all__ = ["check_parameters"]

@@ -205,7 +205,7 @@ def check(
 
 
 def write(frame: pd.DataFrame, profile: str = "mini", name: str = "claims") -> Path:
-    """Write what `check` found as `figures/tables/<name>.csv`. Returns its path; raises InputError where it cannot."""
+    """Write what `check` found as `tables/<name>.csv` of `paths.figures`. Returns its path; raises InputError."""
     return write_frame(paths.figures(profile) / "tables" / f"{name}.csv", frame)
 
 

@@ -6,6 +6,7 @@ counted, never from a list of their own.
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -72,8 +73,9 @@ def results(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> p
             ledger of MiniWorld does not know the directions.
 
     Columns: table, row, label, metric, level, paper, producer, measured, std, half_width, n_seeds, profile, state.
-    Measured values are those of `figures/tables/<table>.csv`, as the producer wrote them. `half_width` is that of the
-    interval for one more run. On real data `state` is
+    Measured values are those that the producer wrote into `tables/<table>.csv` of `paths.figures`; where it has not run
+    here, those of the table in git. Where they are of both kinds, a line is printed that says which (`origins`).
+    `half_width` is that of the interval for one more run. On real data `state` is
 
     - `reproduced`: the mean over seeds rounds to the printed number;
     - `within spread of n seeds`: the printed number lies where one more run of ours would, 95 times of 100;
@@ -85,6 +87,12 @@ def results(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> p
 
     `not tried, because ...`: there is no measurement.
     """
+    if words := origins(profile):
+        print(words)
+    return _results(profile, conclusions)
+
+
+def _results(profile: str, conclusions: pd.DataFrame | None) -> pd.DataFrame:
     numbers = paper.results().rename(columns={"value": "paper"}).drop(columns=["source", "note"])
     scale = profiles.get(profile)
     measured = pd.concat([_measured(table, profile) for table in PRODUCERS])
@@ -141,13 +149,28 @@ def _scale(table: str, profile: str) -> str:
 
 
 def _measured(table: str, profile: str) -> pd.DataFrame:
-    """What a table's producer wrote: table, row, metric, level, measured, std, n_seeds, reason."""
+    """What a table's producer wrote here, or what is kept of it: table, row, metric, level, measured, ..., reason."""
     profile = _scale(table, profile)
-    file = paths.figures(profile) / "tables" / f"{table}.csv"
+    file = paths.rendered(f"tables/{table}.csv", profile)
     columns = ["row", "metric", "level", "measured", "std", "n_seeds", "state"]
     written = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=[*columns, "profile"], dtype=object)
     written = written[written["profile"] == profile]
     return written[columns].rename(columns={"state": "reason"}).assign(table=table)
+
+
+def origins(profile: str = "mini") -> str:
+    """Which of the tables behind `results` were made here, in a sentence; empty while those in git are being made."""
+    own, kept = paths.figures(profile) / "tables", paths.kept_figures(profile) / "tables"
+    files = {table: paths.rendered(f"tables/{table}.csv", _scale(table, profile)) for table in PRODUCERS}
+    made = [table for table, file in files.items() if file.is_file() and file.parent != kept]
+    others = [table for table, file in files.items() if file.is_file() and file.parent == kept]
+    mine, theirs = (os.path.relpath(folder, paths.root()) for folder in (own, kept))
+    if own == kept or not (made or others):
+        return ""
+    if not made:
+        return f"Measured numbers are those of the kept tables ({theirs}): no table was made here."
+    rest = f"; the others are the kept ones ({theirs})." if others else "."
+    return f"Measured numbers of {', '.join(made)} are from your own tables ({mine}){rest}"
 
 
 def _state(
@@ -346,5 +369,5 @@ def effects(
 
 
 def write(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> Path:
-    """Write `results` as `figures/tables/ledger.csv`. Returns its path."""
-    return write_frame(paths.figures(profile) / "tables" / "ledger.csv", results(profile, conclusions))
+    """Write `results` as `tables/ledger.csv` of `paths.figures`. Returns its path."""
+    return write_frame(paths.figures(profile) / "tables" / "ledger.csv", _results(profile, conclusions))

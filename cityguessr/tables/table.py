@@ -88,12 +88,12 @@ class Table:
         return repr(self.layout)
 
     def write(self, folder: Path | None = None) -> list[Path]:
-        """Write `figures/tables/<table>.csv` (every column), `.md`, `.tex` (booktabs) and `<table>_differences.csv`.
+        """Write `tables/<table>.csv` (every column), `.md`, `.tex` (booktabs) and `<table>_differences.csv`.
 
         What auxiliary heads learned, where the table shows it, is `<table>_learned.csv`.
 
         A table that is read in another mode than the paper's, codependent, is called `<table>_<mode>`. `folder`
-        replaces `figures/tables`. Returns the paths. Raises InputError where they cannot be written.
+        replaces `tables` in `paths.figures`. Returns the paths. Raises InputError where they cannot be written.
         """
         target = folder or paths.figures(self.frame["profile"].iloc[0]) / "tables"
         return self.layout.write(target, self.file_name, self.frame, self.differences, self.learned)

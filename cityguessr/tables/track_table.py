@@ -95,9 +95,9 @@ class TrackTable:
         return repr(self.layout)
 
     def write(self, folder: Path | None = None) -> list[Path]:
-        """Write `figures/tables/<table>.csv` (numbers with their intervals), `.md`, `.tex`, `<table>_differences.csv`.
+        """Write `tables/<table>.csv` (numbers with their intervals), `.md`, `.tex`, `<table>_differences.csv`.
 
-        `folder` replaces `figures/tables`. Returns the paths. Raises InputError where they cannot be written.
+        `folder` replaces `tables` in `paths.figures`. Returns the paths. Raises InputError where it cannot.
         """
         target = folder or paths.figures(self.results.scale.profile) / "tables"
         ends = [self.intervals.get(key, (math.nan,) * 2) for key in zip(*(self.frame[c] for c in _KEY), strict=True)]

@@ -212,6 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped. Finished epochs are kept; the same command goes on from there.", file=sys.stderr)
+        return 130
 
 
 def _command(options: argparse.Namespace, asked: Sequence[Asked], execution: Execution) -> int:
