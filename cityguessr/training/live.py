@@ -56,7 +56,10 @@ class Standing:
     @property
     def seconds_left(self) -> float | None:
         """Until its last epoch, or that of the phase it is in, as fast as so far; None before any is known."""
-        return None if self._gone <= 0 else (1 - self._share) * (self._last - self._began) / self._gone
+        if self._gone <= 0:
+            return None
+        whole = (1 - self._share) * (self._last - self._began) / self._gone
+        return max(0.0, whole - (time.monotonic() - self._last))
 
     def __str__(self) -> str:
         left = self.seconds_left
