@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 from cityguessr.base import paths, pools
 from cityguessr.base.errors import InputError, one_of
@@ -137,7 +138,7 @@ def execute(notebook: Path, parameters: Mapping[str, Any], output: Path, echo: T
     make_folder(output.parent)
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     # A kernel listens on a port of this machine: encrypted, or it says at each start that it is not.
-    kernel = AsyncKernelManager(kernel_name="python3", transport_encryption="auto")
+    kernel = AsyncKernelManager(kernel_name="python3", config=Config(KernelManager={"transport_encryption": "auto"}))
     errors: list[BaseException] = []
 
     def work() -> None:

@@ -112,6 +112,8 @@ class Page:
         self.errors = folder / "errors"
         self.manager = KernelManager(kernel_name="python3")
         environment = os.environ | {"IPYTHONDIR": str(settings.parent), "PYTHONPATH": str(ROOT)}
+        environment["JPY_SESSION_NAME"] = "32_small.ipynb"  # as JupyterLab says it
+        self.kinds: list[str] = []
         self.manager.start_kernel(cwd=str(folder), env=environment, stderr=self.errors.open("w"))
         self.client = self.manager.client()
         self.client.start_channels()
@@ -125,6 +127,7 @@ class Page:
             if message["parent_header"].get("msg_id") != sent:
                 continue
             content = message["content"]
+            self.kinds.append(message["msg_type"])
             text += content.get("text", "") + content.get("data", {}).get("text/plain", "")
             traces += content.get("traceback", [])
             if interrupt_at and interrupt_at in text:
@@ -161,7 +164,15 @@ def work():
 list(executors.in_this_process([executors.Task("a", work, "")]))"""
 
 
-def test_the_stop_button_gives_one_sentence_and_a_misspelled_name_an_error(page: Page) -> None:
+BOARD = """from cityguessr.base.progress import Board
+
+board = Board()
+for epoch in range(3):
+    board.show([f"<{epoch}>"])
+board.clear()"""
+
+
+def test_an_open_page_has_progress_in_one_place_a_stop_in_one_sentence_and_typing_errors_as_errors(page: Page) -> None:
     assert page.run(CELL)[0] == "ok"
     status, shown, _ = page.run(CHECK)
     assert status == "ok"
@@ -175,6 +186,9 @@ def test_the_stop_button_gives_one_sentence_and_a_misspelled_name_an_error(page:
     status, shown, traces = page.run('print("drawing", flush=True)\ntime.sleep(120)', interrupt_at="drawing")
     assert (status, traces) == ("error", [])
     assert shown.splitlines() == ["drawing", "Stopped at: time.sleep(120)"]
+    page.kinds.clear()
+    assert page.run(BOARD)[1] == "<0><1><2>"
+    assert [kind for kind in page.kinds if "display" in kind] == ["display_data", *["update_display_data"] * 3]
     page.run(CELL + "\nclpi = 3")
     status, _, traces = page.run(CHECK)
     assert status == "error"
