@@ -11,16 +11,26 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 
+_OFTEN = 0.5  # seconds between two counts below a cell
+
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield from `items` with a progress bar on a terminal, and one closing line (count and seconds) anywhere else."""
+    """Yield from `items` with a progress bar in a terminal, and one closing line (count and seconds) anywhere else.
+
+    Below a cell of an open notebook the count stands meanwhile, with the time that is left.
+    """
     if sys.stdout.isatty():
         yield from tqdm(items, desc=description, total=total, file=sys.stdout)
         return
-    start, count = time.perf_counter(), 0
+    start, count, board, shown = time.perf_counter(), 0, Board(), 0.0
     for item in items:
         yield item
         count += 1
+        if board.in_page and time.perf_counter() - shown > _OFTEN:
+            shown = time.perf_counter()
+            left = f", {duration((shown - start) / count * (total - count))} left" if total else ""
+            board.show([f"{description}: {count:,}{f' of {total:,}' if total else ''}{left}"])
+    board.clear()
     print(f"{description}: {count:,} in {time.perf_counter() - start:.1f} s", flush=True)
 
 
@@ -32,13 +42,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+STOPPED = "Stopped. Finished epochs are kept; the same command goes on from there."
+"""What a command says that was interrupted."""
+
+WATCHED = ("JPY_SESSION_NAME", "VSCODE_PID")
+"""The environment variables by which a kernel knows that somebody has its page open."""
+
+
 def page_is_watched() -> bool:
     """Whether this is the kernel of a notebook that somebody has open, in JupyterLab or the like, not papermill's."""
-    if "JPY_SESSION_NAME" not in os.environ and "VSCODE_PID" not in os.environ:
+    if not any(name in os.environ for name in WATCHED):
         return False
-    from IPython import get_ipython  # a machine that only computes may lack it
-
-    return hasattr(get_ipython(), "kernel")
+    ipython = sys.modules.get("IPython")  # a kernel has it
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def _terminal() -> bool:

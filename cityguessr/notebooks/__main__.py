@@ -27,7 +27,7 @@ import nbformat
 
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
-from cityguessr.base.progress import duration
+from cityguessr.base.progress import STOPPED, WATCHED, duration
 from cityguessr.notebooks import runner, summary
 from cityguessr.notebooks.checking import kept_seeds
 from cityguessr.notebooks.parameters import Parameter, bind, declared, read_parameters, unknown
@@ -35,14 +35,14 @@ from cityguessr.notebooks.quotes import quotes, requote
 
 KEPT_SEEDS = "0,1,2,3,4"  # of the outputs in notebooks/, where the comment of `seeds` names no others
 KEPT_SEEDS_LARGER = "0,1,2"  # of the tables in figures/midi
-STOPPED = "Stopped. Finished epochs are kept; the same command goes on from there."
 INTERRUPTED = 130  # the exit code of a program that SIGINT ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; see the module's docstring. Returns the exit code."""
     options = _parser().parse_args(arguments)
-    os.environ.pop("JPY_SESSION_NAME", None)  # a page that is run from a page is not that page
+    for name in WATCHED:  # a page that is run from an open page is not open
+        os.environ.pop(name, None)
     try:
         with summary.listing() as listed, _figures_into(options):
             return _main(options, listed)

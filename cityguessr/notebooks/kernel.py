@@ -4,6 +4,7 @@ Outside a kernel, as in a test that calls a page's functions, nothing here does 
 """
 
 import logging
+import sys
 import traceback
 from types import TracebackType
 from typing import Any
@@ -16,11 +17,8 @@ _TRAINING = ("cityguessr.training.", "cityguessr.vidtag.training", "cityguessr.p
 
 def shell() -> Any:
     """The shell of the kernel that this process is; None elsewhere."""
-    try:
-        from IPython import get_ipython  # a machine that only computes may lack it
-    except ImportError:
-        return None
-    found = get_ipython()
+    ipython = sys.modules.get("IPython")  # a kernel has it
+    found = ipython.get_ipython() if ipython else None
     return found if hasattr(found, "kernel") else None
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun, InputError, one_of
+from cityguessr.base.progress import STOPPED
 from cityguessr.data.release.layout import Roots
 from cityguessr.training import executors, experiments, jobs, profiles, runs, track_experiments, track_jobs, track_runs
 from cityguessr.training.execution import AUTO, DEVICES, Execution
@@ -213,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. Finished epochs are kept; the same command goes on from there.", file=sys.stderr)
+        print(f"\n{STOPPED}", file=sys.stderr)
         return 130
 
 

@@ -1,6 +1,7 @@
 """The first cells of a page: misspelled names, impossible values, parameters that the text is not about, interrupts."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -153,6 +154,7 @@ def page(house: Path) -> Iterator[Page]:
 
 
 TRAIN = """import os
+import re
 import shutil
 import time
 from cityguessr.training import executors
@@ -164,12 +166,13 @@ def work():
 list(executors.in_this_process([executors.Task("a", work, "")]))"""
 
 
-BOARD = """from cityguessr.base.progress import Board
+BOARD = """from cityguessr.base import progress
 
-board = Board()
+board = progress.Board()
 for epoch in range(3):
     board.show([f"<{epoch}>"])
-board.clear()"""
+board.clear()
+_ = list(progress.track(range(3), "counting", total=3))"""
 
 
 def test_an_open_page_has_progress_in_one_place_a_stop_in_one_sentence_and_typing_errors_as_errors(page: Page) -> None:
@@ -187,8 +190,10 @@ def test_an_open_page_has_progress_in_one_place_a_stop_in_one_sentence_and_typin
     assert (status, traces) == ("error", [])
     assert shown.splitlines() == ["drawing", "Stopped at: time.sleep(120)"]
     page.kinds.clear()
-    assert page.run(BOARD)[1] == "<0><1><2>"
-    assert [kind for kind in page.kinds if "display" in kind] == ["display_data", *["update_display_data"] * 3]
+    shown = page.run(BOARD)[1]
+    assert re.fullmatch(r"<0><1><2>counting: 1 of 3, .* left" + r"counting: 3 in .* s\n", shown)
+    changing = ["display_data", *["update_display_data"] * 3]
+    assert [kind for kind in page.kinds if "display" in kind] == [*changing, *changing[:2]]
     page.run(CELL + "\nclpi = 3")
     status, _, traces = page.run(CHECK)
     assert status == "error"
