@@ -62,7 +62,8 @@ def beside_kept(files: Sequence[Path]) -> list[str]:
     for profile in paths.KEPT_PROFILES:
         own, kept = paths.figures(profile) / "tables", paths.kept_figures(profile) / "tables"
         for file in files:
-            if file.parent == own != kept and file.suffix == ".csv" and (kept / file.name).is_file():
+            named = file.suffix == ".csv" and file.stem != "ledger"  # which is read from the other tables
+            if named and file.parent == own != kept and (kept / file.name).is_file():
                 with contextlib.suppress(KeyError, ValueError):  # a table of another form, such as Table 1's
                     lines.append(f"{file.stem}: {_compared(_numbers(file), _numbers(kept / file.name))}")
     return lines
