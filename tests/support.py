@@ -1,9 +1,11 @@
 """Tiny videos, frame folders and releases, made in code for the tests, and a disk that fills up."""
 
+import contextlib
 import csv
 import errno
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -127,3 +129,29 @@ def one_line(error: pytest.ExceptionInfo) -> str:
     """The message of an error, which has no second line."""
     assert "\n" not in str(error.value)
     return str(error.value)
+
+
+@contextlib.contextmanager
+def readable_by_all() -> Iterator[Path]:
+    """A folder that every user of this machine may read: pytest's own folders are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing may be written in a folder and below, whoever runs the tests: root acts as another user."""
+    user = os.geteuid()
+    places = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    if user == 0:
+        os.seteuid(65534)
+    for place in places if user else ():
+        place.chmod(0o555)
+    try:
+        yield
+    finally:
+        if user == 0:
+            os.seteuid(user)
+        for place in places if user else ():
+            place.chmod(0o755)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 
 PARTIAL = ".partial"
@@ -75,5 +76,15 @@ def explain(path: str | os.PathLike[str], error: OSError) -> str:
             "what was finished is kept"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{path}: no permission to write here; change the folder's mode or owner, or choose another folder"
+        return f"{path}: no permission to write here; change the folder's mode or owner, or {_elsewhere(Path(path))}"
     return f"{path}: cannot be written ({error.strerror or error}); choose another folder"
+
+
+def _elsewhere(path: Path) -> str:
+    """What to do where a folder of the project belongs to somebody else, as in a class room."""
+    place, root = path.absolute(), paths.root()
+    if not place.is_relative_to(root):
+        return "choose another folder"
+    if "figures" in place.relative_to(root).parts:
+        return "name a folder of yours in the environment variable CITYGUESSR_FIGURES"
+    return "name a folder of yours for data/ and runs/ in the environment variable CITYGUESSR_ROOT"

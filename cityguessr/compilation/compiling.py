@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cityguessr.base import pools, threads
+from cityguessr.base import paths, pools, threads
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import PARTIAL, make_folder, write_bytes
 from cityguessr.base.progress import track
@@ -71,7 +71,8 @@ def compile_videos(
     holds anything else, a disk that is full or too small, clips that fill one split only, and where a video of a
     finished compilation has changed.
     """
-    settings, out = settings or Settings(), Path(os.path.abspath(out))
+    settings, out = settings or Settings(), Path(os.path.abspath(os.path.expanduser(out)))
+    videos, table = paths.found(videos), paths.found(table)
     workers = threads.cores() if workers is None else workers
     if workers < 1:
         raise InputError(f"workers is {workers}; it must be at least 1")

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.base.names import composed
 from cityguessr.base.tables import place, read_rows
@@ -37,7 +38,7 @@ class FolderSource:
     training; only splits in the list itself can change that.
 
     Args:
-        videos_dir: the folder of videos.
+        videos_dir: the folder of videos; see `paths.found` for `~` and relative paths.
         labels_csv: the table.
         taxonomy: the label tree that the cities belong to, the paper's by default.
         seed: draws the clips of the validation split.
@@ -61,9 +62,9 @@ class FolderSource:
         val_share: float = 0.2,
         synthetic: bool = False,
     ) -> None:
-        self.root, self.labels_csv = Path(videos_dir).resolve(), Path(labels_csv)
+        self.root, self.labels_csv = paths.found(videos_dir).resolve(), paths.found(labels_csv)
         if not self.root.is_dir():
-            raise InputError(f"{self.root}: no such folder; give the folder that holds the videos")
+            raise InputError(f"{paths.nowhere(videos_dir)}: no such folder; give the folder that holds the videos")
         if not 0 < val_share < 1:
             raise InputError(f"val_share is {val_share}; it is a share between 0 and 1, 0.2 in the paper")
         self.name = self.root.name

@@ -108,13 +108,14 @@ class Locator:
 
         Raises InputError, naming the file, for a video or a picture that is missing, damaged or none.
         """
-        track, names = _frames(Path(os.fsdecode(path)), frames)
+        place = paths.found(path)
+        track, names = _frames(place if place.exists() else Path(os.fsdecode(path)), frames)
         given = answers.answer(self.model, self.features(track), self.gallery)
         final = given.retrieved if given.refined is None else given.refined
         nearest = {region: _nearest_km(final, places) for region, places in self.training.items()}
         regions = np.array(list(nearest))[np.argmin(np.stack(list(nearest.values())), axis=0)]
         return OwnTrack(
-            path=Path(os.fsdecode(path)),
+            path=place,
             frames=names,
             pictures=read_shaped(track, SMALL),
             retrieved=given.retrieved,

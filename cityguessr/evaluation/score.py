@@ -18,18 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 from torch import Tensor
 
-from cityguessr.base import paths
+from cityguessr.base import locks, paths
 from cityguessr.base.digests import file_digest
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import make_folder, write_bytes
+from cityguessr.base.files import write_bytes
 from cityguessr.base.progress import track
 from cityguessr.checkpoint import load_released_checkpoint
 from cityguessr.config import ClipFormat
 from cityguessr.data.clips import META, ClipDataset, PreparedClips
-from cityguessr.data.prepare import Source, prepare
+from cityguessr.data.prepare import Source, prepare, taken
 from cityguessr.data.sources import ClipRef
 from cityguessr.evaluation import scoring
 from cityguessr.evaluation.scoring import Protocol
@@ -69,7 +68,7 @@ def load(path: str | Path) -> Checkpoint:
 
     Raises InputError for anything else, and for a file of a run that changed since it was written.
     """
-    path = Path(path)
+    path = paths.found(path)
     folder = path.parent if path.name == "model.safetensors" and (path.parent / PROVENANCE).exists() else path
     if folder.is_dir():
         run = Run(folder)
@@ -105,9 +104,10 @@ def validation(
         return _checked(PreparedClips.load(folder)).split("val")
     dataset = profile.datasets[0]
     root = datasets.root(profile, data_root, dataset=dataset, **options)
-    make_folder(folder.parent)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
-        source, _ = datasets.DATASETS[dataset].read(root, clip_format)
+    source, _ = datasets.DATASETS[dataset].read(root, clip_format)
+    if clips := taken(_ValidationOnly(source), folder, clip_format):
+        return _checked(clips).split("val")
+    with locks.beside(folder):
         return _checked(prepare(_ValidationOnly(source), folder, clip_format, **options)).split("val")
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from filelock import FileLock
 
 from cityguessr import paper
-from cityguessr.base import paths, threads, weights
+from cityguessr.base import locks, paths, threads, weights
 from cityguessr.base.errors import InputError, MissingWeights, one_of
-from cityguessr.base.files import make_folder
 from cityguessr.config import ClipFormat
 from cityguessr.data.cityguessr68k import ReleaseSource
 from cityguessr.data.clips import PreparedClips
@@ -23,7 +21,7 @@ from cityguessr.data.mapillary import MIN_FRAMES, PATCH, MapillarySource
 from cityguessr.data.places365 import Places365Labeller
 from cityguessr.data.prepare import prepare, taken
 from cityguessr.data.prepared import META
-from cityguessr.data.release.layout import Roots, split_roots
+from cityguessr.data.release.layout import Roots, existing
 from cityguessr.data.shortfalls import shortfalls
 from cityguessr.data.survey import survey
 from cityguessr.miniworld import (
@@ -120,7 +118,8 @@ def root(
 
     Args:
         data_root: the folder of a real data set, or several that make it up (`release_layout.Roots`); for a MiniWorld,
-            where to render it in place of `data/miniworld/<profile>`.
+            where to render it in place of `data/miniworld/<profile>`. `~` is the home folder, and a relative path is
+            looked for in the working directory, then in the project's root.
         workers: processes that render; by default as many as there are cores.
         dataset: one of `DATASETS`.
 
@@ -135,16 +134,15 @@ def root(
                 f"the profile {profile.name!r} reads the real data set; give its folder as data_root (the one that "
                 f"holds {kind.holds})"
             )
-        folders = split_roots(data_root)
+        folders = existing(data_root)
         return folders[0] if len(folders) == 1 else folders
     if data_root and not isinstance(data_root, str | Path):
         raise InputError(f"data_root={data_root!r}: the profile {profile.name!r} is rendered, to one folder")
-    folder = Path(data_root) if data_root else paths.data() / "miniworld" / profile.name
+    folder = paths.found(data_root) if data_root else paths.data() / "miniworld" / profile.name
     if dataset != "cityguessr68k":
         folder = folder.with_name(f"{folder.name}-{dataset}")
     device = "cpu" if profile.world == "mini" else _device()
-    make_folder(folder.parent)
-    with FileLock(folder.with_name(folder.name + ".lock")):
+    with locks.beside(folder):
         return kind.render(profile.world, folder, workers or threads.cores(), device)
 
 
@@ -199,11 +197,10 @@ def prepared(
     if profile.world is None and not data_root and (folder / META).is_file():
         clips = _checked(PreparedClips.load(folder, clip_format.scene_classes))
         return clips if scenes == "clip" else by_frame(clips, lambda: _labeller(clip_format.scene_classes))
-    make_folder(folder.parent)
     source, labeller = kind.read(root(profile, data_root, workers, dataset), clip_format)
     clips = taken(source, folder, clip_format)  # without a lock: the tasks of an array look side by side
     if clips is None or (labeller and not clips.labelled):
-        with FileLock(folder.with_name(folder.name + ".lock")):
+        with locks.beside(folder):
             real = isinstance(source, ReleaseSource) and not source.synthetic and not (folder / META).is_file()
             if real:
                 print(survey(source, clip_format, folder, workers).check(), flush=True)
@@ -243,11 +240,10 @@ def rendered(
     """
     _check_process()
     folder, workers = Path(folder), workers or threads.cores()
-    make_folder(folder.parent)
     made, device = MiniWorld(world), device or _device()
     clips = taken_prepared(made, folder, clip_format, device=device)
     if clips is None:
-        with FileLock(folder.with_name(folder.name + ".lock")):
+        with locks.beside(folder):
             clips = write_prepared(made, folder, clip_format, device=device, workers=workers, cluster=cluster)
     return _checked(clips)
 
@@ -263,7 +259,7 @@ def sources(
     scale = profiles.get(profile)
     if not scale.synthetic:
         given = ReleaseSource(data_root) if data_root else None
-        return given, MapillarySource(msls_root) if msls_root else None
+        return given, MapillarySource(paths.found(msls_root)) if msls_root else None
     release = ReleaseSource(root(scale, data_root, workers))
     return release, MapillarySource(root(scale, data_root, workers, "msls"))
 

@@ -66,6 +66,9 @@ class Finished:
 
     folder: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder).expanduser())  # a text will do
+
     @property
     def _remedy(self) -> str:
         return f"delete the folder {self.folder} and run the experiment again"
@@ -120,13 +123,16 @@ class Run(Finished):
         """The model's configuration."""
         try:
             saved = json.loads(self.content("config.json"))["model"]
+            if unknown := set(saved) - {field.name for field in dataclasses.fields(ModelConfig)}:
+                raise InputError(f"{', '.join(sorted(unknown))} unknown here")
             return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
         except (TypeError, KeyError, AttributeError, InputError) as error:
             if isinstance(error, InputError) and str(self.folder) in str(error):
                 raise
+            version = (self.provenance.get("versions") or {}).get("cityguessr")
             raise InputError(
-                f"{self.folder / 'config.json'}: of a version of this code with other settings ({error}); "
-                f"{self._remedy}"
+                f"{self.folder / 'config.json'}: of a version of this code with other settings ({error}): open it with "
+                f"{'that version' if version is None else f'version {version}'}, or train the experiment again"
             ) from None
 
     @cached_property
@@ -157,12 +163,24 @@ class Run(Finished):
         return model.eval()
 
     def clips(self) -> PreparedClips:
-        """The prepared clips it was trained on. Raises InputError when they changed since, or are gone."""
+        """The prepared clips it was trained on: of this project or, where it has none, of the one that the run is in.
+
+        Raises InputError when they changed since, or are gone.
+        """
         data = self.provenance["data"]
-        clips = clips_of(paths.root() / data["folder"], self.config.scene_classes, data["fingerprint"])
-        if clips.fingerprint != data["fingerprint"]:
-            raise InputError(f"{clips.folder}: not the clips that {self.folder} was trained on; train it again")
-        return clips
+        above = self.folder.absolute().parents  # <project>/runs/<profile>/<experiment>/<run>
+        places = [root / data["folder"] for root in (paths.root(), *above[3:4])]
+        there = [place for place in places if place.is_dir()]
+        for place in there:
+            clips = clips_of(place, self.config.scene_classes, data["fingerprint"])
+            if clips.fingerprint == data["fingerprint"]:
+                return clips
+        if there:
+            raise InputError(f"{there[0]}: not the clips that {self.folder} was trained on; train it again")
+        raise InputError(
+            f"{places[0]}: no such folder; the run {self.folder} was trained on these clips, which are not on this "
+            "machine. Its model can guess without them"
+        )
 
 
 def clips_of(folder: Path, scenes: int, fingerprint: str) -> PreparedClips:

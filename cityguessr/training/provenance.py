@@ -75,6 +75,14 @@ def code_version(more: tuple[str, ...] = (), core: tuple[str, ...] | None = None
     return _digest(tuple((file, file.stat().st_mtime_ns) for file in files))
 
 
+def run_codes() -> tuple[str, str]:
+    """The two digests that a run of CityGuessr's systems may have by the present code.
+
+    Where validation picks the epoch (`ModelConfig.selection`), evaluation decides the result too: that is the second.
+    """
+    return code_version(), code_version(("hierarchy.py",))
+
+
 @functools.cache
 def _digest(files: tuple[tuple[Path, int], ...]) -> str:
     """The digest of modules; each with the time of its last change, so that an edited one is read again."""

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from safetensors.torch import save
 from torch import Tensor
 
-from cityguessr.base import paths, threads, weights
-from cityguessr.base.errors import InputError
-from cityguessr.base.files import make_folder, write_atomically, write_bytes
+from cityguessr.base import locks, paths, threads, weights
+from cityguessr.base.errors import CannotRun, InputError
+from cityguessr.base.files import write_atomically, write_bytes
 from cityguessr.config import ModelConfig
 from cityguessr.data.clips import META, ClipDataset, PreparedClips
+from cityguessr.data.sources import SPLITS
 from cityguessr.taxonomy import LEVELS
 from cityguessr.text.features import text_features
 from cityguessr.training import datasets, experiments, live, profiles, scene_labels
@@ -33,7 +33,7 @@ from cityguessr.training.experiments import Experiment
 from cityguessr.training.finished import PROVENANCE, Run, clips_of, seal, write_json
 from cityguessr.training.loop import train
 from cityguessr.training.profiles import Profile
-from cityguessr.training.provenance import circumstances, code_version
+from cityguessr.training.provenance import circumstances, run_codes
 from cityguessr.training.seeds import check_seed
 
 _DEAL = 20_241_004  # deals the cities' text features to other cities, the same way for every seed
@@ -114,6 +114,8 @@ def plan(
         scenes = scene_labels.needed(config) or "clip"
         options = {"dataset": experiment.dataset, "scenes": scenes}
         clips = datasets.prepared(profile, config.clip_format, data_root, workers, **options)
+    else:
+        _check_own(clips, experiment, profile, config)
     text = _text(clips, config, allow_downloads)
     identity = {
         "experiment": experiment.name,
@@ -175,13 +177,37 @@ def ensure(
     return carry_out(plan(experiment, profile, seed, clips=clips, **options), live.one(report))
 
 
+def _check_own(clips: PreparedClips, experiment: Experiment, profile: Profile, config: ModelConfig) -> None:
+    """Raise InputError, before anything is trained or written, where clips of one's own cannot be trained on."""
+    form, meta = config.clip_format, clips.meta
+    if (meta["frames"], meta["size"]) != (form.frames, form.size):
+        raise InputError(
+            f"{clips.folder}: its clips are {meta['frames']} frames of {meta['size']} pixels, and {experiment.name} at "
+            f"the profile {profile.name} takes {form.frames} of {form.size}; prepare them in another folder with "
+            f"ClipFormat(frames={form.frames}, size={form.size})"
+        )
+    counts = {split: meta["counts"][split]["clips"] for split in SPLITS}
+    for split, other in (("val", "train"), ("train", "val")):
+        if not counts[split] and config.split == "clip":
+            raise InputError(
+                f"{clips.folder}: its {counts[other]:,} clips are all in the split {other!r}, none in {split!r}; name "
+                "both in a column `split` of the table, or give two clips or more of a city, of which one is held out"
+            )
+    if scene_labels.needed(config) and clips.split("train", config.split).frame_scenes(0) is None:
+        raise CannotRun(
+            f"{clips.folder}: its clips have no scene labels, which {experiment.name} needs; give them some with "
+            "cityguessr.data.labelling.label_scenes, or train an experiment without scenes, such as videomae"
+        )
+
+
 def carry_out(plan: Plan, report: Callable[[str], None] = print) -> Run:
     """Train what is planned, unless it is there already; another process that does it meanwhile is waited for.
 
     Raises InputError where the code or the clips are no longer those of the plan, as on a worker of another version.
     """
-    make_folder(plan.folder.parent)
-    with FileLock(plan.folder.with_name(plan.folder.name + ".lock")):
+    if plan.done:
+        return Run(plan.folder)
+    with locks.beside(plan.folder):
         if not plan.done:
             meta = plan.clips / META
             written = meta.stat().st_mtime_ns if meta.is_file() else 0
@@ -202,7 +228,7 @@ def _clips(folder: Path, scenes: int, fingerprint: str, written: int) -> Prepare
 
 def _code(config: ModelConfig) -> str:
     """The version of the code that decides a run; where validation picks the epoch, evaluation is part of it."""
-    return code_version(("hierarchy.py",) if config.selection == "best_on_validation" else ())
+    return run_codes()[config.selection == "best_on_validation"]
 
 
 def _text(clips: PreparedClips, config: ModelConfig, allow_downloads: bool) -> Tensor | None:

@@ -8,14 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
-from cityguessr.base import paths
+from cityguessr.base import locks, paths
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import make_folder
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.mapillary import cities
-from cityguessr.data.prepare import prepare
+from cityguessr.data.prepare import prepare, taken
 from cityguessr.data.release.frame_tables import read_scenes
 from cityguessr.data.sources import ClipRef
 from cityguessr.taxonomy import LEVELS, Taxonomy
@@ -84,9 +82,10 @@ def prepared(profile: str = "mini", data_root: str | Path | None = None, workers
     tracks = track_sets.TrackSource(scale, None if data_root is None else str(data_root)).read()
     clip_format = experiments.get(EXPERIMENT).config(profile).clip_format
     folder = paths.data() / "prepared" / clip_format.folder(f"{profile}-tracks")
-    make_folder(folder.parent)
-    with FileLock(folder.with_name(folder.name + ".lock")):
-        source = TrackClips(tracks, track_sets.rendered_at(scale, data_root) / "scenes.csv")
+    source = TrackClips(tracks, track_sets.rendered_at(scale, data_root) / "scenes.csv")
+    if clips := taken(source, folder, clip_format):
+        return clips
+    with locks.beside(folder):
         return prepare(source, folder, clip_format, workers=workers)
 
 

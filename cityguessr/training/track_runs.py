@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from safetensors.torch import save
 
-from cityguessr.base import paths, threads
+from cityguessr.base import locks, paths, threads
 from cityguessr.base.errors import CannotRun, InputError
-from cityguessr.base.files import make_folder, write_atomically, write_bytes
+from cityguessr.base.files import write_atomically, write_bytes
 from cityguessr.tracks import Tracks
 from cityguessr.training import live, track_asking, track_damage, track_experiments, track_starts
 from cityguessr.training.execution import AUTO, Execution
@@ -215,14 +214,17 @@ def ensure(
     """
     options = {"data_root": data_root, "tracks": tracks, "allow_downloads": allow_downloads, "execution": execution}
     planned, report = plan(experiment, profile, seed, **options), live.one(report)
-    with _lock(planned):
-        planned = planned if planned.done else ready(planned, report)
+    if not planned.done:
+        with locks.beside(planned.folder):
+            planned = planned if planned.done else ready(planned, report)
     return carry_out(planned, report)
 
 
 def carry_out(plan: TrackPlan, report: Callable[[str], None] = print) -> TrackRun:
     """Train what is planned, unless it is there already; another process that does it meanwhile is waited for."""
-    with _lock(plan):
+    if plan.done:
+        return TrackRun(plan.folder)
+    with locks.beside(plan.folder):
         if not plan.done:
             if plan.first is not None:
                 carry_out(plan.first, report)
@@ -230,11 +232,6 @@ def carry_out(plan: TrackPlan, report: Callable[[str], None] = print) -> TrackRu
             with threads.limited(plan.scale.threads):
                 _train(plan, report)
     return TrackRun(plan.folder)
-
-
-def _lock(plan: TrackPlan) -> FileLock:
-    make_folder(plan.folder.parent)
-    return FileLock(plan.folder.with_name(plan.folder.name + ".lock"))
 
 
 def ready(planned: TrackPlan, report: Callable[[str], None] = print) -> TrackPlan:

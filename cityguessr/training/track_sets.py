@@ -10,11 +10,8 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from filelock import FileLock
-
-from cityguessr.base import paths, threads
+from cityguessr.base import locks, paths, threads
 from cityguessr.base.errors import InputError
-from cityguessr.base.files import make_folder
 from cityguessr.miniworld import TrackConfig, TrackWorld, write_tracks
 from cityguessr.tracks import Tracks, read_cityguessr68k, read_gama, read_msls
 from cityguessr.training import datasets, track_damage
@@ -45,18 +42,18 @@ def read_tracks(scale: TrackScale, data_root: str | Path | None = None, workers:
     if scale.dataset != "world":
         if data_root is None:
             raise InputError(f"the profile {scale.profile!r} reads a real data set: give its folder as data_root")
-        return _READERS[scale.dataset](data_root)
+        root = data_root if scale.dataset == "cityguessr68k" else paths.found(data_root)  # a release may be in parts
+        return _READERS[scale.dataset](root)
     config = WORLDS[scale.profile]
     folder = rendered_at(scale, data_root)
-    make_folder(folder.parent)
-    with FileLock(folder.with_name(folder.name + ".lock")):
+    with locks.beside(folder):
         write_tracks(TrackWorld(config), folder, workers or threads.cores())
     return read_msls(folder, cities=config.cities)
 
 
 def rendered_at(scale: TrackScale, data_root: str | Path | None = None) -> Path:
     """Where a MiniWorld's tracks are rendered to."""
-    return Path(data_root) if data_root else paths.data() / "miniworld" / f"{scale.profile}-tracks"
+    return paths.found(data_root) if data_root else paths.data() / "miniworld" / f"{scale.profile}-tracks"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -32,6 +32,15 @@ def test_no_write_permission_is_said_once_and_clearly(no_rights: Path) -> None:
         files.write_atomically(no_rights / "meta.json", lambda file: file.write(b"{}"))
 
 
+def test_in_a_project_of_somebody_else_a_folder_of_ones_own_is_proposed(
+    no_rights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(no_rights))
+    for folder, variable in (("runs/mini", "CITYGUESSR_ROOT"), ("runs/figures/mini", "CITYGUESSR_FIGURES")):
+        with pytest.raises(InputError, match=f"{folder}: no permission to write here.* variable {variable}"):
+            files.make_folder(no_rights / folder)
+
+
 def test_a_full_device_is_told_apart_from_other_faults() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")

@@ -15,7 +15,7 @@ mpl.use("agg")
 import matplotlib.pyplot as plt
 
 from cityguessr.base.errors import InputError
-from cityguessr.guess import guess, guess_frames
+from cityguessr.guessing import guess, guess_frames
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training.runs import Run
 
@@ -75,6 +75,19 @@ def test_a_guess_by_a_model_of_a_synthetic_world_says_so(run: Run) -> None:
     ax = answer.draw()
     assert any("of a real video this means nothing" in text.get_text() for text in ax.texts)
     plt.close(ax.figure)
+
+
+def test_a_guess_shows_itself_in_a_notebook(run: Run) -> None:
+    """The path, the warning, the table and the map, and none of the numbers of its frames."""
+    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    answer = guess_frames(frames, run.model(), 2, path=Path("a <walk>.mp4"), synthetic=True)
+    assert repr(answer) == str(answer)
+    page = answer._repr_html_()
+    assert page.startswith("<p><strong>a &lt;walk&gt;.mp4: ")
+    assert "knows nothing of the real one" in page
+    assert answer.table().loc[2, "city"] in page
+    assert page.count('<img alt="') == 1
+    assert not plt.get_fignums()
 
 
 def test_a_guess_of_a_text_file_is_refused(run: Run, tmp_path: Path) -> None:

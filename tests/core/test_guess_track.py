@@ -20,7 +20,7 @@ from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.evaluation import own_tracks
 from cityguessr.evaluation.own_tracks import Locator
 from cityguessr.figures import own_track
-from cityguessr.guess import Guess, NoTrack, TrackGuess, guess_track
+from cityguessr.guessing import Guess, NoTrack, TrackGuess, guess_track
 from cityguessr.miniworld import TrackConfig, write_tracks
 from cityguessr.taxonomy import Taxonomy
 from cityguessr.tracks import Tracks, read_msls

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from support import one_line
 
+from cityguessr import notebooks
 from cityguessr.base.errors import InputError
 from cityguessr.notebooks import parameters
 
@@ -106,3 +107,14 @@ def test_what_is_no_page_is_said_to_be_none(tmp_path: Path, content: str) -> Non
     (tmp_path / "page.ipynb").write_text(content)
     with pytest.raises(InputError, match=r"page\.ipynb: "):
         parameters.declared(tmp_path / "page.ipynb")
+
+
+def test_a_number_that_only_the_data_knows_is_checked_with_the_numbers_there_are() -> None:
+    """Clip 9999 was an IndexError of Python's."""
+    notebooks.check_number("clip", 330, 331)
+    notebooks.check_number("clips", [0, 330], 331)
+    for value in (331, -1, 9999, [0, 9999]):
+        with pytest.raises(InputError, match=r"clip must be 0 to 330, and (331|-1|9,999) is not"):
+            notebooks.check_number("clip", value, 331)
+    with pytest.raises(InputError, match="frame must be 1 to 24, and 0 is not"):
+        notebooks.check_number("frame", 0, 24, first=1)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.data.sources import SPLITS
 
@@ -21,12 +22,29 @@ Roots = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def split_roots(roots: Roots) -> tuple[Path, ...]:
-    """The folders that `roots` names, as given: `"/mnt/ac,/mnt/dk"` names two, unless a folder has that very name."""
-    if isinstance(roots, str | os.PathLike):
-        text = os.fspath(roots)
-        several = isinstance(text, str) and "," in text and not os.path.isdir(text)
-        return tuple(Path(part.strip()) for part in text.split(",") if part.strip()) if several else (Path(text),)
-    return tuple(map(Path, roots))
+    """The folders that `roots` names: `"/mnt/ac,/mnt/dk"` names two, unless a folder has that very name.
+
+    Each is found as `paths.found` finds it: `~` is the home folder, and a relative path is looked for in the working
+    directory and then in the project's root.
+    """
+    return tuple(map(paths.found, _named(roots)))
+
+
+def existing(roots: Roots) -> tuple[Path, ...]:
+    """As `split_roots`. Raises InputError, with the places that were looked at, for a folder that is not there."""
+    folders = split_roots(roots)
+    for given, folder in zip(_named(roots), folders, strict=True):
+        if not folder.is_dir():
+            raise InputError(f"{paths.nowhere(given)}: no such folder; give the one that holds the data set")
+    return folders
+
+
+def _named(roots: Roots) -> Sequence[str | os.PathLike[str]]:
+    if not isinstance(roots, str | os.PathLike):
+        return roots
+    text = os.fspath(roots)
+    several = isinstance(text, str) and "," in text and not paths.found(text).is_dir()
+    return [part.strip() for part in text.split(",") if part.strip()] if several else [text]
 
 
 def find_parts(roots: Roots) -> tuple[Path, ...]:
@@ -39,9 +57,7 @@ def find_parts(roots: Roots) -> tuple[Path, ...]:
     with the commands that open them.
     """
     found: list[Path] = []
-    for root in split_roots(roots):
-        if not root.is_dir():
-            raise InputError(f"{root}: no such folder; give the folder of a release, with {LABELS_LIST} in it")
+    for root in existing(roots):
         root = root.resolve()
         parts = [root] if _is_part(root) else []
         if not any((root / split).is_dir() for split in SPLITS):

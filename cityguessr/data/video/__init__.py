@@ -9,12 +9,11 @@ import functools
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from cityguessr.base import apart
+from cityguessr.base import apart, paths
 from cityguessr.base.errors import InputError
 from cityguessr.config import Sampling
 from cityguessr.data.frames import frame_files
@@ -57,14 +56,15 @@ def read_frames(
     evenly, as the release did with its source videos, and then takes from these what the authors' loader would.
 
     Args:
+        path: `~` is the home folder; a relative one is looked for in the working directory, then in the project's root.
         limit_s: seconds after which reading a video file is given up.
 
     Returns uint8 (T, H, W, 3), RGB, with T = `frames` and H = W = `size`.
     Raises InputError, naming the file, where it is missing, empty, truncated, damaged or no video, for too few frames,
     and where reading it takes too long or crashes the decoder.
     """
-    if os.path.isdir(path):
-        folder = Path(os.fsdecode(path))  # read as preparation reads it, so that a model sees what it was trained on
+    folder = paths.found(path)
+    if folder.is_dir():  # read as preparation reads it, so that a model sees what it was trained on
         return np.stack([np.asarray(shrink(file, size)[0]) for file in frame_files(folder, frames, sampling)])
     return read_numbered(path, frames, size, sampling, limit_s=limit_s)[1]
 
@@ -107,13 +107,20 @@ def pick(
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
-    """The path for a process that may stand in another folder; as a string, whatever bytes it has."""
-    full = os.path.join(os.getcwd(), os.fsdecode(path))
-    if not os.path.lexists(full):
-        # A name from a Mac has letter and accent apart: names that look the same are the same.
-        for form in ("NFC", "NFD"):
-            if os.path.lexists(other := unicodedata.normalize(form, full)):
-                return other
+    """The path for a process that may stand in another folder, found by `paths.found`; a string, whatever bytes it has.
+
+    Raises InputError, with the places, for a relative path that leads nowhere.
+    """
+    full = os.fspath(paths.found(path))
+    if os.path.lexists(full) or "\0" in full:
+        return full
+    places = [os.fspath(place) for place in paths.candidates(path)]
+    # A name from a Mac has letter and accent apart: names that look the same are the same.
+    for other in (unicodedata.normalize(form, place) for place in places for form in ("NFC", "NFD")):
+        if os.path.lexists(other):
+            return other
+    if len(places) > 1:
+        raise InputError(f"{paths.nowhere(path)}: no such file; give the path of a video file")
     return full
 
 

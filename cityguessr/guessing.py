@@ -1,13 +1,20 @@
 """Guess your own clip: one call from a video file to the five likeliest places of every level, on a map.
 
-Where a trained VidTAG is on the machine, the same guess has a track: a coordinate for frames of the video.
+    >>> import cityguessr
+    >>> cityguessr.guess("my_walk.mp4")
+
+Where a trained VidTAG is on the machine, the same guess has a track: a coordinate for frames of the video. At the
+command line it is `cityguessr guess my_walk.mp4`.
 """
 
 import base64
+import contextlib
 import dataclasses
 import functools
 import html
 import io
+import os
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,7 +26,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from cityguessr import hierarchy
+from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun, InputError
+from cityguessr.checkpoint import load_released_checkpoint
 from cityguessr.data import video
 from cityguessr.evaluation import own_tracks
 from cityguessr.evaluation.own_tracks import OwnTrack
@@ -28,7 +37,8 @@ from cityguessr.figures.track_answers import region_label
 from cityguessr.measures.sphere import great_circle_km
 from cityguessr.model import CityGuessr
 from cityguessr.taxonomy import LEVELS, Taxonomy
-from cityguessr.training.runs import Run
+from cityguessr.training import opening
+from cityguessr.training.finished import FILES, PROVENANCE, Run
 
 SYNTHETIC = (
     "The model behind this guess was trained on MiniWorld, a synthetic world. It knows nothing of the real one: for a "
@@ -79,18 +89,9 @@ class TrackGuess:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        figure, content = self.draw(), io.BytesIO()
-        figure.savefig(content, format="png", dpi=130)
-        plt.close(figure)
-        picture = base64.b64encode(content.getvalue()).decode()
-        first, *warnings = (html.escape(line) for line in str(self).splitlines())
-        remarks = "".join(f"<p><em>{line}</em></p>" for line in warnings)
         table = self.table().to_html(float_format="{:.4f}".format, na_rep="", escape=True)
-        return (
-            f'<p><strong>{first}</strong></p>{remarks}<img alt="{first}" style="max-width: 100%" '
-            f'src="data:image/png;base64,{picture}"><details><summary>Coordinates of every frame</summary>{table}'
-            "</details>"
-        )
+        folded = f"<details><summary>Coordinates of every frame</summary>{table}</details>"
+        return _page(str(self), self.draw()) + folded
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -111,9 +112,9 @@ class NoTrack:
     __repr__ = __str__
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Guess:
-    """Where a video may have been filmed.
+    """Where a video may have been filmed; as the last line of a notebook's cell it shows itself, table and map.
 
     Attributes:
         path: the video.
@@ -199,31 +200,85 @@ class Guess:
         warning = f"\n{SYNTHETIC}" if self.synthetic else ""
         return f"{self.path.name}: {path} ({100 * self.probabilities['city'][0]:.1f}%){warning}"
 
+    __repr__ = __str__
 
-def guess(path: str | Path, model: Run | CityGuessr, k: int = 5, *, data_root: str | Path | None = None) -> Guess:
-    """Guess where a video was filmed.
+    def _repr_html_(self) -> str:
+        figure = None
+        with contextlib.suppress(InputError):  # a tree of one's own may be without coordinates
+            figure = self.draw().figure
+        return _page(str(self), figure, self.table().to_html(escape=True))
+
+
+def _page(text: str, figure: Figure | None, table: str = "") -> str:
+    """Lines of text, a table and a figure, which is closed, as HTML: the first line in bold, the others as remarks."""
+    first, *remarks = (html.escape(line) for line in text.splitlines())
+    lines = [f"<p><strong>{first}</strong></p>", *(f"<p><em>{line}</em></p>" for line in remarks), table]
+    if figure is not None:
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=130, bbox_inches="tight")
+        plt.close(figure)
+        picture = base64.b64encode(content.getvalue()).decode()
+        lines += [f'<img alt="{first}" style="max-width: 100%" src="data:image/png;base64,{picture}">']
+    return "".join(lines)
+
+
+def guess(
+    path: str | os.PathLike[str],
+    run: Run | CityGuessr | str | os.PathLike[str] | None = None,
+    k: int = 5,
+    *,
+    data_root: str | Path | None = None,
+) -> Guess:
+    """Guess where a video was filmed. Nothing is trained, and nothing is written.
 
     Args:
-        path: any video that ffmpeg reads from one file: MP4, MOV, MKV, WebM, AVI, TS, GIF and more.
-        model: a run, or a model such as `load_released_checkpoint` returns.
+        path: any video that ffmpeg reads from one file (MP4, MOV, MKV, WebM, AVI, TS, GIF and more), or a folder of
+            numbered pictures. `~` is the home folder; a relative path is looked for in the working directory and then
+            in the project's root.
+        run: who guesses, by default the run "cityguessr" of this machine; see `guesser`. Or a model such as
+            `load_released_checkpoint` returns.
         k: how many places per level.
         data_root: the real data set that the run's profile reads; a track needs it, for the coordinates in it.
 
-    Raises InputError for a file that is missing, no video, or shorter than the model's clips.
+    Raises InputError for a file that is missing, no video, or shorter than the model's clips, and as `load` does.
 
     Example:
-        >>> run = runs.ensure("cityguessr", "mini", 0)
-        >>> answer = guess("walk.mp4", run)
+        >>> import cityguessr
+        >>> answer = cityguessr.guess("walk.mp4")
         >>> print(answer)  # the path from continent to city, with its probability
-        >>> answer.draw()
+        >>> answer.table()  # the five likeliest places of each level
+        >>> answer.draw()  # the likeliest cities on a map
         >>> answer.track  # a coordinate for every frame, where a VidTAG run of that profile is there
     """
-    network = model.model() if isinstance(model, Run) else model
-    synthetic = isinstance(model, Run) and model.provenance["data"]["synthetic"]
-    frames = video.read_frames(path, network.config.frames, network.config.size, network.config.sampling)
-    answer = guess_frames(frames, network, k, path=Path(path), synthetic=synthetic)
-    profile = model.provenance.get("profile") if isinstance(model, Run) else None
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise InputError(f"k is {k!r}; it is how many places of each level are listed, at least 1")
+    place = paths.found(path)
+    if run is None or isinstance(run, str | os.PathLike):
+        run = guesser("cityguessr" if run is None else run)
+    network = run.model() if isinstance(run, Run) else run
+    if not isinstance(network, torch.nn.Module):
+        raise InputError(
+            f"run is a {type(run).__name__}; give a run, its folder, the name of an experiment, or a model"
+        )
+    synthetic = isinstance(run, Run) and run.provenance["data"]["synthetic"]
+    config = network.config
+    frames = video.read_frames(place if place.exists() else path, config.frames, config.size, config.sampling)
+    answer = guess_frames(frames, network, k, path=place, synthetic=synthetic)
+    profile = run.provenance.get("profile") if isinstance(run, Run) else None
     return dataclasses.replace(answer, profile=profile, data_root=data_root)
+
+
+def guesser(run: str | os.PathLike[str] = "cityguessr", profile: str = "mini") -> Run | CityGuessr:
+    """Who is asked: a run, as `cityguessr.load` opens it, or the model in a checkpoint of the authors.
+
+    Args:
+        run: the folder of a run, the `model.safetensors` in it, the name of an experiment, or a checkpoint file.
+        profile: for a name, the scale that it was trained at.
+    """
+    place = paths.found(run)
+    if place.is_file() and place.name not in (*FILES, PROVENANCE):
+        return load_released_checkpoint(place)
+    return opening.load(run, profile=profile)
 
 
 def guess_track(
@@ -276,3 +331,7 @@ def guess_frames(
         frames=frames,
         synthetic=synthetic,
     )
+
+
+if __name__ == "__main__":  # it would end in silence
+    sys.exit("this module is no command; write: cityguessr guess my_walk.mp4")

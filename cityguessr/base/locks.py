@@ -1,0 +1,36 @@
+"""One process at a time makes what belongs in a folder; where nothing can be written, nothing is waited for."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock
+
+from cityguessr.base.errors import InputError
+from cityguessr.base.files import explain
+
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextlib.contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """Hold `<folder>.lock` while the block looks for what belongs in a folder and makes what is missing.
+
+    Another process that wants the same waits until the block has ended. Where this process may not write, as in the
+    read-only copy of a class room, it can make nothing either: the block runs without a lock, finds what is there, and
+    whatever it has to write is an error of its own.
+
+    Raises InputError, naming the place, where the folders above cannot be made for another reason.
+    """
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise InputError(explain(folder.parent, error)) from None
+    try:
+        yield
+    finally:
+        lock.release()
