@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -28,8 +28,8 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
         count += 1
         if board.in_page and time.perf_counter() - shown > _OFTEN:
             shown = time.perf_counter()
-            left = f", {duration((shown - start) / count * (total - count))} left" if total else ""
-            board.show([f"{description}: {count:,}{f' of {total:,}' if total else ''}{left}"])
+            more = f" of {total:,}, {left((shown - start) / count * (total - count))}" if total else ""
+            board.show([f"{description}: {count:,}{more}"])
     board.clear()
     print(f"{description}: {count:,} in {time.perf_counter() - start:.1f} s", flush=True)
 
@@ -40,6 +40,11 @@ def duration(seconds: float) -> str:
     if not minutes:
         return f"{seconds:.1f} s"
     return f"{minutes} min {rest:02d} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def left(seconds: float) -> str:
+    """A time to come, which nobody knows to tenths of a second: `27 s left`, `3 min 05 s left`."""
+    return f"{duration(seconds) if seconds >= 59.5 else f'{seconds:.0f} s'} left"
 
 
 STOPPED = "Stopped. Finished epochs are kept; the same command goes on from there."
@@ -99,3 +104,14 @@ class Board:
             self._handle = display.display(content, raw=True, display_id=True)
         else:
             self._handle.update(content, raw=True)
+
+
+def passing() -> Callable[[str], None]:
+    """What shows each line in place of the one before, below a cell of an open notebook, and nothing anywhere else."""
+    board = Board()
+
+    def take(line: str) -> None:
+        if board.in_page:
+            board.show([line])
+
+    return take

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cityguessr.base.progress import Board, duration
+from cityguessr.base.progress import Board, left
 
 SELDOM = 30.0  # seconds between two reports of one training where lines cannot change in place
 _OFTEN = 1.0  # and between two pictures where they can
@@ -62,8 +62,8 @@ class Standing:
         return max(0.0, whole - (time.monotonic() - self._last))
 
     def __str__(self) -> str:
-        left = self.seconds_left
-        about = "" if not left else f", {duration(left)} left" + (" in this phase" if self._phase else "")
+        seconds = self.seconds_left
+        about = "" if not seconds else f", {left(seconds)}" + (" in this phase" if self._phase else "")
         return f"{self.name}: {self._words}{self._city}{about}"
 
 
@@ -132,11 +132,10 @@ class Live:
 
     def _overall(self) -> str:
         total = self._done + len(self._logs)
-        left = ""
-        if self._done:
-            each = (time.monotonic() - self._began) / self._done
-            left = f", about {duration(each * len(self._logs))} left"
-        return f"{self._done} of {total} trained{left}"
+        if not self._done:
+            return f"0 of {total} trained"
+        each = (time.monotonic() - self._began) / self._done
+        return f"{self._done} of {total} trained, about {left(each * len(self._logs))}"
 
 
 def _size(log: Path) -> int:
@@ -154,8 +153,8 @@ def one(report: Callable[[str], None]) -> Callable[[str], None]:
 
     def take(line: str) -> None:
         standing.read(line)
-        left = standing.seconds_left
-        with_time = line + (f"  {duration(left)} left" if left and _EPOCH.search(line) else "")
+        seconds = standing.seconds_left
+        with_time = line + (f"  {left(seconds)}" if seconds and _EPOCH.search(line) else "")
         if board.in_page and _EPOCH.search(line):
             board.show([with_time])
             return

@@ -106,7 +106,7 @@ def test_in_a_terminal_the_lines_stand_in_one_place(
     clock.append(1030.0)
     shown.tick()
     overall, other = capsys.readouterr().out.splitlines()
-    assert overall == "1 of 2 trained, about 30.0 s left"
+    assert overall == "1 of 2 trained, about 30 s left"
     assert other.startswith("  b, seed 0: epoch 3 of 20")
 
 
