@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 from cartopy.mpl.geoaxes import GeoAxes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from cityguessr import hierarchy
@@ -30,6 +31,7 @@ from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.checkpoint import load_released_checkpoint
 from cityguessr.data import video
+from cityguessr.data.pictures import encode_image
 from cityguessr.evaluation import own_tracks
 from cityguessr.evaluation.own_tracks import OwnTrack
 from cityguessr.figures import maps, own_track
@@ -206,20 +208,32 @@ class Guess:
         figure = None
         with contextlib.suppress(InputError):  # a tree of one's own may be without coordinates
             figure = self.draw().figure
-        return _page(str(self), figure, self.table().to_html(escape=True))
+        shown = self.frames[:: max(1, -(-len(self.frames) // 8))]  # eight of them at the most, evenly spread
+        content = encode_image(Image.fromarray(np.hstack(list(shown))), "JPEG")
+        strip = _image(content, "jpeg", f"Frames of {self.path.name} that the model was given")
+        return _page(str(self), figure, strip + self.table().to_html(escape=True))
 
 
-def _page(text: str, figure: Figure | None, table: str = "") -> str:
-    """Lines of text, a table and a figure, which is closed, as HTML: the first line in bold, the others as remarks."""
+def _page(text: str, figure: Figure | None, inside: str = "") -> str:
+    """Lines of text and a figure, which is closed, as HTML: the first line in bold, the others as remarks.
+
+    Args:
+        inside: HTML between the two.
+    """
     first, *remarks = (html.escape(line) for line in text.splitlines())
-    lines = [f"<p><strong>{first}</strong></p>", *(f"<p><em>{line}</em></p>" for line in remarks), table]
+    lines = [f"<p><strong>{first}</strong></p>", *(f"<p><em>{line}</em></p>" for line in remarks), inside]
     if figure is not None:
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=130, bbox_inches="tight")
         plt.close(figure)
-        picture = base64.b64encode(content.getvalue()).decode()
-        lines += [f'<img alt="{first}" style="max-width: 100%" src="data:image/png;base64,{picture}">']
+        lines += [_image(content.getvalue(), "png", text.splitlines()[0])]
     return "".join(lines)
+
+
+def _image(content: bytes, kind: str, alt: str) -> str:
+    """A picture as HTML, with a text for those who cannot see it."""
+    data = base64.b64encode(content).decode()
+    return f'<img alt="{html.escape(alt)}" style="max-width: 100%" src="data:image/{kind};base64,{data}">'
 
 
 def guess(

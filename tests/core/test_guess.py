@@ -78,7 +78,7 @@ def test_a_guess_by_a_model_of_a_synthetic_world_says_so(run: Run) -> None:
 
 
 def test_a_guess_shows_itself_in_a_notebook(run: Run) -> None:
-    """The path, the warning, the table and the map, and none of the numbers of its frames."""
+    """The path, the warning, the frames, the table and the map, and none of the numbers of its frames."""
     frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     answer = guess_frames(frames, run.model(), 2, path=Path("a <walk>.mp4"), synthetic=True)
     assert repr(answer) == str(answer)
@@ -86,7 +86,10 @@ def test_a_guess_shows_itself_in_a_notebook(run: Run) -> None:
     assert page.startswith("<p><strong>a &lt;walk&gt;.mp4: ")
     assert "knows nothing of the real one" in page
     assert answer.table().loc[2, "city"] in page
-    assert page.count('<img alt="') == 1
+    assert [part.split('"')[1].split(":")[0] for part in page.split("<img ")[1:]] == [
+        "Frames of a &lt;walk&gt;.mp4 that the model was given",
+        "a &lt;walk&gt;.mp4",
+    ]
     assert not plt.get_fignums()
 
 
