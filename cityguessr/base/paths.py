@@ -103,9 +103,13 @@ def keeping() -> bool:
 def kept_figures(profile: str = "mini") -> Path:
     """The folder of the figures and tables in git: `figures` for the default, `figures/midi` for the larger world.
 
-    There is none for other profiles: the folder is then missing.
+    It is the project's own or, where its root is a folder for runs alone (`CITYGUESSR_ROOT`), that of the clone. There
+    is none for other profiles: the folder is then missing.
     """
-    return root() / KEPT if profile == "mini" else root() / KEPT / profile
+    kept = root() / KEPT
+    if not kept.is_dir() and (home := clone()):
+        kept = home / KEPT
+    return kept if profile == "mini" else kept / profile
 
 
 def rendered(name: str, profile: str = "mini") -> Path:

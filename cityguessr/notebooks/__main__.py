@@ -228,7 +228,7 @@ def _print_summary(start: float, finished: bool, files: Sequence[Path]) -> None:
     print(f"figures and tables written: {summary.count(len(files), 'file')}")
     print("".join(f"    {line}\n" for line in summary.grouped(files)), end="")
     kept = paths.kept_figures()
-    if files and not any(file.is_relative_to(kept) for file in files):
+    if files and not paths.keeping():
         differences = summary.beside_kept(files)
         words = " Beside the tables there:" if differences else ""
         print(f"{summary.relative(kept)}/, what is kept in git, is as it was.{words}")

@@ -131,8 +131,11 @@ def kept_seeds(parameter: Parameter) -> range | None:
 
 
 def _pages() -> Iterator[dict[str, Parameter]]:
-    """The parameters of each notebook of the project."""
-    for path in sorted((paths.root() / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+    """The parameters of each notebook of the project or, where its root is a folder for runs alone, of the clone."""
+    folder = paths.root() / "notebooks"
+    if not folder.is_dir() and (home := paths.clone()):
+        folder = home / "notebooks"
+    for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
         with contextlib.suppress(InputError, OSError):  # one that is being written elsewhere
             yield _page(path, path.stat().st_mtime_ns)
 

@@ -165,7 +165,7 @@ def origins(profile: str = "mini") -> str:
     made = [table for table, file in files.items() if file.is_file() and file.parent != kept]
     others = [table for table, file in files.items() if file.is_file() and file.parent == kept]
     mine, theirs = (os.path.relpath(folder, paths.root()) for folder in (own, kept))
-    if own == kept or not (made or others):
+    if paths.keeping() or not (made or others):
         return ""
     if not made:
         return f"Measured numbers are those of the kept tables ({theirs}): no table was made here."

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    (tmp_path / "figures").mkdir()
     return tmp_path
 
 

@@ -9,9 +9,12 @@ import pytest
 
 from cityguessr import paper, tables
 from cityguessr.base import paths
+from cityguessr.notebooks.checking import difference
+from cityguessr.notebooks.parameters import declared
 from cityguessr.tables import ledger
 from cityguessr.tables.claims import CLAIMS
 
+PAGE = "32_table4_hierarchical_evaluation.ipynb"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -98,6 +101,7 @@ def test_before_any_table_is_made_the_ledger_says_which_notebook_to_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    (tmp_path / "figures").mkdir()
     frame = ledger.results("mini")
     ours = frame[frame["row"] == "cityguessr"].set_index(["table", "metric", "level"])["state"]
     assert ours["table3", "top1", "city"] == "not tried, because 31_table3_scenes_and_text has not been run under mini"
@@ -178,6 +182,7 @@ def test_a_reader_s_own_tables_come_first_and_the_ledger_says_which_they_are(
 ) -> None:
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
     monkeypatch.delenv("CITYGUESSR_FIGURES")
+    (tmp_path / "figures").mkdir()
     rows = ("none", "independent", "codependent")
 
     def made(city: float, seeds: int) -> tables.Table:
@@ -204,3 +209,15 @@ def test_a_reader_s_own_tables_come_first_and_the_ledger_says_which_they_are(
     monkeypatch.setenv("CITYGUESSR_FIGURES", "figures")  # while these are made nothing needs to be said
     assert measured() == 61.0
     assert capsys.readouterr().out == ""
+
+
+def test_a_folder_for_runs_alone_has_the_tables_and_pages_of_the_clone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a class room: the clone belongs to the teacher, and `CITYGUESSR_ROOT` names a folder of one's own."""
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    monkeypatch.delenv("CITYGUESSR_FIGURES")
+    assert paths.rendered("tables/table4.csv") == ROOT / "figures" / "tables" / "table4.csv"
+    assert paths.figures() == tmp_path / "runs" / "figures" / "mini"
+    values = {"profile": "mini", "seeds": [0]} | dict.fromkeys(("data_root", "cluster")) | {"allow_downloads": False}
+    assert "You run it with seeds = [0]" in str(difference(values, declared(ROOT / "notebooks" / PAGE)))
