@@ -1,4 +1,4 @@
-"""How a table is laid out: which blocks it has, what stands in their cells, and what is bold."""
+"""How a table is laid out: which blocks it has, what is in their cells, and what is bold."""
 
 import math
 from collections.abc import Mapping
@@ -46,16 +46,16 @@ def lay_out(
 ) -> Layout:
     """A table laid out; see `tables.Table` for the arguments.
 
-    There is one line per row; under each level the paper's number and the measured mean ± spread. Where clips of unseen
-    videos were counted apart, they have the next block: beside each other, three numbers with two spreads at each of
-    four levels would be too wide to read. Metrics that the paper's table does not print follow in blocks of their own,
-    then what the auxiliary heads learned, and last the differences to a reference. There an interval that excludes 0 is
-    bold. The best number of a column is not: that it is the largest is no sign that another seed would agree.
+    There is one line per row; under each level are the paper's number and the measured mean ± spread. Where clips of
+    unseen videos were counted apart, they have the next block: beside each other, three numbers with two spreads at
+    each of four levels would be too wide to read. Metrics that the paper's table does not print follow in blocks of
+    their own, then what the auxiliary heads learned, and last the differences to a reference. Bold is only what an
+    interval separates from 0: no mean is bold for being the largest.
 
     Raises InputError for frames of other columns, and a reference or rows of differences that the table lacks.
     """
     if list(frame.columns) != list(COLUMNS) or frame.empty:
-        raise InputError("this is no frame of `tables.beside_paper`: its columns are " + ", ".join(COLUMNS))
+        raise InputError("this is not a frame of `tables.beside_paper`, whose columns are " + ", ".join(COLUMNS))
     table, profile = frame["table"].iloc[0], profiles.get(frame["profile"].iloc[0])
     results = paper.results()
     metrics = {"top1"} if table in OWN_TABLES else set(results.loc[results["table"] == table, "metric"])

@@ -78,7 +78,7 @@ def results(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> p
     `half_width` is that of the interval for one more run. On real data `state` is
 
     - `reproduced`: the mean over seeds rounds to the printed number;
-    - `within spread of n seeds`: the printed number lies where one more run of ours would, 95 times of 100;
+    - `within spread of n seeds`: the printed number lies where one more run of ours would, 95 times in 100;
     - `differs`, or `differs; one seed, no spread`: it does neither.
 
     On MiniWorld, whose numbers cannot be the paper's, it is `tried on MiniWorld: ` and what the paper's claims that
@@ -123,7 +123,7 @@ def _results(profile: str, conclusions: pd.DataFrame | None) -> pd.DataFrame:
 def directions(conclusions: pd.DataFrame | None) -> dict[tuple[str, str, str], str] | None:
     """What the paper's claims say of each number that they compare: (table, row, level) -> words; None without claims.
 
-    Claims of our own say nothing of the paper, and those that were not run say nothing.
+    Claims of our own say nothing about the paper, and those that were not run say nothing at all.
     """
     if conclusions is None:
         return None
@@ -196,7 +196,7 @@ def _state(
 
 
 def half_width(std: float, n: int) -> float:
-    """Half the width of the interval in which one more run lies 95 times of 100: t * std * sqrt(1 + 1/n).
+    """Half the width of the interval in which one more run lies 95 times in 100: t * std * sqrt(1 + 1/n).
 
     Args:
         std: standard deviation over seeds, with n - 1 in its denominator.
@@ -312,11 +312,11 @@ EFFECTS = {
 """A point of `paper.disagreements` -> the experiment that follows the released code in it, and the paper elsewhere."""
 
 RELEASED_BATCH = 12
-"""Clips a batch in the released code: a text loss summed over the batch weighs by as much."""
+"""Clips per batch in the released code: a text loss summed over the batch counts so many times as much."""
 
 TOGETHER = "all points with a switch"
 _NOT_MEASURED = {
-    "frames a clip": "every fifth of 100 frames takes the real data; those of the small profile hold eight",
+    "frames a clip": "every fifth of 100 frames takes the real data; those of the small profile have eight",
     "top-5 (Table S3)": "a matter of definition: 37_table_s3_top5 shows three readings",
 }
 

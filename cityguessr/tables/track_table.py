@@ -59,7 +59,7 @@ class TrackTable:
 
     Attributes:
         results: the runs behind it.
-        caption: what it shows; what the profile's numbers are worth is added to it.
+        caption: what it shows; a note on how far the profile's numbers go is added to it.
         reference: the row that the others are compared with.
     """
 
@@ -125,8 +125,8 @@ def lay_out(
 ) -> Layout:
     """One of VidTAG's tables laid out; see `TrackTable` for the arguments.
 
-    Frames, videos and the shape of the tracks have a block each, with the paper's numbers beside those that it prints;
-    the intervals follow, and the differences to a reference, where those that exclude 0 are bold.
+    Frames, videos and the shape of the tracks have a block each, with the paper's numbers beside those that it prints.
+    The intervals follow, and the differences to a reference, bold where the interval excludes 0.
     """
     scale, (sequences, frames) = results.scale, results.sizes
     cells = {(line["row"], line["metric"]): line for line in frame.to_dict("records")}
@@ -208,7 +208,7 @@ def _certainty(
         line = [Cell(labels[row])]
         for metric in _CERTAIN:
             low, high = intervals[row, metric, "gps"]
-            # Where all sequences agree, their spread is zero and says nothing of the next one.
+            # Where all sequences agree, their spread is zero and says nothing about the next one.
             unknown = math.isnan(low) or math.isnan(high) or (low == high and metric.endswith("km") and low in (0, 100))
             line.append(Cell("–" if unknown else f"{number(low, metric)} to {number(high, metric)}"))
         lines.append(tuple(line))
