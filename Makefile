@@ -1,6 +1,7 @@
 # make paper: build the environment and render everything from the embedded default.   make test: every check.
 #   PYTHON=python3.12                    the interpreter to build with (3.11 or later; by default the first suitable one)
 #   make table4 PROFILE=cityguessr68k SEEDS=0,1,2 PARAMS="-p name value"         one notebook, at another scale
+# Figures and tables go to runs/figures/<profile>/; `make notebooks` alone writes into figures/, which is in git.
 PYTHON ?=
 PROFILE ?=
 SEEDS ?=
@@ -24,14 +25,17 @@ CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) 
 .NOTPARALLEL:
 
 help:
-	@echo "make paper       render every notebook, table, figure and map (builds the environment first)"
+	@echo "make paper       render every notebook, table, figure and map, into runs/ (builds the environment first)"
 	@echo "make test        ruff, pytest, and every notebook run again by nbval"
-	@echo "make lab         JupyterLab on notebooks/"
-	@echo "make table4      one table or figure: table4, table_s3, ledger, 40_world_maps, ... with PROFILE=, SEEDS=, PARAMS=\"-p name value\""
-	@echo "make figures     every figure of the paper and the world maps, from the trained runs"
-	@echo "make notebooks   run all notebooks with five seeds and keep their outputs in notebooks/, to commit"
+	@echo "make lab         JupyterLab, which opens 00_start_here"
+	@echo "make table4      one table, printed here: table2 ... table6, table_s1 ... table_s3, ledger"
+	@echo "make fig_s5      the page that draws a figure: fig1 ... fig5, fig_s1 ... fig_s10; make figures: all of them"
+	@echo "make 21_train    one page, by its name or its number"
+	@echo "                 with PROFILE=midi, SEEDS=0,1,2, PARAMS=\"-p mode none\" (paper, figures and each of these)"
+	@echo "make notebooks   run all with five seeds and keep notebooks/ and figures/, to commit; PROFILE=midi: its tables"
 	@echo "make gpu-check   correctness and speed on a CUDA GPU, in eight minutes, to figures/gpu/; GPU_FLAGS=\"--only throughput\""
-	@echo "make env | lock | clean"
+	@echo "make env         build or mend .venv, with PYTHON=python3.12; make lock: resolve its packages anew"
+	@echo "make clean       remove .venv and caches; data/ and the trained runs stay"
 
 env:
 	@PYTHON="$(PYTHON)" sh env/bootstrap.sh
@@ -48,11 +52,14 @@ test: env
 	@CITYGUESSR_FIGURES=$(TEST_FIGURES) $(NBVAL) $(TESTS_AT_ONCE) $(PYTEST_FLAGS) notebooks/[0-8]*.ipynb
 	@CITYGUESSR_FIGURES=$(TEST_FIGURES) $(NBVAL) $(PYTEST_FLAGS) notebooks/9*.ipynb
 
+# From the root, so that pages can link to figures/ and logs in runs/ can be opened.
 lab: env
-	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto $(LAB_FLAGS) notebooks
+	@echo "Pages save when you save them (Ctrl-S), not by themselves. git checkout notebooks/ brings the kept ones back."
+	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto \
+		--LabApp.app_settings_dir=env/lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_FLAGS)
 
 notebooks: env
-	@$(RUN) refresh $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
+	@$(RUN) refresh $(CHOICES)
 
 figures ledger: env
 	@$(RUN) run $@ $(CHOICES)

@@ -49,13 +49,20 @@ recipe() {
     cat env/uv.txt env/lock.txt
 }
 
+# How the kernels of .venv behave; where it cannot be written, as it was.
+settle() {
+    config=ipython_kernel_config.py
+    mkdir -p $venv/etc/ipython 2>/dev/null || :
+    cmp -s env/$config $venv/etc/ipython/$config || cp env/$config $venv/etc/ipython/ 2>/dev/null || :
+}
+
 # An environment made of CPU-only wheels stays one: the index is given once.
 TORCH_INDEX=${TORCH_INDEX:-$(sed -n 3p $stamp 2>/dev/null || true)}
 
 if [ -f $stamp ] && [ -x $venv/bin/python ] && have=$(recipe $venv/bin/python 2>/dev/null); then
     wanted=$have
     [ -z "${PYTHON:-}" ] || { find_python; wanted=$(recipe "$python"); }
-    [ "$wanted" != "$(cat $stamp)" ] || exit 0
+    [ "$wanted" != "$(cat $stamp)" ] || { settle; exit 0; }
     # Another lock in the same place with the same Python: change what differs. Anything else: start from nothing.
     [ "$(printf '%s\n' "$wanted" | head -n 2)" = "$(head -n 2 $stamp)" ] || rm $stamp
 else
@@ -96,6 +103,7 @@ $venv/bin/uv pip sync $quiet --compile-bytecode $index --python $venv/bin/python
 # The lock holds the build backend too, so that nothing is fetched beside it.
 $venv/bin/uv pip install --quiet --no-deps --no-build-isolation --python $venv/bin/python --editable .
 
+settle
 say "checking it"
 $venv/bin/python env/check.py
 recipe $venv/bin/python >$stamp.part

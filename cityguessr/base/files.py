@@ -14,6 +14,8 @@ from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 
 PARTIAL = ".partial"
+WRITTEN = "CITYGUESSR_WRITTEN"
+"""The environment variable that names a list of what was written: a command's own files, a line each."""
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
@@ -36,6 +38,9 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
         if isinstance(error, OSError):
             raise InputError(explain(path, error)) from None
         raise
+    if listing := os.environ.get(WRITTEN):
+        with contextlib.suppress(OSError), open(listing, "a", encoding="utf-8") as lines:
+            lines.write(f"{path.absolute()}\n")
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -77,16 +77,42 @@ def runs() -> Path:
     return root() / "runs"
 
 
-def figures(profile: str = "mini") -> Path:
-    """The folder of rendered figures and tables: `<root>/figures` for the default, `runs/figures/<profile>` for others.
+KEPT = "figures"  # of the figures and tables in git
+KEPT_PROFILES = ("mini", "midi")  # of which they are
 
-    `figures/` is what the default run renders and what is in git, with the tables of the larger world in
-    `figures/midi/`; a run at any other scale writes elsewhere. The
-    environment variable `CITYGUESSR_FIGURES`, a folder relative to the root, takes its place: `make test` sets it, as
-    it runs every notebook again with one seed.
+
+def figures(profile: str = "mini") -> Path:
+    """The folder that figures and tables are written into: `runs/figures/<profile>`.
+
+    What is kept in git (`kept_figures`) is written by `make notebooks` alone. It sets the environment variable
+    `CITYGUESSR_FIGURES`, a folder relative to the root that takes the place of `runs/figures/mini`, and of which other
+    profiles have a folder of their own: `figures`. `make test` sets it too, to `runs/figures/test`.
     """
-    if profile == "midi":
-        return root() / "figures" / profile
-    if profile != "mini":
+    chosen = os.environ.get("CITYGUESSR_FIGURES")
+    if not chosen or (chosen == KEPT and profile not in KEPT_PROFILES):
         return runs() / "figures" / profile
-    return root() / os.environ.get("CITYGUESSR_FIGURES", "figures")
+    folder = root() / chosen
+    return folder if profile == "mini" else folder / profile
+
+
+def keeping() -> bool:
+    """Whether what is made now is kept in git, as `make notebooks` asks."""
+    return os.environ.get("CITYGUESSR_FIGURES") == KEPT
+
+
+def kept_figures(profile: str = "mini") -> Path:
+    """The folder of the figures and tables in git: `figures` for the default, `figures/midi` for the larger world.
+
+    It is the project's own or, where its root is a folder for runs alone (`CITYGUESSR_ROOT`), that of the clone. There
+    is none for other profiles: the folder is then missing.
+    """
+    kept = root() / KEPT
+    if not kept.is_dir() and (home := clone()):
+        kept = home / KEPT
+    return kept if profile == "mini" else kept / profile
+
+
+def rendered(name: str, profile: str = "mini") -> Path:
+    """A file of `figures(profile)`, such as `tables/table3.csv`; the one in git where a reader has not made it anew."""
+    own, kept = figures(profile) / name, kept_figures(profile) / name
+    return own if own.is_file() or not kept.is_file() else kept

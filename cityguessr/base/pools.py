@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from cityguessr.base.errors import InputError
 
 T = TypeVar("T")
 
+_SECOND = 1.0  # between two ticks
 _PATIENCE = 5.0  # seconds that a process has to end when it is asked to, before it is killed
 
 
@@ -34,6 +36,7 @@ def in_processes(
     slots: int | Sequence[Mapping[str, str]],
     kept: str,
     preload: str | None = None,
+    tick: Callable[[], None] | None = None,
 ) -> Iterator[tuple[str, T]]:
     """The name and the result of each task as they finish, from several processes of this machine.
 
@@ -45,6 +48,7 @@ def in_processes(
         slots: the number of processes, or the environment variables of each, which hold from its first import on.
         kept: what is kept where a process is ended by force, for the end of the message.
         preload: a module that all tasks need, imported once for all processes.
+        tick: called every second while tasks run.
 
     Raises what a task raises, and InputError where the process of a task was ended.
     """
@@ -73,7 +77,10 @@ def in_processes(
                     pipe.send(task[1])
             if not running:
                 return
-            for pipe in multiprocessing.connection.wait(list(running)):
+            ready = multiprocessing.connection.wait(list(running), _SECOND if tick else None)
+            if tick:
+                tick()
+            for pipe in ready:
                 name = running.pop(pipe)
                 result = _answer(pipe, processes[pipe], name, kept)
                 idle.append(pipe)
@@ -164,10 +171,12 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def on_cluster(tasks: Iterable[tuple[str, Callable[[], T]]], address: str, kept: str) -> Iterator[tuple[str, T]]:
+def on_cluster(
+    tasks: Iterable[tuple[str, Callable[[], T]]], address: str, kept: str, tick: Callable[[], None] | None = None
+) -> Iterator[tuple[str, T]]:
     """The name and the result of each task as they finish, from the workers of a Dask scheduler.
 
-    `tasks` and `kept` are those of `in_processes`. The workers must see the same folders and have this package.
+    `tasks`, `kept` and `tick` are those of `in_processes`. The workers must see the same folders and have this package.
 
     Raises what a task raises, and InputError where there is no scheduler, where it goes away, and where workers die.
     """
@@ -185,7 +194,12 @@ def on_cluster(tasks: Iterable[tuple[str, Callable[[], T]]], address: str, kept:
         names = {client.submit(_attempt, work, pure=False): name for name, work in tasks}
         name, error = "", None
         try:
-            for future in distributed.as_completed(list(names)):
+            finished = distributed.as_completed(list(names))
+            while not finished.is_empty():
+                while tick and not finished.has_ready():
+                    tick()
+                    time.sleep(_SECOND)
+                future = next(finished)
                 name = names[future]
                 result, error = future.result()
                 if error is not None:

@@ -15,10 +15,10 @@ def noise_floor(
 
     `calibration_error` adds up absolute gaps, so that chance alone makes it larger than 0, the more so the fewer clips
     there are. Here each clip is right with the probability p of its likeliest class, which is what calibrated means,
-    and the error is taken; again and again. A measured error within the interval is no sign of miscalibration, and none
-    of calibration beyond what so many clips can show.
+    and the error is taken; this is repeated many times. A measured error within the interval is no sign of
+    miscalibration. Nor does it prove calibration beyond what so many clips can show.
 
-    Clips count as independent of each other. Those of one source video are not, so that the true interval is wider.
+    Clips count as independent of each other. Those of one source video are not, so the true interval is wider.
 
     Args:
         probabilities: (N, n), each in [0, 1], as given to `calibration_error`.

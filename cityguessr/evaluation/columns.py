@@ -13,7 +13,7 @@ REFERENCE = "cityguessr"
 
 COLUMNS = ("table", "row", "label", "metric", "level", "paper", "measured", "std", "n_seeds", "profile", "state")
 UNSEEN = "_unseen"
-"""How the id of a metric ends that counts the clips of source videos held out whole, where there are such."""
+"""How the id of a metric ends that counts the clips of source videos held out entirely, if there are any."""
 
 METRICS = {
     "top1": "top-1 accuracy (%)",
@@ -33,7 +33,7 @@ METRICS = {
 DIFFERENCES = ("row", "label", "level", "difference", "low", "high")
 """Columns of a frame of differences: percentage points of top-1; NaN where two systems cannot be compared."""
 
-OWN_TABLES = {"controls": "Controls: this part of the method, or anything in its place?"}
+OWN_TABLES = {"controls": "Controls: each part of the method beside a stand-in"}
 """Table id -> title, of the tables that the paper lacks."""
 
 

@@ -19,7 +19,7 @@ Z = 1.959964  # of a normal distribution: 95 % lie within so many standard devia
 
 
 def by_city(predictions: Predictions) -> pd.DataFrame:
-    """Accuracy in each city, and how rough it is.
+    """Accuracy in each city, and how uncertain it is.
 
     Returns one row per city of the taxonomy, by city id: `city_id`; its names `city`, `state`, `country`, `continent`;
     `latitude`, `longitude` in degrees (NaN where not known); `clips`, how many it has in the validation split; and for

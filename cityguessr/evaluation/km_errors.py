@@ -1,9 +1,9 @@
 """CityGuessr beside VidTAG by error in km: how far each is from where the very same clips were filmed.
 
 CityGuessr answers with a city, which stands for its centre; VidTAG with a coordinate for every frame, of which the
-representative one stands for the clip, as in the errors by video of its tables. Either is held against the clip's own
-place, not against its label. Where all frames were trained at their city's centre, VidTAG too can answer nothing finer
-than a centre.
+representative one stands for the clip, as in the errors by video of its tables. Either is compared with the clip's
+own place, not with its label. Where all frames were trained at their city's centre, VidTAG too can answer nothing
+finer than a centre.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def of_clips(
     stage: Stage = "final",
     label: str = "CityGuessr",
 ) -> KmErrors:
-    """The errors on the clips that both were validated on, one a clip, held against where it was filmed.
+    """The errors on the clips that both were validated on, one per clip: the distance to where it was filmed.
 
     A clip's place is that of its middle frame, or the centre of its true city where that is not known. CityGuessr's
     answer is read in the mode of its runs: codependent.
@@ -164,10 +164,10 @@ def of_frames(
     stage: Stage = "final",
     label: str = "CityGuessr",
 ) -> KmErrors:
-    """The errors on tracks that both were validated on, one a frame, held against the frame's own coordinate.
+    """The errors on tracks that both were validated on, one per frame: the distance to the frame's own coordinate.
 
     CityGuessr answers a track with a city, and so every frame of it with the mean of that city's training coordinates,
-    the best that a city's name is worth.
+    the best place that a city's name can give.
 
     Args:
         training: the training tracks, which say where the cities are.

@@ -1,9 +1,9 @@
-"""What a split gives away: accuracy on clips whose drive is in training, beside that on drives held out whole.
+"""What a split gives away: accuracy on clips whose drive is in training, beside that on drives held out entirely.
 
 A validation clip is *seen* where training has other clips of its source video, and *unseen* where it has none. One
 training gives both: its answers are read apart. Memory needs no training: a clip is answered with the city of the
-training clip that is most like it. Hiding a seen clip's own video from that search says what the clips of one video on
-both sides are worth.
+training clip that is most like it. Hiding a seen clip's own video from that search shows how much it helps to have
+clips of one video on both sides.
 
 Seen and unseen clips need not be of the same cities, and of a city with few videos a model learns less. So the gap
 between them is also taken city by city (`gap`), and by how many videos of a city training has.
@@ -93,8 +93,8 @@ def gap(
 
     Args:
         same_cities: whether an unseen clip counts as often as its city has seen clips for each unseen one, so that both
-            sides are of the same mix of cities. Cities that have clips of one kind alone are left out, on both sides.
-            These weights are held fixed while videos are resampled.
+            sides have the same mix of cities. Cities that have clips of one kind only are left out, on both sides.
+            These weights stay fixed while videos are resampled.
         draws, seed: of the resampling.
 
     Returns (difference, low, high); the interval is NaN where one side is of a single video. Raises InputError where a

@@ -103,10 +103,10 @@ class Locator:
 
         Args:
             path: a video file, or a folder of numbered pictures.
-            frames: how many, spread evenly over the whole; all of them where there are fewer. None: one a second of a
+            frames: how many, spread evenly over the whole; all of them where there are fewer. None: one per second of a
                 video, and every picture of a folder.
 
-        Raises InputError, naming the file, for a video or a picture that is missing, damaged or none.
+        Raises InputError, naming the file, for a video or a picture that is missing, damaged, or not one.
         """
         place = paths.found(path)
         track, names = _frames(place if place.exists() else Path(os.fsdecode(path)), frames)

@@ -1,9 +1,9 @@
-"""Single cues: how far a linear classifier gets that sees one simple property of a clip, its mean colour say.
+"""Single cues: how far a linear classifier gets that sees one simple property of a clip, such as its mean colour.
 
 A synthetic world is only a test of place recognition if no single cue names the city. Each probe here is one cue, a
-function from clips to features, read out by multinomial logistic regression; its accuracy is to be held against that
+function from clips to features, read out by multinomial logistic regression; compare its accuracy with that
 of a whole model on the same clips. A linear probe shows what lies open in a feature (Alain and Bengio, 2017,
-"Understanding intermediate layers using linear classifier probes"); it is no upper bound of what the cue can tell.
+"Understanding intermediate layers using linear classifier probes"); it is not an upper bound of what the cue can tell.
 """
 
 import itertools
@@ -88,7 +88,7 @@ def linear_probe(features: Tensor, labels: Tensor, others: Tensor, penalty: floa
         )
     if others.ndim != 2 or others.shape[1] != features.shape[1]:
         raise InputError(
-            f"fitted on {features.shape[1]} features a clip, asked about {tuple(others.shape)}; give (M, D)"
+            f"fitted on {features.shape[1]} features per clip, asked about {tuple(others.shape)}; give (M, D)"
         )
     if not (features.isfinite().all() and others.isfinite().all()):
         raise InputError("a feature is not a finite number; give the probe finite features")

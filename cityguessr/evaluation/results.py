@@ -1,8 +1,8 @@
-"""A table's results: the runs behind its rows, what each of them is worth, and how sure the differences are.
+"""A table's results: the runs behind its rows, how well each of them does, and how certain the differences are.
 
 One training has validation clips of two kinds. The paper's are *seen*: other clips of their source video are in
-training. Accuracies on them have the plain names, and those on videos that were held out whole end in `_unseen`. Where
-all clips are of one kind, they are what the plain names count.
+training. Accuracies on them have the plain names, and those on videos that were held out entirely end in `_unseen`. If
+all clips are of one kind, the plain names count them.
 """
 
 import dataclasses
@@ -98,8 +98,8 @@ class Results:
         Columns: row, label, clips_of ("seen", "unseen", "all"; only "all" where the clips are of one kind), level;
         difference, low, high, in percentage points, NaN for a row that is validated on other clips; p, two-sided;
         seed_sd, standard deviation of the paired differences over seeds; n_seeds, which both have; clips and videos.
-        With one seed the interval says nothing of other trainings. The reference itself and rows without runs are left
-        out; where the reference has no run, the frame is empty.
+        With one seed the interval says nothing about other trainings. The reference itself and rows without runs are
+        left out; where the reference has no run, the frame is empty.
         """
         names = ["row", "label", "clips_of", "level", "difference", "low", "high", "p", "seed_sd", "n_seeds"]
         labels, lines = dict(printed_rows(self.table)) | self.labels, []
@@ -203,7 +203,7 @@ def reason(error: CannotRun) -> str:
 
 
 def measure(predictions: Predictions, mode: str | None = None) -> dict[tuple[str, str], float]:
-    """What a run is worth on its validation split: (metric, level) -> value.
+    """How well a run does on its validation split: (metric, level) -> value.
 
     - `top1` at the four levels, in percent, of clips whose source video is seen in training, and `top1_unseen` of those
       whose is not; where all clips are of one kind, `top1` is theirs, and so is everything below;

@@ -4,7 +4,7 @@
     python -m cityguessr.evaluation.score runs/mini/cityguessr/seed0-1a2b3c4d --profile mini
 
 A checkpoint is what the authors' script saves, or a run of this project: its folder, or the model.safetensors in it.
-Only the validation split is prepared where no whole set is there yet.
+Where no whole set has been prepared yet, only the validation split is.
 """
 
 from __future__ import annotations

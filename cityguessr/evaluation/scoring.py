@@ -1,4 +1,4 @@
-"""What a checkpoint is worth beside the paper's numbers: protocols, rows and their text. Pure functions of logits."""
+"""How a checkpoint scores beside the paper's numbers: protocols, rows and their text. Pure functions of logits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Protocol:
     Attributes:
         name: one of `PROTOCOLS`.
         config: the model's own configuration, with the frames that it is given here.
-        note: what is worth knowing of it, as a line.
+        note: what a reader should know about it, in one line.
     """
 
     name: str

@@ -81,7 +81,7 @@ def in_order_of(clips: Predictions, tracks: TrackPredictions) -> list[int]:
     numbers = {name: number for number, name in enumerate(tracks.names)}
     if lacking := [clip for clip in clips.clip_ids if clip not in numbers]:
         raise InputError(
-            f"{lacking[0]} is no track of these {len(numbers):,}; take the clips that both have (`shared`)"
+            f"{lacking[0]} is not among these {len(numbers):,} tracks; take the clips that both have (`shared`)"
         )
     order = [numbers[clip] for clip in clips.clip_ids]
     for clip, number, city in zip(clips.clip_ids, order, clips.labels["city"].tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The results behind VidTAG's tables: which run answers for which row, what its tracks are worth, how sure it is."""
+"""The results behind VidTAG's tables: which run is behind which row, how good its tracks are, and how certain."""
 
 from __future__ import annotations
 

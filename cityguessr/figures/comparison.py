@@ -78,7 +78,10 @@ def compare(
     bars = " ± one standard deviation over seeds" if part["std"].notna().any() else ""
     if intervals is not None:
         bars = ", 95 % interval"
-    _legend(fig, "paper", f"measured{bars}", bool(bars), part["paper"].notna().any(), len(unseen) > 0)
+    printed = bool(part["paper"].notna().any())
+    beside = "the paper beside what was measured" if printed else "what was measured"
+    fig.suptitle(f"Each row's {METRICS.get(metric, metric)}: {beside}", x=0.01, ha="left", fontsize=10)
+    _legend(fig, "paper", f"measured{bars}", bool(bars), printed, len(unseen) > 0, below=True)
     return fig
 
 
@@ -147,7 +150,7 @@ def claims(frame: pd.DataFrame) -> Figure:
     """The conclusions of a list, one line each: the paper's own difference and the measured one with its 95 % interval.
 
     A filled dot is a claim that holds or is contradicted, after the correction for the length of the list; a hollow one
-    is undecided; a cross says nothing of its claim, since the head that it is about did not learn its task.
+    is undecided; a cross says nothing about its claim, since the head that it is about did not learn its task.
 
     Args:
         frame: from `claims.check`: columns claim, section, paper, measured, low, high, verdict.
@@ -162,13 +165,15 @@ def claims(frame: pd.DataFrame) -> Figure:
             ax.plot(frame["measured"][at], np.flatnonzero(at), "o", mfc="white", mec="white", ms=5.5, zorder=5)
         ax.plot(frame["measured"][at], np.flatnonzero(at), marker, ls="", mfc="white", mec=TEXT, ms=size, zorder=6)
     ax.set_title("")
+    ax.locator_params(axis="x", nbins=8)
     ax.set_xlabel("top-1 accuracy gained, in percentage points")
+    fig.suptitle("What each claim gains in print and here (right of zero it is true)", x=0.01, ha="left", fontsize=10)
     marks = {"decided, 95 % interval": "o", "undecided": "o", "not tested": "x"}
     keys = [
         Line2D([], [], marker=marker, ms=4.5, lw=0, color=TEXT, mfc="white" if words == "undecided" else TEXT)
         for words, marker in marks.items()
     ]
-    _key(fig, [(_DIAMOND, "paper"), *zip(keys, marks, strict=True)])
+    _key(fig, [(_DIAMOND, "paper"), *zip(keys, marks, strict=True)], below=True)
     return fig
 
 

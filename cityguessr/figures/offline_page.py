@@ -7,6 +7,7 @@ it to load anything. In a notebook it stands in a frame of its own, so that its 
 import base64
 import html
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,8 +51,9 @@ class OfflinePage:
         return path
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        where = os.path.relpath(paths.rendered(self.name), paths.root())
         # What stands inside the frame's element is shown where frames are taken out: in a notebook not yet trusted.
-        file = f", or open <code>figures/{html.escape(self.name)}</code> in a browser" if self.kept else ""
+        file = f", or open <code>{html.escape(where)}</code> in a browser" if self.kept else ""
         instead = (
             f"<p><strong>{html.escape(self.summary)}</strong></p><p>{html.escape(self.label)}: hidden because this "
             f"notebook has not been run here. Run the cell above, or trust the notebook (command palette: <em>Trust "

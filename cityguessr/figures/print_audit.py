@@ -1,4 +1,4 @@
-"""Printed rows by what their wrong cities still get right, as `paper.audit` reckons it."""
+"""Printed rows by what their wrong cities still get right, as `paper.audit` computes it."""
 
 from collections.abc import Mapping
 

@@ -4,63 +4,101 @@
     python -m cityguessr.notebooks run table4 --profile cityguessr68k --seeds 0,1,2 -p epochs 2
     python -m cityguessr.notebooks run figures    # those that draw the paper's figures
     python -m cityguessr.notebooks paper          # all of them, from the embedded default
-    python -m cityguessr.notebooks refresh [NAME...]   # run with five seeds, and keep the outputs in notebooks/
+    python -m cityguessr.notebooks refresh [NAME...]   # run with five seeds; keep notebooks/ and figures/, for git
     python -m cityguessr.notebooks requote [NAME...]   # numbers that prose quotes from tables, brought up to date
 
-papermill does the running. An unknown parameter or a value of the wrong type is an error before anything runs, with
+papermill does the running. What pages draw and tabulate goes to `runs/figures/<profile>`; `refresh` alone writes into
+`figures/`, which is in git. An unknown parameter or a value of the wrong type is an error before anything runs, with
 these commands and with plain papermill, where `notebooks.check_parameters(globals())` is the first statement after a
 notebook's parameters cell.
 """
 
 import argparse
+import contextlib
+import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from cityguessr.base import paths
 from cityguessr.base.errors import InputError
-from cityguessr.base.progress import duration
-from cityguessr.notebooks import runner
-from cityguessr.notebooks.parameters import bind, declared, read_parameters, unknown
+from cityguessr.base.progress import STOPPED, WATCHED, duration
+from cityguessr.notebooks import runner, summary
+from cityguessr.notebooks.checking import kept_seeds
+from cityguessr.notebooks.parameters import Parameter, bind, declared, read_parameters, unknown
 from cityguessr.notebooks.quotes import quotes, requote
 
-KEPT_SEEDS = "0,1,2,3,4"  # of the outputs in notebooks/, for each notebook that has `seeds`
+KEPT_SEEDS = "0,1,2,3,4"  # of the outputs in notebooks/, where the comment of `seeds` names no others
+KEPT_SEEDS_LARGER = "0,1,2"  # of the tables in figures/midi
+INTERRUPTED = 130  # the exit code of a program that SIGINT ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; see the module's docstring. Returns the exit code."""
     options = _parser().parse_args(arguments)
-    start = time.time()
+    for name in WATCHED:  # a page that is run from an open page is not open
+        os.environ.pop(name, None)
     try:
-        if options.command == "list":
-            return _list()
-        names = getattr(options, "names", None)
-        if options.command == "requote":
-            return _requote(_named(names) if names else runner.available())
-        plan = make_plan(_named(names) if names else runner.available(), options)
-        if not names:
-            train_ahead(plan)
-        if options.command == "train":
-            print(f"{runner.trained_since(start)} runs trained in {duration(time.time() - start)}")
-            return 0
-        side_by_side = not names or names == ["figures"]
-        finished = runner.run_all(plan, refresh=options.command == "refresh", side_by_side=side_by_side)
+        with summary.listing() as listed, _figures_into(options):
+            return _main(options, listed)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    _print_summary(start, finished)
+    except KeyboardInterrupt:
+        print(f"\n{STOPPED}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # what reads our lines, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _main(options: argparse.Namespace, listed: Path) -> int:
+    start = time.time()
+    if options.command == "list":
+        return _list()
+    names = getattr(options, "names", None)
+    if options.command == "requote":
+        return _requote(_named(names) if names else runner.available())
+    plan = make_plan(_named(names) if names else runner.available(), options)
+    if not names:
+        train_ahead(plan)
+    if options.command == "train":
+        trained = summary.count(runner.trained_since(start), "run")
+        print(f"{trained} trained in {duration(time.time() - start)}")
+        return 0
+    several = not names or names == ["figures"]
+    refresh = options.command == "refresh"
+    pages = refresh and (options.profile or "mini") == "mini"  # those in notebooks/ are the default's
+    finished = runner.run_all(plan, pages, side_by_side=several, show=not (several or refresh))
+    _print_summary(start, finished, summary.figures_in(listed))
     return 0 if finished else 1
+
+
+@contextlib.contextmanager
+def _figures_into(options: argparse.Namespace) -> Iterator[None]:
+    """While a command refreshes what is in git, figures go there."""
+    before = os.environ.get("CITYGUESSR_FIGURES")
+    if options.command == "refresh":
+        os.environ["CITYGUESSR_FIGURES"] = paths.KEPT
+    try:
+        yield
+    finally:
+        if options.command == "refresh":
+            os.environ.pop("CITYGUESSR_FIGURES")
+            if before is not None:
+                os.environ["CITYGUESSR_FIGURES"] = before
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cityguessr.notebooks", description="Run the notebooks, strictly.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the notebooks and their parameters")
-    refresh = commands.add_parser("refresh", help="run at the default scale and keep the outputs in notebooks/")
+    refresh = commands.add_parser("refresh", help="run with five seeds; keep notebooks/ and figures/ for git")
     refresh.add_argument("names", nargs="*", metavar="NAME", help="as for run; all of them when left out")
     requote = commands.add_parser("requote", help="bring the numbers that prose quotes from tables up to date")
     requote.add_argument("names", nargs="*", metavar="NAME", help="as for run; all of them when left out")
@@ -70,10 +108,12 @@ def _parser() -> argparse.ArgumentParser:
     paper = commands.add_parser("paper", help="run all")
     train = commands.add_parser("train", help="train what all of them ask for, and run none")
     for command in (run, paper, refresh, train):
-        usual = f" (by default {KEPT_SEEDS})" if command is refresh else ""
+        usual = f" (by default those of the kept outputs, {KEPT_SEEDS})" if command is refresh else ""
         command.add_argument("--seeds", help=f"0,1,2: for each notebook that has `seeds`{usual}")
         one = {"nargs": 2, "metavar": ("NAME", "VALUE"), "help": "a parameter, for each notebook that has it"}
         command.add_argument("-p", action="append", default=[], dest="texts", **one)
+    larger = "midi: the tables of the larger world, to figures/midi, and no page"
+    refresh.add_argument("--profile", choices=paths.KEPT_PROFILES, help=larger)
     for command in (run, paper, train):
         command.add_argument("--profile", help="scale and data: a file of env/profiles, for each notebook that has it")
         file = {"metavar": "FILE", "help": "a YAML file of parameters, as papermill reads them"}
@@ -118,19 +158,26 @@ def make_plan(notebooks: Sequence[Path], options: argparse.Namespace) -> list[tu
         if not any(name in declared(notebook) for notebook in notebooks):
             known = {name: None for notebook in notebooks for name in declared(notebook)}
             raise unknown(name, known, ", ".join(notebook.stem for notebook in notebooks) or "notebooks/")
-    if options.command == "refresh":
-        shared.setdefault("seeds", KEPT_SEEDS)
     plan = []
     for notebook in notebooks:
         known = declared(notebook)
         profile = shared.get("profile")
-        optional = options.command in ("paper", "train") and "profile" in known
+        optional = options.command in ("paper", "train", "refresh") and "profile" in known
         if optional and profile and profile not in known["profile"].choices:
             print(f"{notebook.stem}: left out, for it has no profile {profile}")
             continue
         values, typed = ({k: v for k, v in given.items() if k in known} for given in (shared, texts))
+        if options.command == "refresh" and "seeds" in known and "seeds" not in texts:
+            values.setdefault("seeds", _kept_seeds(known["seeds"], profile))
         plan.append((notebook, bind(notebook, values, typed)))
     return plan
+
+
+def _kept_seeds(parameter: Parameter, profile: str | None) -> list[int] | str:
+    """The seeds whose outputs are kept: what the parameter's comment says of its page, or the usual ones."""
+    if profile not in (None, "mini"):
+        return KEPT_SEEDS_LARGER
+    return list(kept_seeds(parameter) or ()) or KEPT_SEEDS
 
 
 def _given(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
@@ -176,14 +223,20 @@ def train_ahead(plan: runner.Plan) -> None:
         command.ensure_all(asked, clips, **shared)  # VidTAG on CityGuessr's own clips
 
 
-def _print_summary(start: float, finished: bool) -> None:
-    """What was written since `start`, how long it took, and how much memory."""
-    files = runner.written_since(start)
-    print(f"files written for figures and tables: {len(files)}" + "".join(f"\n    {file}" for file in files))
+def _print_summary(start: float, finished: bool, files: Sequence[Path]) -> None:
+    """What this command wrote, how it differs from what is kept in git, how long it took, and how much memory."""
+    print(f"figures and tables written: {summary.count(len(files), 'file')}")
+    print("".join(f"    {line}\n" for line in summary.grouped(files)), end="")
+    kept = paths.kept_figures()
+    if files and not paths.keeping():
+        differences = summary.beside_kept(files)
+        words = " Beside the tables there:" if differences else ""
+        print(f"{summary.relative(kept)}/, what is kept in git, is as it was.{words}")
+        print("".join(f"    {line}\n" for line in differences), end="")
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
     print(
         f"{'done' if finished else 'stopped'} after {duration(time.time() - start)}; "
-        f"{runner.trained_since(start)} runs trained; largest notebook {memory:.1f} GB"
+        f"{summary.count(runner.trained_since(start), 'run')} trained; largest notebook {memory:.1f} GB"
     )
 
 

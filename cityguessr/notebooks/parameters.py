@@ -2,7 +2,8 @@
 
 A parameters cell holds one line per parameter, `seeds: list[int] = [0]  # one training run each`. papermill only warns
 about a name that is not among them, and takes a value of any type. Both are errors in this project: `bind` raises them
-for `python -m cityguessr.notebooks`, and `check_parameters`, called in the next cell, for plain `papermill`.
+for `python -m cityguessr.notebooks`, and `checking.check_parameters`, called in the next cell, for plain `papermill`
+and for what a reader types in JupyterLab.
 """
 
 import ast
@@ -10,7 +11,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,9 @@ class Parameter:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values that the comment lists, where it is such a list (`mini | world68k`); empty for any other."""
-        return tuple(self.comment.split(" | ")) if re.fullmatch(r"\w+( \| \w+)+", self.comment) else ()
+        """The values that the comment lists (`mini | world68k`, also after a colon or before a comma); or none."""
+        listed = re.fullmatch(r"(?:[^|:]+: )?(\w+(?: \| \w+)+)(?:, .*)?", self.comment)
+        return tuple(listed[1].split(" | ")) if listed else ()
 
 
 def type_name(kind: Any) -> str:
@@ -88,27 +90,6 @@ def from_text(text: str, kind: Any) -> Any:
     return kind(text)
 
 
-def check_parameters(namespace: Mapping[str, Any]) -> None:
-    """Check that what papermill injected into this notebook is declared in its parameters cell, and of that type.
-
-    Call it first in the code cell after the parameters cell: `notebooks.check_parameters(globals())`. Raises InputError
-    for an injected name that is not declared, and for a declared name with a value of another type.
-    """
-    annotations = namespace.get("__annotations__")
-    if annotations is None:  # Python 3.14 keeps a function that makes them
-        annotations = namespace.get("__annotate__", lambda _: {})(1)
-    injected = [cell for cell in namespace.get("In", ()) if cell.startswith(INJECTED)]
-    for statement in (statement for cell in injected for statement in ast.parse(cell).body):
-        for target in getattr(statement, "targets", ()):
-            if target.id not in annotations and not target.id.startswith("PAPERMILL_"):
-                raise unknown(target.id, annotations, "this notebook")
-    for name, kind in annotations.items():
-        value = namespace.get(name)
-        if kind in TYPES.values() and (not fits(value, kind) or (value in NULL and fits(None, kind))):
-            raise _wrong(name, value, kind, "this notebook")
-        _check_seeds(name, value, "this notebook")
-
-
 def unknown(name: str, known: Mapping[str, Any], where: str) -> InputError:
     """The error for a name that is not among the `known` ones of the notebook(s) called `where`."""
     close = difflib.get_close_matches(name, known, n=1)
@@ -116,7 +97,8 @@ def unknown(name: str, known: Mapping[str, Any], where: str) -> InputError:
     return InputError(f"{where} has no parameter {name!r}.{meant} Its parameters: {', '.join(known) or 'none'}.")
 
 
-def _wrong(name: str, value: Any, kind: Any, where: str) -> InputError:
+def wrong(name: str, value: Any, kind: Any, where: str) -> InputError:
+    """The error for a value that is not of its parameter's type."""
     example = {list: "-y '{name}: [0, 1]'", types.UnionType: "-p {name} None, or -y '{name}: null'"}
     remedy = example.get(typing.get_origin(kind) or type(kind), "")
     remedy = f" With plain papermill write {remedy.format(name=name)}." if remedy else ""
@@ -131,8 +113,15 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:80]}..."
 
 
-def _check_seeds(name: str, value: Any, where: str) -> None:
-    """Refuse a seed that no training can have, before anything runs."""
+def check_value(name: str, value: Any, choices: Sequence[str], where: str) -> None:
+    """Refuse, before anything runs, a value that is not among the choices, and seeds that no training can have.
+
+    Raises InputError.
+    """
+    if isinstance(value, str) and choices and value not in choices:
+        raise InputError(f"{where}: {name} is {value!r}; it is one of {', '.join(choices)}")
+    if name == "seeds" and isinstance(value, list) and (not value or len(set(value)) < len(value)):
+        raise InputError(f"{where}: parameter seeds is {_shown(value)}; give one or more, each once")
     for seed in value if isinstance(value, list) else [value]:
         if name in ("seed", "seeds") and isinstance(seed, int):
             try:
@@ -162,14 +151,14 @@ def declared(notebook: Path) -> dict[str, Parameter]:
     for node in nodes:
         line = lines[node.end_lineno - 1] if node.end_lineno else ""
         try:
-            parameter = _parameter(node, line)
+            parameter = parameter_of(node, line)
         except ValueError as error:
             raise InputError(f"{notebook.name}: parameters cell, {line.strip()!r}: {error}") from error
         parameters[parameter.name] = parameter
     return parameters
 
 
-def _parameter(node: ast.stmt, line: str) -> Parameter:
+def parameter_of(node: ast.stmt, line: str) -> Parameter:
     """A statement of a parameters cell that ends on `line`. Raises ValueError where it is no typed literal."""
     if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
         raise ValueError("not of the form name: type = value")
@@ -213,11 +202,9 @@ def bind(notebook: Path, values: Mapping[str, Any], texts: Mapping[str, str]) ->
             try:
                 value = from_text(value, kind)
             except ValueError:
-                raise _wrong(name, value, kind, notebook.stem) from None
+                raise wrong(name, value, kind, notebook.stem) from None
         if not fits(value, kind):
-            raise _wrong(name, value, kind, notebook.stem)
-        if isinstance(value, str) and known[name].choices and value not in known[name].choices:
-            raise InputError(f"{notebook.stem}: {name} is {value!r}; it is one of {', '.join(known[name].choices)}")
-        _check_seeds(name, value, notebook.stem)
+            raise wrong(name, value, kind, notebook.stem)
+        check_value(name, value, known[name].choices, notebook.stem)
         bound[name] = value
     return bound

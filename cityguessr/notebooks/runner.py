@@ -6,7 +6,9 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,10 +23,13 @@ from cityguessr.base import paths, pools
 from cityguessr.base.errors import InputError, one_of
 from cityguessr.base.files import make_folder
 from cityguessr.base.progress import duration
+from cityguessr.notebooks import summary
 from cityguessr.notebooks.parameters import declared
+from cityguessr.notebooks.summary import relative
 
 Plan = Sequence[tuple[Path, dict[str, Any]]]  # notebooks with their parameters, in the order in which they run
 _KEPT = "pages that ran are kept"
+_PATIENCE = 10.0  # seconds that papermill has to notice that its kernel was ended
 NICKNAMES = {"ledger": "90_paper_vs_measured", "table1": "11_explore_dataset"}
 
 
@@ -49,6 +54,8 @@ def find(name: str) -> Path:
     matches = matches or [path for path in notebooks if f"_{stem}_" in f"{path.stem}_"]
     if not matches and stem.startswith("fig"):
         matches = [path for path in notebooks if _saves(path, re.escape(stem) + r"(?!\d)")]
+        if not matches:
+            raise one_of("figure", name, figures())
     if not matches:
         raise one_of("notebook", name, [path.stem for path in notebooks])
     if len(matches) > 1:
@@ -59,6 +66,13 @@ def find(name: str) -> Path:
 def drawing() -> list[Path]:
     """The notebooks that save figures of the paper, by what their cells name."""
     return [path for path in available() if _saves(path, r"fig(_s)?\d")]
+
+
+def figures() -> list[str]:
+    """The figures that have a name to run them by, in order: fig1, ..., fig_s10."""
+    named = re.compile(r'\\"(fig(?:_s)?\d+)')
+    found = {name for path in available() for name in named.findall(path.read_text(encoding="utf-8"))}
+    return sorted(found, key=lambda name: (name.startswith("fig_s"), int(re.sub(r"\D", "", name))))
 
 
 def _saves(notebook: Path, figure: str) -> bool:
@@ -113,27 +127,58 @@ def execute(notebook: Path, parameters: Mapping[str, Any], output: Path, echo: T
     """Run one notebook in the project's root and write it, executed, to `output`; nothing half-run is left there.
 
     Raises papermill.PapermillExecutionError where a cell failed; what ran stands beside `output` as
-    `<name>.failed.ipynb`.
+    `<name>.failed.ipynb`. Where this process is interrupted, the kernel is ended first, with all that it started.
     """
     import papermill
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.utils import run_sync
 
     # It warns about a declared `str | None`, which its inspection overlooks; every name has been checked already.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     make_folder(output.parent)
     failed = output.with_name(f"{output.stem}.failed.ipynb")
-    papermill.execute_notebook(
-        str(notebook),
-        str(failed),
-        parameters=dict(parameters),
-        kernel_name="python3",
-        cwd=str(paths.root()),
-        progress_bar=False,
-        stdout_file=echo,
-        stderr_file=echo,
-        # A kernel listens on a port of this machine: encrypted, or it says at each start that it is not.
-        config=Config(KernelManager={"transport_encryption": "auto"}),
-    )
+    # A kernel listens on a port of this machine: encrypted, or it says at each start that it is not.
+    kernel = AsyncKernelManager(kernel_name="python3", config=Config(KernelManager={"transport_encryption": "auto"}))
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(failed),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                cwd=str(paths.root()),
+                progress_bar=False,
+                stdout_file=echo,
+                stderr_file=echo,
+                km=kernel,
+            )
+        except BaseException as error:  # the caller's thread raises it
+            errors.append(error)
+        finally:
+            if kernel.has_kernel:
+                run_sync(kernel.shutdown_kernel)(now=True)
+
+    # In the main thread nbclient would take interrupts for itself, and report that the kernel has died.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except BaseException:
+        _end(kernel)
+        thread.join(_PATIENCE)
+        raise
+    if errors:
+        raise errors[0]
     os.replace(failed, output)
+
+
+def _end(kernel: Any) -> None:
+    """Kill a kernel and what it started, from whichever thread."""
+    if kernel.has_kernel:
+        with contextlib.suppress(OSError, AttributeError):  # it has ended; there are no groups on this system
+            os.killpg(os.getpgid(kernel.provisioner.pid), signal.SIGKILL)
 
 
 def keep_outputs(executed: Path, notebook: Path) -> None:
@@ -165,7 +210,7 @@ def replace(notebook: Path, page: NotebookNode) -> None:
 def written_since(start: float) -> list[Path]:
     """Figures and tables that were written after `start` (seconds since the epoch), relative to the root."""
     files = {path for folder in (paths.figures(), paths.runs() / "figures") for path in folder.rglob("*")}
-    return [_relative(path) for path in sorted(files) if path.is_file() and path.stat().st_mtime >= start]
+    return [relative(path) for path in sorted(files) if path.is_file() and path.stat().st_mtime >= start]
 
 
 def trained_since(start: float) -> int:
@@ -173,18 +218,19 @@ def trained_since(start: float) -> int:
     return sum(path.stat().st_mtime >= start for path in paths.runs().rglob("config.json"))
 
 
-def run_all(plan: Plan, refresh: bool = False, side_by_side: bool = False) -> bool:
+def run_all(plan: Plan, refresh: bool = False, side_by_side: bool = False, show: bool = False) -> bool:
     """Run notebooks, with one progress line each, and stop at the first that fails.
 
     Args:
         refresh: put the executed pages in the place of their sources.
+        show: print the tables that a page shows, once it has run.
         side_by_side: two at a time, in no fixed order; those from 90 on last, for they read what the others write.
             Their data and runs must be there already (`train_ahead`).
 
     Returns True when all ran.
     """
     check_kernel()
-    jobs = [(f"{n}/{len(plan)}", notebook, given, refresh) for n, (notebook, given) in enumerate(plan, start=1)]
+    jobs = [(f"{n}/{len(plan)}", notebook, given, refresh, show) for n, (notebook, given) in enumerate(plan, start=1)]
     if not side_by_side:
         return all(_run_page(*job) for job in jobs)
     last = [job for job in jobs if job[1].stem >= "90"]
@@ -204,11 +250,12 @@ def run_all(plan: Plan, refresh: bool = False, side_by_side: bool = False) -> bo
 def _run_silently(*job: Any) -> tuple[bool, str]:
     """What `_run_page` returns, and what it printed."""
     printed = io.StringIO()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the one that started this process ends it: the kernel too
     with contextlib.redirect_stdout(printed):
         return _run_page(*job), printed.getvalue()
 
 
-def _run_page(number: str, notebook: Path, parameters: dict[str, Any], refresh: bool) -> bool:
+def _run_page(number: str, notebook: Path, parameters: dict[str, Any], refresh: bool, show: bool) -> bool:
     """Run one notebook and print how it went; False where a cell failed."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -223,13 +270,15 @@ def _run_page(number: str, notebook: Path, parameters: dict[str, Any], refresh: 
         echo.close()
     except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
         print(f"\nFAILED after {duration(time.perf_counter() - start)} {_reason(error)}")
-        print(f"Its cells up to there: {_relative(output.with_name(f'{output.stem}.failed.ipynb'))}")
+        print(f"Its cells up to there: {relative(output.with_name(f'{output.stem}.failed.ipynb'))}")
         return False
     if refresh:
         keep_outputs(output, notebook)
     indent = "   " if echo.used else ""
     took = duration(time.perf_counter() - start)
-    print(f"{indent} {took} -> {_relative(notebook if refresh else output)}", flush=True)
+    print(f"{indent} {took} -> {relative(notebook if refresh else output)}", flush=True)
+    for table in summary.tables(output) if show else ():
+        print(f"\n{table}\n", flush=True)
     return True
 
 
@@ -239,8 +288,3 @@ def _reason(error: Exception) -> str:
         return f"({type(error).__name__}): the kernel died or hung; too little memory is the usual cause"
     cell = "\n".join(f"    {line}" for line in error.source.splitlines())
     return f"in cell [{error.exec_count}]:\n{cell}\n{error.ename}: {error.evalue}"
-
-
-def _relative(path: Path) -> Path:
-    """A path as a reader in the project's root would write it."""
-    return path.relative_to(paths.root()) if path.is_relative_to(paths.root()) else path

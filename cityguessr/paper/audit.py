@@ -5,7 +5,7 @@ and continent with it. So of a printed row
 
     P(level right | city wrong) = (acc_level - acc_city) / (100 - acc_city)
 
-and this is what is left to compare between rows: how near the wrong cities lie to the right ones. Where each level is
+and this can be compared between rows: how near the wrong cities lie to the right ones. Where each level is
 read by itself, a city can be right with a wrong country, and the same number is only a lower bound. It needs no data.
 Rows that differ in it differ in pattern; the arithmetic does not say why.
 """
@@ -69,7 +69,8 @@ def audit() -> pd.DataFrame:
 def by_row(frame: pd.DataFrame) -> pd.DataFrame:
     """An audit with one line per printed row and one column per level: `share [low, high]` and its finding."""
     text = [
-        f"{line.share:.1f} [{line.low:.1f}, {line.high:.1f}]" + (f" {line.finding}" if line.finding else "")
+        f"{line.share:.1f} [{line.low:.1f}, {line.high:.1f}]".replace("-0.0", "0.0").replace("-", "−")
+        + (f" {line.finding}" if line.finding else "")
         for line in frame.itertuples()
     ]
     keys = ["table", "label", "metric", "source", "city"]
@@ -96,7 +97,7 @@ def of_any_wrong_city(tree: Taxonomy) -> dict[str, float]:
     """P(level right | city wrong) in percent for state, country and continent if wrong cities were drawn at random.
 
     True cities count alike, and each of a city's others is as likely as the next: what a system would show whose wrong
-    answers know nothing of where the right one lies.
+    answers know nothing about where the right one lies.
     """
     cities = tree.size("city")
     shares = {}

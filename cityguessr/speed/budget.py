@@ -37,8 +37,8 @@ def operations(experiment: Experiment) -> float:
 def hours(experiment: Experiment, results: GpuResults) -> tuple[float, bool]:
     """Hours that a training takes on a GPU, and whether the speed of this very model was measured on it.
 
-    Of another model it is computed from its operations, at the operations per second of the measured one. That takes
-    for granted that batches are never waited for, and that its products use the GPU as well.
+    Of another model it is computed from its operations, at the operations per second of the measured one. That assumes
+    that the GPU never waits for a batch, and that its products use the GPU as well.
     """
     fast = results.way(FAST)
     config = experiment.config(_profile(experiment))

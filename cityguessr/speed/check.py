@@ -1,4 +1,4 @@
-"""`make gpu-check`: what a GPU makes of this project, in a few minutes, written to one JSON file whatever happens.
+"""`make gpu-check`: how this project does on a GPU, in a few minutes, written to one JSON file whatever happens.
 
 Correctness comes first, then speed; `sections.SECTIONS` says what is done. The file is written after every row. A
 section that fails says so in it, and the next one goes on; one for which the time is too short says that.
@@ -132,7 +132,7 @@ def machine() -> dict[str, object]:
 
 
 def held(data: dict[str, Any]) -> bool:
-    """Whether nothing that was compared contradicts, and correctness came to its end where it was asked for."""
+    """Whether everything that was compared agrees, and correctness was finished if it was asked for."""
     state = data["sections"]["correctness"]["state"]
     return state in ("done", NOT_ASKED) and all(row["held"] is not False for row in data["correctness"])
 
@@ -252,7 +252,7 @@ def _path(out: Path, about: dict[str, object], smallest: bool) -> Path:
 
 
 def _refusal() -> str:
-    """Why a processor does not do, with the time that it would take at least."""
+    """Why a processor is not enough, with the least time that it would take."""
     operations = rates.BACKWARD * cost.size_of(PAPER, TAXONOMY).flops
     seconds = 12 * 1000 * operations / 1e12 / rates.matrix_peak(torch.device("cpu"), 512, 0.3, torch.float32)
     return (

@@ -1,7 +1,7 @@
 """Whether the fast path computes what the plain one does, on this machine: the first section of `check`.
 
 Each check gives one row: what was compared, the largest deviation, the tolerance and whether it held. Deviations are
-relative, |a - b| / |b| in the Euclidean norm, where nothing else is said.
+relative, |a - b| / |b| in the Euclidean norm, unless the row says otherwise.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def checks(case: Case) -> Iterator[dict[str, object]]:
             with float32():
                 rows = list(check(case))
             yield from rows
-        except Exception as error:  # the next check is worth as much
+        except Exception as error:  # the next check still counts
             yield failure(check.__name__.strip("_"), error)
         rates.tidy(case.device)
 
@@ -175,7 +175,7 @@ def _parts(case: Case) -> Iterator[dict[str, object]]:
 
 
 def _recomputed(case: Case) -> Iterator[dict[str, object]]:
-    """Layers computed again on the way back against kept ones: gradient."""
+    """Layers computed again in the backward pass against kept ones: gradient."""
     value = relative(_gradient_after(case, recompute=True), _gradient_after(case))
     yield row("recompute against kept: gradient", value, ROUNDING, "fp32, one step")
 
@@ -281,7 +281,7 @@ def _learnable(case: Case, count: int) -> list[Batch]:
 
 
 def _curve(step: TrainingStep, given: list[Batch], steps: int, rate: float) -> list[float]:
-    """The loss of every step, on batches that are taken again and again."""
+    """The loss of every step, on batches that are taken repeatedly."""
     step.start()
     sums = [0.0]
     for batch in itertools.islice(itertools.cycle(given), steps):

@@ -41,7 +41,7 @@ def size_of(config: ModelConfig, taxonomy: Taxonomy) -> Cost:
     """
     with torch.device("meta"), weights.quietly():
         system = build(config.replace(pretrained=None), taxonomy).eval()
-        system.use(folded=False)  # the operations of the network as published; folded, it takes two per cent fewer
+        system.use(folded=False)  # the operations of the network as published; folded, it takes two percent fewer
         frames = torch.empty(1, config.input_frames, 3, config.size, config.size)
         for module in system.modules():
             if isinstance(module, Encoder):
@@ -55,10 +55,10 @@ def size_of(config: ModelConfig, taxonomy: Taxonomy) -> Cost:
 def steps_per_second(
     configs: Mapping[str, ModelConfig], taxonomy: Taxonomy, profile: Profile, rounds: int = 7, device: str = "cpu"
 ) -> dict[str, float]:
-    """How many training steps (forward, backward, Adam) a second each system makes, on frames of noise.
+    """How many training steps (forward, backward, Adam) per second each system makes, on frames of noise.
 
-    The systems take turns, a step each a round, so that whatever else the machine does slows all of them alike; the
-    median over rounds counts. Rates are for comparison within one call.
+    The systems take turns, one step each per round, so that whatever else the machine does slows all of them alike;
+    the median over rounds counts. Rates are for comparison within one call.
 
     Args:
         configs: a name -> a system's configuration; its pretrained weights are not needed, nor read.
@@ -77,7 +77,7 @@ def steps_per_second(
 
 
 class _Step:
-    """One training step of a system, again and again on the same batch."""
+    """One training step of a system, repeated on the same batch."""
 
     def __init__(self, config: ModelConfig, taxonomy: Taxonomy, batch: int, device: str) -> None:
         generator = torch.Generator().manual_seed(0)

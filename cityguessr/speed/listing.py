@@ -60,7 +60,7 @@ class Listing:
 
 
 def write_label_files(folder: Path, clips: int, seed: int = 0) -> None:
-    """Make a release's label files, of 533 fields a line: a fifth of the clips in val, no frames.
+    """Make a release's label files, 533 fields per line: a fifth of the clips in val, no frames.
 
     Each city of the real tree has its text features in all of its lines, and each clip scene shares of its own.
     """

@@ -1,4 +1,4 @@
-"""How many clips a second a loader gives, beside the loader as it is usually written."""
+"""How many clips per second a loader gives, beside the loader as it is usually written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cityguessr.training.loading import AHEAD, FrameBatches
 def clips_per_second(
     clips: ClipDataset, workers: int, batch_size: int = 12, batches: int = 100, usual: bool = False
 ) -> float:
-    """How many clips a loader gives in a second when nobody makes it wait, in random order, after it got going.
+    """How many clips per second a loader gives when nothing makes it wait, in random order, after it got going.
 
     Args:
         workers: processes that decode.
@@ -55,7 +55,7 @@ def compare(
     rounds: int = 3,
     report: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Clips a second of `FrameBatches` and of the usual loader, measured in turns: the medians, and their ratio.
+    """Clips per second of `FrameBatches` and of the usual loader, measured in turns: the medians, and their ratio.
 
     Args:
         rounds: how often each is measured.
@@ -70,7 +70,7 @@ def compare(
     result["ratio"] = result["clips_per_second"] / result["usual"]
     frames, _, size, _ = clips.shape
     report(
-        f"{workers} workers, {frames} frames of {size} px a clip: {result['clips_per_second']:.0f} clips/s, "
+        f"{workers} workers, {frames} frames of {size} px per clip: {result['clips_per_second']:.0f} clips/s, "
         f"the usual loader {result['usual']:.0f}, ratio {result['ratio']:.2f}"
     )
     return result

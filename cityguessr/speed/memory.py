@@ -1,7 +1,7 @@
 """What a training takes of a GPU's memory, and the settings with which it fits a small one.
 
 It is computed, on any machine: an uncompiled step is carried out on tensors of a shape and a type but no content, and
-what they would hold is added up as they come and go. A compiled step keeps somewhat more or less than that, and cuDNN,
+what they would take is added up as they come and go. A compiled step keeps somewhat more or less than that, and cuDNN,
 cuBLAS and CUDA graphs take more; page 60 shows both sides beside what GPUs measured. Of cards under 80 GB none has been
 measured.
 """
@@ -175,7 +175,7 @@ def _size(tensors: Iterable[Tensor]) -> int:
 
 
 class _Held(TorchDispatchMode):
-    """Adds up what tensors hold.
+    """Adds up the memory that tensors take.
 
     Attributes:
         now, most: bytes at this moment, and at most so far.

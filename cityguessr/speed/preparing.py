@@ -3,8 +3,8 @@
     python -m cityguessr.speed.preparing [--release FOLDER]
 
 Four ways with the same files, measured in turns, each in one thread: our preparation (decode at a reduced scale,
-resize, encode); the released loader, which decodes each frame in full with OpenCV and resizes it with Pillow, in every
-epoch anew; the floor, decoding at a reduced scale alone; and an epoch from the prepared clips.
+resize, encode); the released loader, which decodes each frame in full with OpenCV and resizes it with Pillow, again in
+every epoch; the floor, decoding at a reduced scale alone; and an epoch from the prepared clips.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def compare(
     rounds: int = 3,
     report: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Clips a second that one core gives in each of `WAYS`, and the two ratios to the released loader.
+    """Clips per second that one core gives in each of `WAYS`, and the two ratios to the released loader.
 
     Time is the processor's, of all threads of this process, so that others on the machine count little. The files are
     read once before, so that no disk counts.
@@ -80,7 +80,7 @@ def compare(
         rounds: how often each way is measured; the medians count.
         report: gets a line for each round and each result.
 
-    Returns clips a second by way, `preparation_ratio`, `epoch_ratio`, and `kilobytes` a frame.
+    Returns clips per second by way, `preparation_ratio`, `epoch_ratio`, and `kilobytes` per frame.
     """
     files = [frame_files(folder, clip_format.frames, clip_format.sampling) for folder in folders]
     read = sum(len(file.read_bytes()) for clip in files for file in clip)
@@ -107,7 +107,7 @@ def compare(
         )
     report(
         f"the floor: {result['floor']:.1f} clips/s; {len(files)} clips of {clip_format.frames} frames, "
-        f"{result['kilobytes']:.0f} kB a frame, to {clip_format.size} px"
+        f"{result['kilobytes']:.0f} kB per frame, to {clip_format.size} px"
     )
     return result
 

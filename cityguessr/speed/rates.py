@@ -28,7 +28,7 @@ DATASHEET = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 """A name of GPUs -> the dense bfloat16 rate that their datasheets give, in TFLOP/s; of the SXM form."""
 
 BACKWARD = 3
-"""Operations of a step over those of its forward pass: the way back costs two more of every product."""
+"""Operations of a step over those of its forward pass: the backward pass adds two products for each."""
 
 _PRODUCT, _COPY = 8192, 2**30  # rows of the matrices that measure a peak; bytes of the copy that measures memory
 
@@ -71,10 +71,10 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Yardstick:
-    """What rates are held against.
+    """What rates are compared with.
 
     Attributes:
-        papers_model: whether the model is the paper's, so that its schedule can be reckoned.
+        papers_model: whether the model is the paper's, so that the time of its schedule can be computed.
         flops_per_clip: of the forward pass.
         measured_peak, datasheet_peak: of the device, in TFLOP/s.
     """
@@ -189,7 +189,7 @@ def new_model(
 def released_loop(
     config: ModelConfig, taxonomy: Taxonomy, device: torch.device, seed: int = 0
 ) -> Callable[[Batch], dict[str, float]]:
-    """A step as the released training script takes it, written afresh from what that does.
+    """A step as the released training script takes it, written anew from what that does.
 
     Everything is float32, attention keeps the matrix of its scores, the processor turns frames into floats before they
     are moved, and every loss is read back in every step. It takes batches that are on the processor.
@@ -315,7 +315,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def tidy(device: torch.device) -> None:
-    """Give back the memory of what is no longer used, and count its peak anew."""
+    """Give back unused memory, and start to count its peak again."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -330,7 +330,7 @@ def _endless(given: Iterable[Batch]) -> Iterable[Batch]:
 
 
 def calls_per_second(call: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """How often a second a call is done, over about so many seconds."""
+    """How many times per second a call is done, over about so many seconds."""
     for _ in range(3):
         call()
     wait_for(device)

@@ -18,7 +18,7 @@ FAST, PLAIN, RELEASED = "fast path", "plain path", "as the released script"
 """How the rows of the three ways to train are called."""
 
 PATTERN = "figures/gpu/*.json"
-"""Where the files are, from the project's root on."""
+"""Where the files are, relative to the project's root."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ def load(folder: Path | None = None) -> list[GpuResults]:
     Args:
         folder: where they are; `figures/gpu` of the project when left out.
 
-    Raises InputError for a file that is no result of `check`.
+    Raises InputError for a file that is not a result of `check`.
     """
     results = []
     for path in sorted((folder or paths.root() / "figures" / "gpu").glob("*.json")):
@@ -82,7 +82,7 @@ def load(folder: Path | None = None) -> list[GpuResults]:
             content = json.loads(path.read_text(encoding="utf-8"))
             whole = content["machine"]["gpu"] and not content.get("smallest") and not path.stem.endswith("-partial")
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: this is no file that `make gpu-check` wrote; remove it") from None
+            raise InputError(f"{path}: not a file that `make gpu-check` wrote; remove it") from None
         if whole:
             results.append(GpuResults(path.name, content))
     return sorted(results, key=lambda result: (result.content["machine"]["date"], result.name))

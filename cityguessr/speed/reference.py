@@ -1,4 +1,4 @@
-"""The released network a second time, from its checkpoint's tensors alone: the loaded model is held against it."""
+"""The released network a second time, from its checkpoint's tensors alone, to compare the loaded model with."""
 
 import numpy as np
 import torch

@@ -149,7 +149,7 @@ def _batch_sizes(bench: Bench) -> str | None:
 
 
 def _ablations(bench: Bench) -> str | None:
-    """What memory two settings save; then the switches that are compiled anew, as far as the time reaches."""
+    """What memory two settings save; then the switches that are compiled anew, as far as time allows."""
     fast = _fast(bench)
     if bench.on_gpu:
         plain = fast.replace(compiled=False, cuda_graphs=False)
@@ -242,7 +242,7 @@ def _made(
 
 
 def _yardstick(bench: Bench) -> rates.Yardstick:
-    """What rates are held against; without the operations of a clip where these cannot be counted."""
+    """What rates are compared with; without the operations of a clip where these cannot be counted."""
     if bench.yardstick.flops_per_clip is None:
         known = {"papers_model": not bench.smallest}
         known["datasheet_peak"] = rates.datasheet_peak(torch.cuda.get_device_name()) if bench.on_gpu else None

@@ -31,7 +31,7 @@ _BATCHES, _STEPS, _EPOCHS = (64, 128, 256), 10, 5
 
 
 def features(bench: Bench) -> str | None:
-    """Pictures a second of both encoders at their real size: pictures on the device, and once from the host."""
+    """Pictures per second of both encoders at their real size: pictures on the device, and once from the host."""
     names = {"semantic": "stand-in", "appearance": "stand-in"} if bench.smallest else ENCODERS
     batches, seconds = ((2,), 0.02) if bench.smallest else (_BATCHES, 2.0)
     missing = []
@@ -105,7 +105,7 @@ def training(bench: Bench) -> str | None:
 def _phase(
     bench: Bench, config: VidTAGConfig, number: int, batch: int, epochs: int, examples: list[phases.Example]
 ) -> dict[str, object]:
-    """Steps a second of one phase, from the median epoch after the first."""
+    """Steps per second of one phase, from the median epoch after the first."""
     settings = [dataclasses.replace(phase, epochs=0, batch_size=batch) for phase in schedule.MSLS]
     settings[number] = dataclasses.replace(settings[number], epochs=epochs)
     torch.manual_seed(0)
@@ -169,5 +169,5 @@ def _timed(bench: Bench, call: Callable[[], object]) -> tuple[object, float]:
 
 
 def _peak(bench: Bench) -> float | None:
-    """GB of the GPU that tensors held at most since it was last reset; None on a processor."""
+    """The most GB of the GPU that tensors took since it was last reset; None on a processor."""
     return round(torch.cuda.max_memory_allocated() / 1e9, 2) if bench.on_gpu else None

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cityguessr.evaluation.columns import check_differences, common_words, part_of, shown_parts
 from cityguessr.measures.intervals import ONE_SEED
-from cityguessr.tables.formats import Cell, Grid
+from cityguessr.tables.formats import Cell, Grid, plain, signed
 from cityguessr.taxonomy import LEVELS
 
 
@@ -92,14 +92,10 @@ def _pairs(cell: dict | None) -> Cell:
     return Cell(f"{cell['n_seeds']:.0f}{sd}", pale=True)
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("+0.0", "0.0").replace("-0.0", "0.0").replace("-", "−")
-
-
 def _difference(cell: dict) -> Cell:
     if math.isnan(cell["low"]) or math.isnan(cell["high"]):
-        return Cell(_signed(cell["difference"]))
-    text = f"{_signed(cell['difference'])} [{_signed(cell['low'])}, {_signed(cell['high'])}]"
+        return Cell(signed(cell["difference"]))
+    text = f"{signed(cell['difference'])} [{signed(cell['low'])}, {signed(cell['high'])}]"
     return Cell(text, bold=cell["low"] > 0 or cell["high"] < 0)
 
 
@@ -117,7 +113,7 @@ def learned_grid(learned: pd.DataFrame) -> Grid:
                 line += [Cell("–", pale=True)] * 3
                 continue
             digits = 2 if head == "scenes" else 3
-            skill = f"{_plain(cell['skill'])} [{_plain(cell['low'])}, {_plain(cell['high'])}]"
+            skill = f"{plain(cell['skill'])} [{plain(cell['low'])}, {plain(cell['high'])}]"
             line.append(Cell(f"{cell['constant']:.{digits}f}", pale=True))
             line += [Cell(f"{cell['answer']:.{digits}f}"), Cell(skill, bold=cell["low"] > 0)]
         body.append(tuple(line))
@@ -129,7 +125,3 @@ def learned_grid(learned: pd.DataFrame) -> Grid:
         "the way from there to a perfect answer the head has come, with a 95 % interval; 0 is nothing."
     )
     return Grid(columns, groups, tuple(body), "l" + "rrr" * len(heads), "What the auxiliary heads learned", text)
-
-
-def _plain(value: float) -> str:
-    return f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−")

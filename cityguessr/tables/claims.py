@@ -2,7 +2,7 @@
 
 A claim is decided on all validation clips, those of seen and of unseen videos together. With twenty of them one would
 be significant at 5 % by chance alone, so p-values are adjusted by Holm's method over the list. A claim about scenes or
-text says something only where the head that it is about learned its task; otherwise it is `not tested`.
+text is tested only where the head that it is about learned its task; otherwise it is `not tested`.
 """
 
 import dataclasses
@@ -19,16 +19,16 @@ from cityguessr.evaluation.columns import printed_rows
 from cityguessr.evaluation.learning import learned
 from cityguessr.evaluation.results import compare
 from cityguessr.measures.intervals import ONE_SEED, Interval, holm
-from cityguessr.tables.formats import write_frame
+from cityguessr.tables.formats import plain, write_frame
 from cityguessr.training import experiments, jobs, profiles
 from cityguessr.training.runs import Run
 
 MARGIN = 5.0
-"""Percent of the way from the best constant to a perfect answer that a head has to come for its task to count as
-learned: the lower end of the 95 % interval on validation clips lies above it."""
+"""How far a head must come from the best constant to a perfect answer, in percent, for its task to count as learned:
+the lower end of the 95 % interval on validation clips must lie above it."""
 
 LEVEL = 0.05
-"""The risk, over a whole list of claims, that one is decided which is not so."""
+"""The risk, over a whole list of claims, that at least one is decided wrongly."""
 
 _SCENES, _TEXT, _BOTH = ("scenes",), ("text",), ("scenes", "text")
 
@@ -205,7 +205,7 @@ def check(
 
 
 def write(frame: pd.DataFrame, profile: str = "mini", name: str = "claims") -> Path:
-    """Write what `check` found as `figures/tables/<name>.csv`. Returns its path; raises InputError where it cannot."""
+    """Write what `check` found as `tables/<name>.csv` of `paths.figures`. Returns its path; raises InputError."""
     return write_frame(paths.figures(profile) / "tables" / f"{name}.csv", frame)
 
 
@@ -269,7 +269,7 @@ def _mechanism(claim: Claim, rows: Mapping[str, Mapping[str, dict[str, float]]])
         tested &= bool(there) and all(x["low"] > MARGIN for x in there.values())
         for row, x in there.items():
             named = f"{head} of {row}" if len(there) > 1 else head
-            words.append(f"{named} {x['skill']:.1f} % [{x['low']:.1f}, {x['high']:.1f}]")
+            words.append(f"{named} {plain(x['skill'])} % [{plain(x['low'])}, {plain(x['high'])}]")
         if not there:
             words.append(f"{head}: no head of the two was measured")
     return tested, "; ".join(words)

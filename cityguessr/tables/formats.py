@@ -3,6 +3,7 @@
 import dataclasses
 import html
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from cityguessr.base.files import write_bytes
 
 
 class Cell(NamedTuple):
-    """A text in a table, `bold` where it is the one to notice, `pale` where it is there to compare with."""
+    """A text in a table, `bold` if it is the one to notice, `pale` if it is there to compare with."""
 
     text: str
     bold: bool = False
@@ -174,6 +175,23 @@ def as_html(layout: Layout) -> str:
         out += [*(f'<tr style="background:transparent;">{line}</tr>' for line in lines), "</tbody></table>"]
     out += [f'<div style="{pale}">{html.escape(note)}</div>' for note in layout.notes]
     return "".join(out)
+
+
+def signed(value: object) -> object:
+    """A difference as tables print it: "+1.2", "−0.3" with a true minus, "0.0", "–" for NaN; other things as they are.
+
+    It also serves `Styler.format`, for frames whose numbers are all differences.
+    """
+    if not isinstance(value, float | int) or isinstance(value, bool):
+        return value
+    if math.isnan(value):
+        return "–"
+    return f"{value:+.1f}".replace("+0.0", "0.0").replace("-0.0", "0.0").replace("-", "−")
+
+
+def plain(value: float) -> str:
+    """A number with one decimal and a true minus, never "−0.0"."""
+    return f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−")
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> Path:

@@ -1,13 +1,13 @@
-"""How a table is laid out: which blocks it has, what stands in their cells, and what is bold."""
+"""How a table is laid out: which blocks it has, what is in their cells, and what is bold."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
 from cityguessr import paper
 from cityguessr.base.errors import InputError
-from cityguessr.evaluation.columns import COLUMNS, METRICS, OWN_TABLES, UNSEEN, common_words, lower_is_better, title
+from cityguessr.evaluation.columns import COLUMNS, METRICS, OWN_TABLES, UNSEEN, common_words, title
 from cityguessr.tables.certainty import difference_grid, learned_grid, seeds_in_words
 from cityguessr.tables.formats import Cell, Grid, Layout
 from cityguessr.taxonomy import LEVELS
@@ -46,16 +46,16 @@ def lay_out(
 ) -> Layout:
     """A table laid out; see `tables.Table` for the arguments.
 
-    There is one line per row; under each level the paper's number and the measured mean ± spread; the best measured in
-    bold. Where clips of unseen videos were counted apart, they have the next block: beside each other, three numbers
-    with two spreads at each of four levels would be too wide to read. Metrics that the paper's table does not print
-    follow in blocks of their own, then what the auxiliary heads learned, and last the differences to a reference, where
-    an interval that excludes 0 is bold.
+    There is one line per row; under each level are the paper's number and the measured mean ± spread. Where clips of
+    unseen videos were counted apart, they have the next block: beside each other, three numbers with two spreads at
+    each of four levels would be too wide to read. Metrics that the paper's table does not print follow in blocks of
+    their own, then what the auxiliary heads learned, and last the differences to a reference. Bold is only what an
+    interval separates from 0: no mean is bold for being the largest.
 
     Raises InputError for frames of other columns, and a reference or rows of differences that the table lacks.
     """
     if list(frame.columns) != list(COLUMNS) or frame.empty:
-        raise InputError("this is no frame of `tables.beside_paper`: its columns are " + ", ".join(COLUMNS))
+        raise InputError("this is not a frame of `tables.beside_paper`, whose columns are " + ", ".join(COLUMNS))
     table, profile = frame["table"].iloc[0], profiles.get(frame["profile"].iloc[0])
     results = paper.results()
     metrics = {"top1"} if table in OWN_TABLES else set(results.loc[results["table"] == table, "metric"])
@@ -63,7 +63,6 @@ def lay_out(
     parted = frame["metric"].str.endswith(UNSEEN).any()
     grid, unit = _main(frame[printed], "seen" if parted else "measured")
     grids = [grid, *_beyond(frame, frame[~printed])]
-    notes = {r["label"]: f"{r['label']}: {r['state']}." for r in frame.to_dict("records") if r["n_seeds"] == 0}
     if learned is not None and len(learned):
         grids.append(learned_grid(learned))
     if differences is not None and len(differences):
@@ -74,10 +73,25 @@ def lay_out(
         f"{opening}{beside} {unit}, mean ± sample standard deviation over seeds{_SEEN if parted else ''}. "
         f"Profile {profile.name} ({profile.note})." + _start_words(frame, starts or {})
     )
-    return Layout(table, title(table), full, tuple(grids), tuple(notes.values()))
+    return Layout(table, title(table), full, tuple(grids), tuple(_notes(frame)))
 
 
 _SEEN = ", on clips whose source video has other clips in training (seen), as most of the paper's have"
+
+
+_MISSING = " are not on this machine"
+
+
+def _notes(frame: pd.DataFrame) -> list[str]:
+    """Why rows were not run, those of one reason together; the commands that bring missing weights stay in the CSV."""
+    reasons: dict[str, dict[str, None]] = {}
+    shortened = False
+    for line in frame[frame["n_seeds"] == 0].to_dict("records"):
+        reason, missing, how = line["state"].partition(f"{_MISSING}: ")
+        shortened |= bool(how)
+        reasons.setdefault(reason + (_MISSING if missing else ""), {})[line["label"]] = None
+    notes = [f"{', '.join(labels)}: {reason}." for reason, labels in reasons.items()]
+    return notes + (["How to get the weights is in the column `state` of the table's CSV."] if shortened else [])
 
 
 def _start_words(frame: pd.DataFrame, starts: Mapping[str, str]) -> str:
@@ -96,18 +110,6 @@ def _measured(cell: dict | None) -> Cell:
     return Cell(number(cell["measured"], cell["metric"], cell["std"]))
 
 
-def _best(cells: Sequence[dict]) -> set[tuple[str, str]]:
-    """The lines with the best measured value, metric by metric: none if there is nothing to be better than."""
-    best = set()
-    for metric in {c["metric"] for c in cells}:
-        same = {(c["row"], c["label"]): c["measured"] for c in cells if c["metric"] == metric and c["n_seeds"]}
-        shown = {line: number(value, metric) for line, value in same.items()}
-        if len(set(shown.values())) > 1:
-            top = (min if lower_is_better(metric) else max)(same.values())
-            best |= {line for line, text in shown.items() if text == number(top, metric)}
-    return best
-
-
 def _main(frame: pd.DataFrame, measured: str = "measured") -> tuple[Grid, str]:
     """The block that the paper prints, paper beside what is headed `measured`, and what its numbers are."""
     metrics = list(dict.fromkeys(frame["metric"]))
@@ -116,7 +118,6 @@ def _main(frame: pd.DataFrame, measured: str = "measured") -> tuple[Grid, str]:
     keys = [(None if one_metric else m, v) for m, v in zip(frame["metric"], frame["level"], strict=True)]
     cells = {((r["row"], r["label"]), key): r for r, key in zip(frame.to_dict("records"), keys, strict=True)}
     columns, lines = list(dict.fromkeys(keys)), list(dict.fromkeys(line for line, _ in cells))
-    best = {key: _best([c for (_, k), c in cells.items() if k == key]) for key in columns}
     body, own = [], frame["table"].iloc[0] in OWN_TABLES
     for line in lines:
         row = [Cell(line[1])]
@@ -125,7 +126,7 @@ def _main(frame: pd.DataFrame, measured: str = "measured") -> tuple[Grid, str]:
             known = cell is not None and not math.isnan(cell["paper"])
             if not own:
                 row.append(Cell(number(cell["paper"], cell["metric"]) if known else "–", pale=True))
-            row.append(_measured(cell)._replace(bold=line in best[key]))
+            row.append(_measured(cell))
         counts = sorted({int(c["n_seeds"]) for (other, _), c in cells.items() if other == line} - {0})
         body.append((*row, Cell(seeds_in_words(counts), pale=True)))
     groups = []
@@ -141,7 +142,7 @@ def _main(frame: pd.DataFrame, measured: str = "measured") -> tuple[Grid, str]:
 def _beyond(frame: pd.DataFrame, extra: pd.DataFrame) -> list[Grid]:
     """The blocks of what the paper's table lacks: one for each metric of several levels, and one for all others.
 
-    Every row of the table has a line, also one that was not run.
+    Rows that were not run have a line in the first block alone.
     """
     rows = {row: common_words(dict.fromkeys(part["label"])) for row, part in frame.groupby("row", sort=False)}
     ran = set(frame.loc[frame["n_seeds"] > 0, "row"])
@@ -157,13 +158,11 @@ def _beyond(frame: pd.DataFrame, extra: pd.DataFrame) -> list[Grid]:
     grids = []
     for columns in filter(None, blocks):
         wide = len({m for m, _ in columns}) == 1 < len(columns)
-        best = {key: _best([c for (_, k), c in cells.items() if k == key]) for key in columns}
-        body = []
-        for row, label in rows.items():
-            shown = [_measured(cells.get((row, key))) for key in columns]
-            bold = [(row, cells[row, key]["label"]) in best[key] if (row, key) in cells else False for key in columns]
-            values = [cell._replace(bold=b) for cell, b in zip(shown, bold, strict=True)]
-            body.append((Cell(label), *(values if row in ran else [Cell("not run", pale=True)] * len(columns))))
+        body = [
+            (Cell(label), *(_measured(cells.get((row, key))) for key in columns))
+            for row, label in rows.items()
+            if row in ran
+        ]
         words = [_BEYOND.get(metric, ("", METRICS.get(metric, metric), "")) for metric, _ in columns]
         heads = [level.capitalize() for _, level in columns] if wide else [heading for _, heading, _ in words]
         groups = ("", *([""] * len(columns) if wide else [group for group, _, _ in words]))

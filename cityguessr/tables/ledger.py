@@ -6,6 +6,7 @@ counted, never from a list of their own.
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -72,11 +73,12 @@ def results(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> p
             ledger of MiniWorld does not know the directions.
 
     Columns: table, row, label, metric, level, paper, producer, measured, std, half_width, n_seeds, profile, state.
-    Measured values are those of `figures/tables/<table>.csv`, as the producer wrote them. `half_width` is that of the
-    interval for one more run. On real data `state` is
+    Measured values are those that the producer wrote into `tables/<table>.csv` of `paths.figures`; where it has not run
+    here, those of the table in git. Where they are of both kinds, a line is printed that says which (`origins`).
+    `half_width` is that of the interval for one more run. On real data `state` is
 
     - `reproduced`: the mean over seeds rounds to the printed number;
-    - `within spread of n seeds`: the printed number lies where one more run of ours would, 95 times of 100;
+    - `within spread of n seeds`: the printed number lies where one more run of ours would, 95 times in 100;
     - `differs`, or `differs; one seed, no spread`: it does neither.
 
     On MiniWorld, whose numbers cannot be the paper's, it is `tried on MiniWorld: ` and what the paper's claims that
@@ -85,6 +87,12 @@ def results(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> p
 
     `not tried, because ...`: there is no measurement.
     """
+    if words := origins(profile):
+        print(words)
+    return _results(profile, conclusions)
+
+
+def _results(profile: str, conclusions: pd.DataFrame | None) -> pd.DataFrame:
     numbers = paper.results().rename(columns={"value": "paper"}).drop(columns=["source", "note"])
     scale = profiles.get(profile)
     measured = pd.concat([_measured(table, profile) for table in PRODUCERS])
@@ -115,7 +123,7 @@ def results(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> p
 def directions(conclusions: pd.DataFrame | None) -> dict[tuple[str, str, str], str] | None:
     """What the paper's claims say of each number that they compare: (table, row, level) -> words; None without claims.
 
-    Claims of our own say nothing of the paper, and those that were not run say nothing.
+    Claims of our own say nothing about the paper, and those that were not run say nothing at all.
     """
     if conclusions is None:
         return None
@@ -141,13 +149,28 @@ def _scale(table: str, profile: str) -> str:
 
 
 def _measured(table: str, profile: str) -> pd.DataFrame:
-    """What a table's producer wrote: table, row, metric, level, measured, std, n_seeds, reason."""
+    """What a table's producer wrote here, or what is kept of it: table, row, metric, level, measured, ..., reason."""
     profile = _scale(table, profile)
-    file = paths.figures(profile) / "tables" / f"{table}.csv"
+    file = paths.rendered(f"tables/{table}.csv", profile)
     columns = ["row", "metric", "level", "measured", "std", "n_seeds", "state"]
     written = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=[*columns, "profile"], dtype=object)
     written = written[written["profile"] == profile]
     return written[columns].rename(columns={"state": "reason"}).assign(table=table)
+
+
+def origins(profile: str = "mini") -> str:
+    """Which of the tables behind `results` were made here, in a sentence; empty while those in git are being made."""
+    own, kept = paths.figures(profile) / "tables", paths.kept_figures(profile) / "tables"
+    files = {table: paths.rendered(f"tables/{table}.csv", _scale(table, profile)) for table in PRODUCERS}
+    made = [table for table, file in files.items() if file.is_file() and file.parent != kept]
+    others = [table for table, file in files.items() if file.is_file() and file.parent == kept]
+    mine, theirs = (os.path.relpath(folder, paths.root()) for folder in (own, kept))
+    if paths.keeping() or not (made or others):
+        return ""
+    if not made:
+        return f"Measured numbers are those of the kept tables ({theirs}): no table was made here."
+    rest = f"; the others are the kept ones ({theirs})." if others else "."
+    return f"Measured numbers of {', '.join(made)} are from your own tables ({mine}){rest}"
 
 
 def _state(
@@ -173,7 +196,7 @@ def _state(
 
 
 def half_width(std: float, n: int) -> float:
-    """Half the width of the interval in which one more run lies 95 times of 100: t * std * sqrt(1 + 1/n).
+    """Half the width of the interval in which one more run lies 95 times in 100: t * std * sqrt(1 + 1/n).
 
     Args:
         std: standard deviation over seeds, with n - 1 in its denominator.
@@ -289,11 +312,11 @@ EFFECTS = {
 """A point of `paper.disagreements` -> the experiment that follows the released code in it, and the paper elsewhere."""
 
 RELEASED_BATCH = 12
-"""Clips a batch in the released code: a text loss summed over the batch weighs by as much."""
+"""Clips per batch in the released code: a text loss summed over the batch counts so many times as much."""
 
 TOGETHER = "all points with a switch"
 _NOT_MEASURED = {
-    "frames a clip": "every fifth of 100 frames takes the real data; those of the small profile hold eight",
+    "frames a clip": "every fifth of 100 frames takes the real data; those of the small profile have eight",
     "top-5 (Table S3)": "a matter of definition: 37_table_s3_top5 shows three readings",
 }
 
@@ -346,5 +369,5 @@ def effects(
 
 
 def write(profile: str = "mini", conclusions: pd.DataFrame | None = None) -> Path:
-    """Write `results` as `figures/tables/ledger.csv`. Returns its path."""
-    return write_frame(paths.figures(profile) / "tables" / "ledger.csv", results(profile, conclusions))
+    """Write `results` as `tables/ledger.csv` of `paths.figures`. Returns its path."""
+    return write_frame(paths.figures(profile) / "tables" / "ledger.csv", _results(profile, conclusions))

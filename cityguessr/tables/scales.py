@@ -1,5 +1,9 @@
-"""Does a difference survive on a world of another size? The kept tables of the default and of a larger MiniWorld."""
+"""Does a difference survive on a world of another size? Tables of the default beside those of a larger MiniWorld.
 
+The other world's tables are a reader's own where they were made here, and otherwise those in git (`paths.rendered`).
+"""
+
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +13,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.tables.table import Table
 
 DEFAULT, LARGER = "mini", "midi"
-"""The two profiles whose tables are kept, in `figures/tables/` and `figures/midi/tables/`."""
+"""The two profiles whose tables are kept in git, in `figures/tables/` and `figures/midi/tables/`."""
 
 SAME, OPPOSITE, OPEN = "same direction", "opposite", "undecided"
 
@@ -18,23 +22,23 @@ _THERE = {"difference": "there", "low": "low_there", "high": "high_there"}
 
 
 def beside(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | None = None) -> pd.DataFrame:
-    """Differences of a table beside those of the same table that is kept of the other world, row by row.
+    """Differences of a table beside those of the same table of the other world, row by row.
 
     The other world is the larger one, `midi`; for a table of `midi` itself it is the default.
 
     Args:
-        folder: where the kept tables stand, in place of the project's.
+        folder: where the other world's tables stand, in place of the project's.
 
     Columns: row, label, clips_of, level; difference, low, high of this table and there, low_there, high_there of the
-    kept one, in percentage points of top-1 with intervals of 95 %; and `both`: "same direction" or "opposite" where
-    both intervals exclude zero, else "undecided". What the kept table lacks, or all of it where none is kept (such as
+    other one, in percentage points of top-1 with intervals of 95 %; and `both`: "same direction" or "opposite" where
+    both intervals exclude zero, else "undecided". What the other table lacks, or all of it where there is none (such as
     in another mode of evaluation), has no line.
     """
     here = table.differences
     if here is None:
         raise InputError("this table was made without differences; `tables.build` takes them from the runs")
     here = here.loc[here["level"].isin(levels), ["row", "label", *_KEY[1:], "difference", "low", "high"]]
-    path = (folder or paths.figures(_other(_profile(table))) / "tables") / f"{table.file_name}_differences.csv"
+    path = _of_other(f"{table.file_name}_differences.csv", _profile(table), folder)
     kept = pd.read_csv(path) if path.is_file() else here.iloc[:0]
     frame = here.merge(kept[[*_KEY, *_THERE]].rename(columns=_THERE), on=_KEY, how="inner")
     return frame.assign(both=[_both(line) for line in frame.to_dict("records")])
@@ -43,6 +47,9 @@ def beside(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | Non
 def compared(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | None = None) -> str:
     """What `beside` finds, in a sentence: how many differences both worlds decide, and those that they decide apart."""
     other, frame = _other(_profile(table)), beside(table, levels, folder)
+    path = _of_other(f"{table.file_name}_differences.csv", _profile(table), folder)
+    if path.is_relative_to(paths.runs()):
+        other = f"{other} (your own table, {os.path.relpath(path, paths.root())})"
     if not len(frame):
         return f"Of profile {other} no such table is kept: {table.file_name} has not been made with it."
     decided = frame[frame["both"] != OPEN]
@@ -59,22 +66,29 @@ def compared(table: Table, levels: tuple[str, ...] = ("city",), folder: Path | N
 def claims_beside(
     conclusions: pd.DataFrame, profile: str, name: str = "claims", folder: Path | None = None
 ) -> pd.DataFrame:
-    """Verdicts on claims beside those kept of the other world, claim by claim.
+    """Verdicts on claims beside those of the other world, claim by claim; a line is printed where those are your own.
 
     Args:
         conclusions: `claims.check` of `profile`.
         name: of the file that `claims.write` wrote, `claims` or `control_claims`.
-        folder: where the kept tables stand, in place of the project's.
+        folder: where the other world's tables stand, in place of the project's.
 
     Columns: claim, level; measured, low, high (percentage points, 95 %), n_seeds and verdict here, and the same with
-    `_there` of the other world. Claims that were run on neither have no line, nor has any where none are kept.
+    `_there` of the other world. Claims that were run on neither have no line, nor has any where there are none.
     """
     columns = ["measured", "low", "high", "n_seeds", "verdict"]
-    path = (folder or paths.figures(_other(profile)) / "tables") / f"{name}.csv"
+    path = _of_other(f"{name}.csv", profile, folder)
+    if path.is_relative_to(paths.runs()):
+        print(f"Beside them your own table of {_other(profile)}: {os.path.relpath(path, paths.root())}")
     kept = pd.read_csv(path) if path.is_file() else conclusions.iloc[:0]
     keys = ["claim", "level"]
     frame = conclusions[[*keys, *columns]].merge(kept[[*keys, *columns]], on=keys, suffixes=("", "_there"))
     return frame.dropna(subset=["measured", "measured_there"], how="all").reset_index(drop=True)
+
+
+def _of_other(name: str, profile: str, folder: Path | None) -> Path:
+    """A table of the world that is not `profile`'s, in `folder` or as `paths.rendered` finds it."""
+    return folder / name if folder else paths.rendered(f"tables/{name}", _other(profile))
 
 
 def _other(profile: str) -> str:

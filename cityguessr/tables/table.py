@@ -48,9 +48,9 @@ class Table:
 
     Attributes:
         frame: one number per line, in the columns of `columns.COLUMNS`, as from `beside_paper`.
-        caption: what it shows; what the profile's numbers are worth is added to it.
+        caption: what it shows; a note on how far the profile's numbers go is added to it.
         differences: the columns of `columns.DIFFERENCES`, row minus reference in percentage points of top-1 with the
-            ends of the interval of 95 %; the other columns of `Results.differences` are shown where there are any. None
+            ends of the 95 % interval; the other columns of `Results.differences` are shown where there are any. None
             for a table without differences.
         reference: the row that the others are compared with.
         intervals: (row, metric, level) -> (low, high) of measured accuracies, as from `Results.intervals`.
@@ -88,12 +88,12 @@ class Table:
         return repr(self.layout)
 
     def write(self, folder: Path | None = None) -> list[Path]:
-        """Write `figures/tables/<table>.csv` (every column), `.md`, `.tex` (booktabs) and `<table>_differences.csv`.
+        """Write `tables/<table>.csv` (every column), `.md`, `.tex` (booktabs) and `<table>_differences.csv`.
 
         What auxiliary heads learned, where the table shows it, is `<table>_learned.csv`.
 
         A table that is read in another mode than the paper's, codependent, is called `<table>_<mode>`. `folder`
-        replaces `figures/tables`. Returns the paths. Raises InputError where they cannot be written.
+        replaces `tables` in `paths.figures`. Returns the paths. Raises InputError where they cannot be written.
         """
         target = folder or paths.figures(self.frame["profile"].iloc[0]) / "tables"
         return self.layout.write(target, self.file_name, self.frame, self.differences, self.learned)
@@ -191,7 +191,7 @@ def beside_paper(
     (sample standard deviation over seeds) are NaN where there is none; `state` is `measured` or `not run, because ...`.
 
     Raises InputError for a row without measurement and reason, or with both, an unknown row or profile, and a value
-    that is no finite number.
+    that is not a finite number.
     """
     profiles.get(profile)
     missing, labels = dict(missing or {}), dict(labels or {})
@@ -235,7 +235,7 @@ def beside_paper(
 def _summary(seeds: Sequence[float], where: str) -> dict[str, float]:
     values = np.asarray(list(seeds), dtype=float)
     if not np.isfinite(values).all():
-        raise InputError(f"{where}: {values.tolist()} has a value that is no finite number; run that seed again")
+        raise InputError(f"{where}: {values.tolist()} has a value that is not a finite number; run that seed again")
     return {
         "measured": values.mean() if len(values) else math.nan,
         "std": values.std(ddof=1) if len(values) > 1 else math.nan,

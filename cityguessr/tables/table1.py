@@ -121,7 +121,7 @@ def _measured(
 
 
 def write(frame: pd.DataFrame, folder: Path | None = None) -> list[Path]:
-    """Write the table as `figures/tables/table1.csv`, `.md` and `.tex`; `folder` replaces `figures/tables`."""
+    """Write the table as `table1.csv`, `.md` and `.tex`, in `tables` of `paths.figures` or in `folder`."""
     return show(frame).write(folder or paths.figures(frame["profile"].iloc[0]) / "tables", "table1", frame)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from cityguessr.base import paths
-from cityguessr.evaluation.columns import lower_is_better, printed_rows, title
+from cityguessr.evaluation.columns import printed_rows, title
 from cityguessr.evaluation.track_results import DIFFERENCES, CityResults, TrackResults
 from cityguessr.measures.intervals import ONE_SEED
 from cityguessr.tables.certainty import seeds_in_words
@@ -59,7 +59,7 @@ class TrackTable:
 
     Attributes:
         results: the runs behind it.
-        caption: what it shows; what the profile's numbers are worth is added to it.
+        caption: what it shows; a note on how far the profile's numbers go is added to it.
         reference: the row that the others are compared with.
     """
 
@@ -95,9 +95,9 @@ class TrackTable:
         return repr(self.layout)
 
     def write(self, folder: Path | None = None) -> list[Path]:
-        """Write `figures/tables/<table>.csv` (numbers with their intervals), `.md`, `.tex`, `<table>_differences.csv`.
+        """Write `tables/<table>.csv` (numbers with their intervals), `.md`, `.tex`, `<table>_differences.csv`.
 
-        `folder` replaces `figures/tables`. Returns the paths. Raises InputError where they cannot be written.
+        `folder` replaces `tables` in `paths.figures`. Returns the paths. Raises InputError where it cannot.
         """
         target = folder or paths.figures(self.results.scale.profile) / "tables"
         ends = [self.intervals.get(key, (math.nan,) * 2) for key in zip(*(self.frame[c] for c in _KEY), strict=True)]
@@ -125,8 +125,8 @@ def lay_out(
 ) -> Layout:
     """One of VidTAG's tables laid out; see `TrackTable` for the arguments.
 
-    Frames, videos and the shape of the tracks have a block each, with the paper's numbers beside those that it prints;
-    the best system is bold, floors and ceiling do not count. The intervals follow, and the differences to a reference.
+    Frames, videos and the shape of the tracks have a block each, with the paper's numbers beside those that it prints.
+    The intervals follow, and the differences to a reference, bold where the interval excludes 0.
     """
     scale, (sequences, frames) = results.scale, results.sizes
     cells = {(line["row"], line["metric"]): line for line in frame.to_dict("records")}
@@ -177,7 +177,6 @@ def _block(
         words = f"{what}{' ' if what.endswith('within') else ', '}{heading} {unit}"
         shown = [Cell("paper", pale=True), Cell("measured")] if printed[metric] else [Cell("measured")]
         columns, groups, align = columns + shown, groups + [words] * len(shown), align + "r" * len(shown)
-    best = {metric: _best(metric, labels, cells) for metric in metrics}
     lines = []
     for row, label in labels.items():
         line = [Cell(label)]
@@ -190,26 +189,12 @@ def _block(
                 ran = any(c["n_seeds"] for (other, _), c in cells.items() if other == row)
                 line.append(Cell("–" if ran else "not run", pale=True))
             else:
-                line.append(Cell(number(cell["measured"], metric, cell["std"]), bold=row in best[metric]))
+                line.append(Cell(number(cell["measured"], metric, cell["std"])))
         counts = sorted({int(c["n_seeds"]) for (other, _), c in cells.items() if other == row} - {0})
         lines.append((*line, *([Cell(seeds_in_words(counts), pale=True)] if first else [])))
     if first:
         columns, groups, align = [*columns, Cell("Seeds")], [*groups, ""], align + "l"
     return Grid(tuple(columns), tuple(groups), tuple(lines), align, "" if first else name, _TEXTS.get(name, ""))
-
-
-def _best(metric: str, labels: Mapping[str, str], cells: Mapping[tuple[str, str], dict]) -> set[str]:
-    """The systems with the best measured value; none where there is nothing to be better than."""
-    values = {
-        row: cells[row, metric]["measured"]
-        for row in labels
-        if row not in UNRIVALLED and (row, metric) in cells and cells[row, metric]["n_seeds"]
-    }
-    texts = {row: number(value, metric) for row, value in values.items()}
-    if len(set(texts.values())) < 2:
-        return set()
-    top = number((min if lower_is_better(metric) else max)(values.values()), metric)
-    return {row for row, text in texts.items() if text == top}
 
 
 def _certainty(
@@ -223,7 +208,7 @@ def _certainty(
         line = [Cell(labels[row])]
         for metric in _CERTAIN:
             low, high = intervals[row, metric, "gps"]
-            # Where all sequences agree, their spread is zero and says nothing of the next one.
+            # Where all sequences agree, their spread is zero and says nothing about the next one.
             unknown = math.isnan(low) or math.isnan(high) or (low == high and metric.endswith("km") and low in (0, 100))
             line.append(Cell("–" if unknown else f"{number(low, metric)} to {number(high, metric)}"))
         lines.append(tuple(line))

@@ -20,6 +20,7 @@ from typing import Any
 
 from cityguessr.base import paths
 from cityguessr.base.errors import CannotRun, InputError, one_of
+from cityguessr.base.progress import STOPPED
 from cityguessr.data.release.layout import Roots
 from cityguessr.training import executors, experiments, jobs, profiles, runs, track_experiments, track_jobs, track_runs
 from cityguessr.training.execution import AUTO, DEVICES, Execution
@@ -212,6 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"\n{STOPPED}", file=sys.stderr)
+        return 130
 
 
 def _command(options: argparse.Namespace, asked: Sequence[Asked], execution: Execution) -> int:

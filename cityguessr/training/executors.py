@@ -74,8 +74,12 @@ def in_this_process(tasks: Iterable[Task]) -> Iterator[tuple[str, Any]]:
         yield task.name, task.work()
 
 
-def in_processes(tasks: Iterable[Task], count: int, device: str, kept: str) -> Iterator[tuple[str, Any]]:
+def in_processes(
+    tasks: Iterable[Task], count: int, device: str, kept: str, tick: Callable[[], None] | None = None
+) -> Iterator[tuple[str, Any]]:
     """The name and the result of each task as they finish, `count` at a time, each in a process that sees one GPU.
+
+    `tick` is called every second meanwhile.
 
     Raises InputError for what a task raises as such, and where a process was ended by force; RuntimeError for any other
     error. Tasks that are under way are ended then.
@@ -83,13 +87,17 @@ def in_processes(tasks: Iterable[Task], count: int, device: str, kept: str) -> I
     visible = gpus(device)
     slots = [{"CUDA_VISIBLE_DEVICES": visible[slot % len(visible)]} for slot in range(count)] if visible else count
     root = str(paths.root())
-    return pools.in_processes(((task.name, functools.partial(_logged, task, root)) for task in tasks), slots, kept)
+    works = ((task.name, functools.partial(_logged, task, root)) for task in tasks)
+    return pools.in_processes(works, slots, kept, tick=tick)
 
 
-def on_cluster(tasks: Iterable[Task], address: str, kept: str) -> Iterator[tuple[str, Any]]:
+def on_cluster(
+    tasks: Iterable[Task], address: str, kept: str, tick: Callable[[], None] | None = None
+) -> Iterator[tuple[str, Any]]:
     """As `in_processes`, on the workers of a Dask scheduler, one task per worker at a time."""
     root = str(paths.root())
-    return pools.on_cluster(((task.name, functools.partial(_alone, task, root)) for task in tasks), address, kept)
+    works = ((task.name, functools.partial(_alone, task, root)) for task in tasks)
+    return pools.on_cluster(works, address, kept, tick)
 
 
 def _logged(task: Task, root: str) -> Any:

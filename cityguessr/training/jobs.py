@@ -20,7 +20,7 @@ from cityguessr.base.progress import duration
 from cityguessr.config import ClipFormat, ModelConfig
 from cityguessr.data.clips import PreparedClips
 from cityguessr.data.release.layout import Roots
-from cityguessr.training import datasets, executors, experiments, profiles, runs, scene_labels
+from cityguessr.training import datasets, executors, experiments, live, profiles, runs, scene_labels
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.experiments import Experiment
 from cityguessr.training.finished import Finished
@@ -69,8 +69,9 @@ def ensure_all(
             they must see data, runs and weights under the same paths and have this package.
         processes: trainings at a time on this machine; 1: in this process. By default one a GPU, or as many as the
             processors that this process may use give the profile's threads to.
-        report: gets one line per training as they finish. The lines of its epochs go to
-            `runs/<profile>/<experiment>/seed<k>-<hash>.log` until then.
+        report: gets one line per training as they finish, and now and then where those that run are; where it prints to
+            a terminal or an open page, that is shown in one place. All their lines go to `training.log` in the folder
+            of each run, and stay there.
 
     Returns name -> its runs in the order of `seeds`, or why it cannot be trained here.
     Raises InputError for bad input of any kind but missing weights, and where a worker was killed. Other trainings are
@@ -101,7 +102,7 @@ class Planned(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Of its run; its log has that name and the ending `.log`."""
+        """Of its run, with its log."""
 
     @property
     def done(self) -> bool:
@@ -133,24 +134,28 @@ def spread(
     for plan in todo.values():
         make_folder(plan.folder.parent)
     count = 0 if cluster else min(count, len(todo))
-    above = os.path.relpath(next(iter(todo.values())).folder.parents[1], paths.root())
-    log = f"{above}/<experiment>/seed<k>-<hash>.log"
+    logs = {name: log_of(plan) for name, plan in todo.items()}
     where = f"on {cluster}" if cluster else f"{count} at a time"
-    report(f"{len(todo)} of {len(plans)} trainings to do, {where}; the epochs of each: {log}")
-    kept = f"finished runs are kept, and this one goes on from what it saved last ({log})"
+    first = os.path.relpath(next(iter(logs.values())), paths.root())
+    more = "" if len(todo) == 1 else " and so on"
+    report(f"{len(todo)} of {len(plans)} trainings to do, {where}; their epochs: {first}{more}")
+    kept = f"finished runs are kept, and this one goes on from what it saved last (see {LOG} in its folder)"
+    shown = live.Live(logs, report)
+    in_here = not cluster and count <= 1
     tasks = (  # drawn one by one: an experiment whose weights turn out to be missing is left out from then on
-        executors.Task(name, functools.partial(train, plan), str(_log(plan)))
+        executors.Task(name, functools.partial(train, plan, shown.tick if in_here else None), str(logs[name]))
         for name, plan in todo.items()
         if plan.name not in missing
     )
     if cluster:
-        results = executors.on_cluster(tasks, cluster, kept)
+        results = executors.on_cluster(tasks, cluster, kept, shown.tick)
     elif count > 1:
-        results = executors.in_processes(tasks, count, device, kept)
+        results = executors.in_processes(tasks, count, device, kept, shown.tick)
     else:
         results = executors.in_this_process(tasks)
-    with contextlib.closing(results):
+    with contextlib.closing(results), contextlib.closing(shown):
         for number, (task, outcome) in enumerate(results, start=1):
+            shown.finished(task)
             name, seed = todo[task].name, todo[task].seed
             if isinstance(outcome, CannotRun):
                 if name not in missing:
@@ -164,9 +169,13 @@ def spread(
     return folders
 
 
-def _log(plan: Planned) -> Path:
-    """Where its lines go while it is trained in a process of its own."""
-    return plan.folder.with_name(f"{plan.folder.name}.log")
+LOG = "training.log"
+"""The file in a run's folder that a training's lines go to, one of those that run side by side."""
+
+
+def log_of(plan: Planned) -> Path:
+    """Where the lines of a training go."""
+    return plan.folder / LOG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,24 +186,28 @@ class Done:
     seconds: float
 
 
-def train(plan: Planned) -> Done | CannotRun:
-    """Train in this process, the lines of the epochs going to the log, which is removed when all is well."""
+def train(plan: Planned, seen: Callable[[], None] | None = None) -> Done | CannotRun:
+    """Train in this process, the lines of the epochs going to the log; after each `seen` is called, if it is given."""
     start, lines = time.perf_counter(), 0
+    log = log_of(plan)
 
     def write(line: str) -> None:
         nonlocal lines
         lines += 1
-        with open(_log(plan), "a", encoding="utf-8") as file:
+        make_folder(log.parent)
+        with open(log, "a", encoding="utf-8") as file:
             file.write(line + "\n")
+        if seen is not None:
+            seen()
 
-    outcome: Done | CannotRun
     try:
         run = plan.carry_out(report=write)
-        outcome = Done(run.folder, time.perf_counter() - start if lines else 0.0)
     except CannotRun as error:
-        outcome = error
-    _log(plan).unlink(missing_ok=True)
-    return outcome
+        with contextlib.suppress(OSError):  # of a training that cannot begin nothing stays
+            log.unlink(missing_ok=True)
+            log.parent.rmdir()
+        return error
+    return Done(run.folder, time.perf_counter() - start if lines else 0.0)
 
 
 def plan_all(

@@ -27,7 +27,7 @@ from cityguessr.data.clips import META, ClipDataset, PreparedClips
 from cityguessr.data.sources import SPLITS
 from cityguessr.taxonomy import LEVELS
 from cityguessr.text.features import text_features
-from cityguessr.training import datasets, experiments, profiles, scene_labels
+from cityguessr.training import datasets, experiments, live, profiles, scene_labels
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.experiments import Experiment
 from cityguessr.training.finished import PROVENANCE, Run, clips_of, seal, write_json
@@ -158,7 +158,7 @@ def ensure(
         workers: processes that render and prepare clips where these are not there yet; by default as many as cores.
         clips: prepared clips of your own to train on, in place of the profile's; they must be as many frames, of that
             size, as the model takes.
-        report: gets one line per epoch.
+        report: gets one line per epoch; on an open page, `print` shows them in one place.
 
     Raises InputError for unknown names, data that cannot be prepared, and under a launcher of several processes
     (torchrun), where seeds and experiments are to be spread with `python -m cityguessr.training`; MissingWeights for
@@ -174,7 +174,7 @@ def ensure(
             "cityguessr.training in place of torchrun or accelerate launch"
         )
     options = {"data_root": data_root, "allow_downloads": allow_downloads, "execution": execution, "workers": workers}
-    return carry_out(plan(experiment, profile, seed, clips=clips, **options), report)
+    return carry_out(plan(experiment, profile, seed, clips=clips, **options), live.one(report))
 
 
 def _check_own(clips: PreparedClips, experiment: Experiment, profile: Profile, config: ModelConfig) -> None:

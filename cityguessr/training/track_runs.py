@@ -27,7 +27,7 @@ from cityguessr.base import locks, paths, threads
 from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.base.files import write_atomically, write_bytes
 from cityguessr.tracks import Tracks
-from cityguessr.training import track_asking, track_damage, track_experiments, track_starts
+from cityguessr.training import live, track_asking, track_damage, track_experiments, track_starts
 from cityguessr.training.execution import AUTO, Execution
 from cityguessr.training.finished import PROVENANCE, Finished, load_weights, seal, write_json
 from cityguessr.training.provenance import FEATURE_CODE, VIDTAG_CORE, circumstances, code_version
@@ -213,7 +213,7 @@ def ensure(
     the location encoder, whose weights are not on this machine.
     """
     options = {"data_root": data_root, "tracks": tracks, "allow_downloads": allow_downloads, "execution": execution}
-    planned = plan(experiment, profile, seed, **options)
+    planned, report = plan(experiment, profile, seed, **options), live.one(report)
     if not planned.done:
         with locks.beside(planned.folder):
             planned = planned if planned.done else ready(planned, report)

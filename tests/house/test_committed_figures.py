@@ -1,6 +1,6 @@
 """Every figure of the paper and of the supplement is drawn by one notebook, and what is kept of it is light and whole.
 
-`figures/` is what the default run renders; nothing here draws.
+`figures/` is what `make notebooks` renders; nothing here draws.
 """
 
 import ast

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -139,7 +140,7 @@ def whole(tmp_path: Path) -> Path:
     """A folder whose .venv is stamped as built from the env/ beside it (with this Python in place of a real build)."""
     (tmp_path / "env").mkdir()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    for name in ("bootstrap.sh", "uv.txt", "lock.txt"):
+    for name in ("bootstrap.sh", "uv.txt", "lock.txt", "ipython_kernel_config.py"):
         (tmp_path / "env" / name).write_text((ROOT / "env" / name).read_text())
     (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
     parts = ["Python " + ".".join(map(str, sys.version_info[:3])), str(tmp_path.resolve()), ""]
@@ -151,6 +152,8 @@ def whole(tmp_path: Path) -> Path:
 def test_a_whole_environment_is_left_alone(whole: Path) -> None:
     done = bootstrap(whole)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    settings = whole / ".venv" / "etc" / "ipython" / "ipython_kernel_config.py"
+    assert settings.read_text() == (ROOT / "env" / settings.name).read_text()  # however old the environment is
 
 
 def test_an_update_that_fails_is_not_taken_for_whole(whole: Path) -> None:
@@ -180,3 +183,21 @@ def test_make_knows_the_targets_that_readme_and_guide_name() -> None:
     for target in named:
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_make_lab_opens_the_first_page_and_saves_only_when_asked() -> None:
+    shown = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    page = re.search(r"default_url=/lab/tree/(\S+)", shown)[1]
+    assert (ROOT / page).is_file()
+    assert "git checkout notebooks/" in shown
+    settings = json.loads((ROOT / re.search(r"app_settings_dir=(\S+)", shown)[1] / "overrides.json").read_text())
+    assert settings["@jupyterlab/docmanager-extension:plugin"] == {"autosave": False}
+
+
+def test_make_help_names_every_target() -> None:
+    helped = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = re.search(r"^\.PHONY:(.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    for target in set(targets) - {"help", "FORCE"}:
+        assert re.search(rf"\b{target}\b", helped), f"make help says nothing of {target}"
+    for example in ("fig_s5", "21_train", "PROFILE=midi", "SEEDS=0,1,2", "-p mode none"):
+        assert example in helped

@@ -124,10 +124,9 @@ seeds: list[int] = [0]  # one run each
 rate: float = 1e-3  # step size
 clip: str | None = None  # a video of yours"""
 CHECK = "from cityguessr import notebooks\n\nnotebooks.check_parameters(globals())"
-SHOW = """from cityguessr.base import paths
+SHOW = """from cityguessr.base import files, paths
 
-paths.figures().mkdir(exist_ok=True)
-(paths.figures() / "fig9_made.csv").write_text("x")
+files.write_bytes(paths.figures(profile) / "fig9_made.csv", b"x")
 print(profile, seeds, rate, clip)
 len(seeds)"""
 
@@ -163,7 +162,7 @@ def test_runner_passes_typed_parameters_and_says_what_it_wrote(house: Path, caps
     printed = capsys.readouterr().out
     assert "world68k [0, 1] 0.0001 None" in printed
     assert "runs/notebooks/world68k/32_table4_small.ipynb" in printed
-    assert "figures/fig9_made.csv" in printed
+    assert "    runs/figures/world68k/fig9_made.csv\n" in printed
     assert [path.name for path in house.glob("runs/notebooks/*/*")] == ["32_table4_small.ipynb"]
 
 
@@ -336,7 +335,7 @@ def test_the_figures_of_the_paper_are_one_name(house: Path) -> None:
     assert "41_small" in drawn
     assert "33_table5_small" not in drawn
     assert runner.find("fig_s12").stem == "41_small"
-    with pytest.raises(InputError, match="no notebook 'fig_s1'"):
+    with pytest.raises(InputError, match=r"no figure .fig_s1.; it is one of fig9, fig_s5, fig_s12"):
         runner.find("fig_s1")  # S12 is another figure than S1
 
 
@@ -365,16 +364,33 @@ def test_refresh_keeps_outputs_of_five_seeds_and_leaves_no_trace_of_the_run(hous
     assert str(paths.root()) not in path.read_text()
 
 
-def test_figures_go_elsewhere_on_request(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make test` runs every notebook with one seed, and must leave `figures/` as it is."""
-    assert paths.figures() == house / "figures"
+def test_only_what_is_kept_on_purpose_is_written_into_figures(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader's runs go to `runs/`; `make notebooks` keeps in git, and `make test` has a folder of its own."""
+    runs = house / "runs" / "figures"
+    assert [paths.figures(name) for name in ("mini", "midi", "msls")] == [runs / "mini", runs / "midi", runs / "msls"]
+    monkeypatch.setenv("CITYGUESSR_FIGURES", "figures")
+    assert [paths.figures(name) for name in ("mini", "midi")] == [house / "figures", house / "figures" / "midi"]
+    assert paths.figures("world68k") == runs / "world68k"  # of which nothing is kept
     monkeypatch.setenv("CITYGUESSR_FIGURES", "runs/figures/test")
-    assert paths.figures() == house / "runs" / "figures" / "test"
-    assert paths.figures("world68k") == house / "runs" / "figures" / "world68k"
+    assert paths.figures() == runs / "test"
+    assert paths.figures("world68k") == runs / "test" / "world68k"
     assert "CITYGUESSR_FIGURES=" in (ROOT / "Makefile").read_text().partition("\ntest:")[2].partition("\n\n")[0]
-    (made := house / "runs" / "figures" / "test" / "fig9.csv").parent.mkdir(parents=True)
+    (made := runs / "test" / "fig9.csv").parent.mkdir(parents=True)
     made.write_text("x")
     assert runner.written_since(made.stat().st_mtime - 1) == [Path("runs/figures/test/fig9.csv")]
+
+
+def test_a_table_is_the_reader_s_own_where_there_is_one_and_else_the_kept_one(house: Path) -> None:
+    for folder in ("figures", "figures/midi"):
+        (table := house / folder / "tables" / "table3.csv").parent.mkdir(parents=True)
+        table.write_text("kept")
+    assert paths.rendered("tables/table3.csv") == house / "figures" / "tables" / "table3.csv"
+    assert paths.rendered("tables/table3.csv", "midi") == house / "figures" / "midi" / "tables" / "table3.csv"
+    (own := house / "runs" / "figures" / "midi" / "tables" / "table3.csv").parent.mkdir(parents=True)
+    own.write_text("own")
+    assert paths.rendered("tables/table3.csv", "midi") == own
+    assert paths.rendered("tables/table3.csv") != own
+    assert paths.rendered("tables/table9.csv") == house / "runs" / "figures" / "mini" / "tables" / "table9.csv"
 
 
 @pytest.mark.parametrize(

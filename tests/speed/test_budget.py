@@ -95,5 +95,5 @@ def test_the_newest_whole_file_of_a_gpu_counts(folder: Path) -> None:
 
 def test_a_file_that_is_no_result_is_named(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("[1, 2]")
-    with pytest.raises(InputError, match=r"other\.json: this is no file that `make gpu-check` wrote"):
+    with pytest.raises(InputError, match=r"other\.json: not a file that `make gpu-check` wrote"):
         records.load(tmp_path)

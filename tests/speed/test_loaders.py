@@ -27,7 +27,7 @@ def test_both_loaders_are_timed_in_turns(train: ClipDataset, monkeypatch: pytest
         result = loaders.compare(train, 2, report=lines.append)
     assert asked == [False, True] * 3
     assert result == {"clips_per_second": 400.0, "usual": 90.0, "ratio": 400 / 90}
-    assert lines[-1] == "2 workers, 4 frames of 16 px a clip: 400 clips/s, the usual loader 90, ratio 4.44"
+    assert lines[-1] == "2 workers, 4 frames of 16 px per clip: 400 clips/s, the usual loader 90, ratio 4.44"
 
 
 @pytest.mark.parametrize("usual", [False, True])

@@ -8,10 +8,20 @@ import pandas as pd
 import pytest
 
 from cityguessr import paper, tables
+from cityguessr.base import paths
+from cityguessr.notebooks.checking import difference
+from cityguessr.notebooks.parameters import declared
 from cityguessr.tables import ledger
 from cityguessr.tables.claims import CLAIMS
 
+PAGE = "32_table4_hierarchical_evaluation.ipynb"
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables in git, whatever was made in this checkout."""
+    monkeypatch.setenv("CITYGUESSR_FIGURES", "figures")
 
 
 def notebook(stem: str) -> str:
@@ -90,7 +100,8 @@ def test_states_follow_from_the_table_that_was_written(monkeypatch: pytest.Monke
 def test_before_any_table_is_made_the_ledger_says_which_notebook_to_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("CITYGUESSR_FIGURES", str(tmp_path))
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    (tmp_path / "figures").mkdir()
     frame = ledger.results("mini")
     ours = frame[frame["row"] == "cityguessr"].set_index(["table", "metric", "level"])["state"]
     assert ours["table3", "top1", "city"] == "not tried, because 31_table3_scenes_and_text has not been run under mini"
@@ -164,3 +175,49 @@ def test_every_number_of_vidtag_has_a_state_and_the_page_that_gives_it() -> None
     assert idle["vidtag_unified_msls", "unified"] == "not tried, because " + ledger.UNIFIED
     assert "no rides from a dashboard" in idle["vidtag_gama", "vidtag"]
     assert "not public" in idle["vidtag_msls", "planet"]
+
+
+def test_a_reader_s_own_tables_come_first_and_the_ledger_says_which_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    monkeypatch.delenv("CITYGUESSR_FIGURES")
+    (tmp_path / "figures").mkdir()
+    rows = ("none", "independent", "codependent")
+
+    def made(city: float, seeds: int) -> tables.Table:
+        return tables.Table(
+            tables.beside_paper("table4", {r: {("top1", "city"): [city] * seeds} for r in rows}, "mini")
+        )
+
+    def measured() -> float:
+        found = ledger.results("mini").set_index(["table", "row", "level"])
+        return float(found.loc[("table4", "none", "city"), "measured"])
+
+    made(61.0, 5).write(paths.kept_figures() / "tables")
+    assert measured() == 61.0
+    assert capsys.readouterr().out.strip() == (
+        "Measured numbers are those of the kept tables (figures/tables): no table was made here."
+    )
+    made(62.0, 1).write()
+    (paths.kept_figures() / "tables" / "table3.csv").write_text((paths.figures() / "tables" / "table4.csv").read_text())
+    assert measured() == 62.0
+    assert capsys.readouterr().out.strip() == (
+        "Measured numbers of table4 are from your own tables (runs/figures/mini/tables); the others are the kept ones "
+        "(figures/tables)."
+    )
+    monkeypatch.setenv("CITYGUESSR_FIGURES", "figures")  # while these are made nothing needs to be said
+    assert measured() == 61.0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_folder_for_runs_alone_has_the_tables_and_pages_of_the_clone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a class room: the clone belongs to the teacher, and `CITYGUESSR_ROOT` names a folder of one's own."""
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    monkeypatch.delenv("CITYGUESSR_FIGURES")
+    assert paths.rendered("tables/table4.csv") == ROOT / "figures" / "tables" / "table4.csv"
+    assert paths.figures() == tmp_path / "runs" / "figures" / "mini"
+    values = {"profile": "mini", "seeds": [0]} | dict.fromkeys(("data_root", "cluster")) | {"allow_downloads": False}
+    assert "You run it with seeds = [0]" in str(difference(values, declared(ROOT / "notebooks" / PAGE)))

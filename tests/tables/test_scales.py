@@ -86,3 +86,24 @@ def test_verdicts_of_both_worlds_stand_side_by_side(tmp_path: Path) -> None:
     assert (line["verdict"], line["verdict_there"]) == ("not tested", "undecided")
     assert (line["measured"], line["measured_there"], line["n_seeds_there"]) == (0.1, -0.2, 3)
     assert scales.claims_beside(conclusions, "mini", "control_claims", tmp_path).empty
+
+
+def test_the_other_world_s_table_is_the_reader_s_own_where_there_is_one(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+    for folder, there in (("figures/midi/tables", 2.0), ("runs/figures/midi/tables", 4.0)):
+        (tmp_path / folder).mkdir(parents=True)
+        lines = [("planet", "PlaNet", "seen", "city", there, 1.0, 5.0)]
+        pd.DataFrame(lines, columns=COLUMNS).to_csv(tmp_path / folder / "table5_differences.csv", index=False)
+        (frame,) = scales.beside(table).to_dict("records")
+        assert frame["there"] == there
+    own = "midi (your own table, runs/figures/midi/tables/table5_differences.csv)"
+    assert (
+        scales.compared(table) == f"1 of 1 differences are decided both here and on {own}, all in the same direction."
+    )
+    columns = ["claim", "level", "measured", "low", "high", "n_seeds", "verdict"]
+    conclusions = pd.DataFrame([("more is better", "city", 3.0, 1.0, 5.0, 1, "holds")], columns=columns)
+    conclusions.to_csv(tmp_path / "runs/figures/midi/tables/claims.csv", index=False)
+    assert len(scales.claims_beside(conclusions, "mini")) == 1
+    assert capsys.readouterr().out == "Beside them your own table of midi: runs/figures/midi/tables/claims.csv\n"

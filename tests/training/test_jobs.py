@@ -1,6 +1,7 @@
 """Trainings spread over processes and machines: the same runs as one by one, each once, and clear words on trouble."""
 
 import dataclasses
+import math
 import multiprocessing
 import os
 import re
@@ -17,7 +18,7 @@ from support import make_release
 from cityguessr.base.errors import InputError, MissingWeights
 from cityguessr.data.clips import ClipDataset
 from cityguessr.taxonomy import LEVELS
-from cityguessr.training import command, executors, experiments, jobs, profiles, runs
+from cityguessr.training import command, executors, experiments, jobs, live, profiles, runs
 from cityguessr.training.execution import Execution
 from cityguessr.training.experiments import Experiment
 from cityguessr.training.recipe import Recipe
@@ -42,6 +43,12 @@ class InWorker(Experiment):
 
 BAD, BUG, KILLED = (InWorker(name, name, {"text_layers": 5}) for name in ("bad", "bug", "killed"))
 PRETRAINED = Experiment("pretrained", "pretrained", {"pretrained": "MCG-NJU/videomae-small-finetuned-kinetics"})
+
+
+@pytest.fixture(autouse=True)
+def no_line_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is: lines on trainings that run are `test_live`'s."""
+    monkeypatch.setattr(live, "SELDOM", math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +97,9 @@ def test_a_table_is_trained_side_by_side_to_the_last_bit_as_one_by_one(
     said = capfd.readouterr()
     assert "epoch" not in said.out  # two trainings would write over each other
     assert said.err == ""  # an error, on a notebook's page
-    assert not list(root.glob("runs/**/seed*.log"))
+    for run in (run for answer in found.values() for run in answer):
+        assert re.search(r"^epoch  2/2 ", (run.folder / jobs.LOG).read_text(), re.M)  # where the first line says
+    assert lines[0].endswith(f"their epochs: {found['cityguessr'][0].folder.relative_to(root) / jobs.LOG} and so on")
     again, silence = spread(release, processes=2)
     assert again == found
     assert silence == []
