@@ -167,7 +167,9 @@ def claims(frame: pd.DataFrame) -> Figure:
     ax.set_title("")
     ax.locator_params(axis="x", nbins=8)
     ax.set_xlabel("top-1 accuracy gained, in percentage points")
-    fig.suptitle("What each claim gains in print and here (right of zero it is true)", x=0.01, ha="left", fontsize=10)
+    fig.suptitle(
+        "What each claim gains in print and here (right of zero speaks for it)", x=0.01, ha="left", fontsize=10
+    )
     marks = {"decided, 95 % interval": "o", "undecided": "o", "not tested": "x"}
     keys = [
         Line2D([], [], marker=marker, ms=4.5, lw=0, color=TEXT, mfc="white" if words == "undecided" else TEXT)

@@ -1,0 +1,45 @@
+"""Every exercise of a page that names a solutions page is solved there, by cells that ran without an error."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+
+
+def prose(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def exercises(page: Path) -> tuple[set[int], str | None]:
+    """The numbers of a page's exercises, and the solutions page that it names."""
+    text = prose(page)
+    section = text[text.index("## Exercises") :]
+    named = re.search(r"`solutions/(\w+)`", section)
+    return {int(n) for n in re.findall(r"^(?:\*\*)?(\d+)\.", section, re.M)}, named and named[1]
+
+
+@pytest.mark.parametrize("page", sorted(NOTEBOOKS.glob("[3-9]*.ipynb")), ids=lambda path: path.stem)
+def test_the_named_solutions_page_has_every_exercise(page: Path) -> None:
+    numbers, named = exercises(page)
+    if named is None:
+        pytest.skip("this page names no solutions page")
+    solved = re.findall(
+        rf"^## Page {page.stem[:2]}, exercise (\d+)$", prose(NOTEBOOKS / "solutions" / f"{named}.ipynb"), re.M
+    )
+    assert numbers
+    assert {int(n) for n in solved} == numbers
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_solutions_were_run_from_top_to_bottom_without_an_error(path: Path) -> None:
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert "parameters" in code[0].metadata.tags
+    assert "notebooks.check_parameters(globals())" in code[1].source
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
