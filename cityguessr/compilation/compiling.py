@@ -49,7 +49,7 @@ def compile_videos(
 
         out/<split>/<City>/<City>_<idx>/<n>.jpg         n from 1, not zero-padded
         out/labels_list.csv                             City, State, Country, Continent
-        out/train_labels.txt, val_labels.txt            clip and four class ids: 5 fields a line
+        out/train_labels.txt, val_labels.txt            clip and four class ids: 5 fields per line
         out/clips.csv                                   clip, video, first_frame, split, frames
         out/gps.csv                                     clip, frame, lat, lon, where the table gives places
         out/rejected.csv, remarks.csv, detections.csv   what was left out and why; blank frames and cuts; faces

@@ -34,8 +34,8 @@ def read_places(
     Args:
         taxonomy: the tree to begin with, the paper's by default.
 
-    Raises InputError for a missing folder or table and for a row that makes no sense, naming file, line and remedy. A
-    video that is not there is no error here.
+    Raises InputError for a missing folder or table and for a row that makes no sense, naming the file, the line
+    and the way to fix it. A video that is not there is no error here.
     """
     folder = Path(videos).resolve()
     if not folder.is_dir():

@@ -69,7 +69,8 @@ class ReleaseSource:
             city without a line; None where a label file has no text columns.
 
     Raises InputError for a missing folder, list or label file (both splits are needed), for a `frame_scenes.csv`
-    without the column that `scene_classes` asks for, and for a line that makes no sense, naming file, line and remedy.
+    without the column that `scene_classes` asks for, and for a line that makes no sense, naming the file, the
+    line and the way to fix it.
     No frame is looked for: a clip without frames is rejected when it is prepared.
     """
 

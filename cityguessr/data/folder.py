@@ -46,8 +46,8 @@ class FolderSource:
         synthetic: whether the videos are rendered rather than filmed, which tables and figures then say.
 
     Raises InputError for a missing folder or table, an unknown city, one of several with its name, a video listed twice
-    and a field that makes no sense, naming file, line and remedy. A video that is missing or cannot be
-    read is rejected when it is prepared.
+    and a field that makes no sense, naming the file, the line and the way to fix it. A video that is missing or cannot
+    be read is rejected when it is prepared.
     """
 
     text_features = None

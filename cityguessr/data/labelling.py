@@ -1,8 +1,8 @@
 """Scene labels by a classifier, for sets whose source lists none: a second step, after the frames are there.
 
-Only the frames that training uses are looked at, those of the prepared clips. What the classifier said of a frame is
-kept by the content of its JPEG file in `data/scenes/<version of the classifier>/`, one file per shard. A labelling that
-was stopped goes on after the last whole shard; where a few clips were prepared anew, only these are looked at again;
+Only the frames that training uses are looked at, those of the prepared clips. Its answer for a frame is stored by
+the content of the JPEG file in `data/scenes/<version of the classifier>/`, one file per shard. A labelling that was
+stopped resumes after the last whole shard; where a few clips were prepared anew, only these are looked at again;
 and one pass gives the labels of 16 and of 365 classes.
 """
 
@@ -32,8 +32,8 @@ from cityguessr.data.clips import ClipDataset, PreparedClips
 from cityguessr.data.scene_tables import Scenes
 
 BATCH = 64
-"""Frames that the classifier is given at once. The last batch is filled up to that number, so that what is said of a
-frame does not depend on how many were left."""
+"""Frames that the classifier is given at once. The last batch is filled up to that number, so that the
+answer for a frame does not depend on how many were left."""
 
 _HASH = 16  # bytes by which the content of a frame is known
 
@@ -61,8 +61,8 @@ class Classifier(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Said:
-    """What a classifier said of the frames of one shard.
+class _Labels:
+    """The categories that a classifier gave the frames of one shard.
 
     Attributes:
         hashes: uint8 (clips, T, 16), of the content of every frame.
@@ -79,7 +79,7 @@ def label_scenes(
     """The same clips with the scenes that a classifier sees in their frames, kept in a table beside them.
 
     A table that this classifier gave the same frames earlier is taken as it is. How long it will take is measured on
-    the first frames, and said before it starts.
+    the first frames, and reported before it starts.
 
     Args:
         batch: frames that the classifier is given at once.
@@ -123,13 +123,13 @@ def _look(
     known: dict[bytes, tuple[Path, int]],
     batch: int,
     decoders: ThreadPoolExecutor,
-) -> _Said:
-    """What the classifier says of the frames of some clips; of those that it has seen before, what it said then."""
+) -> _Labels:
+    """The classifier's categories for the frames of some clips; frames seen before keep their earlier ones."""
     files = [content for row in rows for content in clips.jpegs(row)]
     hashes = [hashlib.blake2b(content, digest_size=_HASH).digest() for content in files]
     content = dict(zip(hashes, files, strict=True))
-    said = {key: found for key in content if (found := _recall(known.get(key), key)) is not None}
-    fresh = [key for key in content if key not in said]
+    labels = {key: found for key in content if (found := _recall(known.get(key), key)) is not None}
+    fresh = [key for key in content if key not in labels]
 
     def decode(keys: list[bytes]) -> NDArray[np.uint8]:
         frames = np.zeros((batch, *clips.shape[1:]), np.uint8)  # (batch, 3, H, W)
@@ -140,11 +140,11 @@ def _look(
     with ThreadPoolExecutor(1) as ahead:  # a batch is decoded while the classifier looks at the one before it
         for keys, frames in zip(batches, ahead.map(decode, batches), strict=True):
             categories = classifier.categories(frames.transpose(0, 2, 3, 1))
-            said |= zip(keys, categories[: len(keys)].astype(np.float16), strict=True)
+            labels |= zip(keys, categories[: len(keys)].astype(np.float16), strict=True)
     shape = len(rows), clips.shape[0]
-    return _Said(
+    return _Labels(
         np.frombuffer(b"".join(hashes), np.uint8).reshape(*shape, _HASH),
-        np.stack([said[key] for key in hashes]).reshape(*shape, -1),
+        np.stack([labels[key] for key in hashes]).reshape(*shape, -1),
     )
 
 
@@ -152,15 +152,15 @@ def _rows(clips: PreparedClips, classifier: Classifier, folder: Path) -> Iterato
     """The scenes of every clip in the order of the index."""
     ids = clips.clip_ids
     for file, rows in _shards(clips, folder):
-        said = _read(file)
-        if said is None or len(said.categories) != len(rows):
+        labels = _read(file)
+        if labels is None or len(labels.categories) != len(rows):
             raise InputError(f"{file}: missing or damaged; label the set again")
-        for row, categories in zip(rows, said.categories, strict=True):
+        for row, categories in zip(rows, labels.categories, strict=True):
             yield ids[row], classifier.scenes(categories.astype(np.float32))
 
 
 def _shards(clips: PreparedClips, folder: Path) -> Iterator[tuple[Path, range]]:
-    """For every shard of a set, the file of what is said of it, and its rows in the index."""
+    """For every shard of a set, the file with its categories, and its rows in the index."""
     start = 0
     for shard in clips.meta["shards"]:
         yield folder / f"{shard['digest']}.npz", range(start, start + shard["rows"])
@@ -168,30 +168,30 @@ def _shards(clips: PreparedClips, folder: Path) -> Iterator[tuple[Path, range]]:
 
 
 def _known(folder: Path) -> dict[bytes, tuple[Path, int]]:
-    """The hash of every frame that was looked at -> the file that says what was seen, and its number there."""
+    """The hash of every frame that was looked at -> the file with its categories, and its number there."""
     known = {}
     for file in sorted(folder.glob("*.npz")):
-        if (said := _read(file)) is not None:
-            known |= {key.tobytes(): (file, at) for at, key in enumerate(said.hashes.reshape(-1, _HASH))}
+        if (labels := _read(file)) is not None:
+            known |= {key.tobytes(): (file, at) for at, key in enumerate(labels.hashes.reshape(-1, _HASH))}
     return known
 
 
 def _recall(place: tuple[Path, int] | None, key: bytes) -> NDArray[np.float16] | None:
-    """What was said of a frame earlier; None where that is no longer there."""
-    said = None if place is None else _read(place[0])
-    if said is None or place is None or said.hashes.reshape(-1, _HASH)[place[1]].tobytes() != key:
+    """The categories that a frame was given earlier; None where they are no longer there."""
+    labels = None if place is None else _read(place[0])
+    if labels is None or place is None or labels.hashes.reshape(-1, _HASH)[place[1]].tobytes() != key:
         return None
-    return said.categories.reshape(-1, said.categories.shape[-1])[place[1]]
+    return labels.categories.reshape(-1, labels.categories.shape[-1])[place[1]]
 
 
-def _write(file: Path, said: _Said) -> None:
+def _write(file: Path, labels: _Labels) -> None:
     content = io.BytesIO()
-    np.savez(content, hashes=said.hashes, categories=said.categories, whole=_whole(said))
+    np.savez(content, hashes=labels.hashes, categories=labels.categories, whole=_whole(labels))
     write_bytes(file, content.getvalue())
 
 
-def _read(file: Path) -> _Said | None:
-    """What a file says; None where there is none, or not the one that was written."""
+def _read(file: Path) -> _Labels | None:
+    """The content of a file; None where there is none, or not the one that was written."""
     try:
         found = file.stat()
     except OSError:
@@ -200,21 +200,22 @@ def _read(file: Path) -> _Said | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _read_once(file: Path, size: int, written: int) -> _Said | None:
+def _read_once(file: Path, size: int, written: int) -> _Labels | None:
     """As `_read`, of a file of some size and time."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            said = _Said(arrays["hashes"], arrays["categories"])
-            right = bool((arrays["whole"] == _whole(said)).all()) and said.hashes.shape[:2] == said.categories.shape[:2]
+            labels = _Labels(arrays["hashes"], arrays["categories"])
+            whole = bool((arrays["whole"] == _whole(labels)).all())
+            right = whole and labels.hashes.shape[:2] == labels.categories.shape[:2]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError):
         return None
-    return said if right else None
+    return labels if right else None
 
 
-def _whole(said: _Said) -> NDArray[np.uint8]:
-    """A hash of what a file says, uint8 (16,)."""
-    digest = hashlib.blake2b(said.hashes.tobytes(), digest_size=_HASH)
-    digest.update(said.categories.tobytes())
+def _whole(labels: _Labels) -> NDArray[np.uint8]:
+    """A hash of what a file holds, uint8 (16,)."""
+    digest = hashlib.blake2b(labels.hashes.tobytes(), digest_size=_HASH)
+    digest.update(labels.categories.tobytes())
     return np.frombuffer(digest.digest(), np.uint8)
 
 

@@ -42,7 +42,7 @@ PARTS = ("train_val", "test")
 SIDES = ("query", "database")
 MIN_FRAMES = 15  # supplement, section 4
 CITIES_TABLE = "msls_cities.csv"
-PATCH = "images that MSLS was released with damaged are mended by msls_patch_v1.1.zip: unpack it over the tree"
+PATCH = "images that MSLS was released with damaged are repaired by msls_patch_v1.1.zip: unpack it over the tree"
 _NONE = ("", "nan", "null", "none", "na", "n/a", "<na>")
 _FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, **dict.fromkeys(_NONE, False)}
 
@@ -149,7 +149,8 @@ class MapillarySource:
         counts: the sequences of the tree, kept and left out.
 
     Raises InputError for a folder that is no such tree, a city without one of its tables or without its images, and a
-    line that makes no sense (two images of a sequence with the same frame number, too), naming file, line and remedy.
+    line that makes no sense (two images of a sequence with the same frame number, too), naming the file, the line
+    and the way to fix it.
     An image without coordinates is taken as it is. One that is missing or damaged is noticed when its clip is prepared:
     the clip is then rejected with the reason (`PATCH` says what mends images that were released damaged).
     """

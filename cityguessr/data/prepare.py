@@ -29,7 +29,7 @@ from cityguessr.data.sources import ClipRef, Renderer
 from cityguessr.scenes import check_scene_classes
 from cityguessr.taxonomy import Taxonomy
 
-SHARD_CLIPS = 256  # clips per shard: 188 MB at 15 frames of 224 pixels, 733 kB a clip
+SHARD_CLIPS = 256  # clips per shard: 188 MB at 15 frames of 224 pixels, 733 kB per clip
 
 _MANY = 5000  # clips from which on looking for changes of the source shows its progress
 
@@ -45,7 +45,7 @@ class Source(Protocol):
         synthetic: whether the pictures are rendered rather than filmed.
         text_features: float32 (number of cities, d), NaN for a city without any, or None: text features that the source
             itself carries for each city.
-        scene_classes: (optional) how many scenes its clips are labelled with, 16 or 365; unsaid, whatever is wanted.
+        scene_classes: (optional) how many scenes its clips are labelled with, 16 or 365; left out, whatever is wanted.
         renderer: (optional) a `sources.Renderer`, which also says how long and how large it will be before it starts.
     """
 
@@ -80,7 +80,7 @@ def prepare(
 
     Called again for a whole set, it looks whether the files of the source are still those that were read, by their
     sizes and times, or their content where only times differ. Shards with a changed file are prepared anew, and so are
-    those with a rejected clip that was mended. Labels, splits, places and scenes are taken from the source as it is
+    those with a rejected clip that was repaired. Labels, splits, places and scenes are taken from the source as it is
     now, without reading a picture. So formats that differ in their scene classes alone share one folder.
 
     Args:

@@ -108,7 +108,8 @@ def write_meta(folder: Path, meta: dict[str, Any]) -> None:
 def read_meta(folder: Path) -> dict[str, Any]:
     """The content of `meta.json`, every field of it checked.
 
-    Raises InputError where it is missing, of another format, damaged or edited, naming file, field and remedy.
+    Raises InputError where it is missing, of another format, damaged or edited, naming the file, the
+    field and the way to fix it.
     """
     path = folder / META
     try:

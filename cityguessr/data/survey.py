@@ -115,7 +115,7 @@ class Survey:
         classes = " / ".join(str(self.sizes[level]) for level in LEVELS)
         lines = [
             f"{self.name} in {', '.join(map(str, self.folders))}",
-            f"  listed: {listed:,} clips = {split}, {classes} classes, {self.fields} fields a line",
+            f"  listed: {listed:,} clips = {split}, {classes} classes, {self.fields} fields per line",
         ]
         if self.papers:
             lines.append(f"  {_beside_paper(self)}")
@@ -131,7 +131,7 @@ class Survey:
             f"  to prepare: {self.clips_there:,} clips of {form.frames} frames of {form.size} pixels, {form.sampling}"
         )
         lines.append(
-            f"  size: about {self.needed / 1e9:,.1f} GB ({self.clip_bytes / 1e3:,.0f} kB a clip, {how}); "
+            f"  size: about {self.needed / 1e9:,.1f} GB ({self.clip_bytes / 1e3:,.0f} kB per clip, {how}); "
             f"{self.free / 1e9:,.0f} GB are free at {self.out.parent}"
         )
         if not math.isnan(self.seconds):

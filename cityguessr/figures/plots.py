@@ -151,7 +151,7 @@ def _styles(count: int) -> list[str]:
 
 
 def single_cues(frame: pd.DataFrame) -> Figure:
-    """How many cities a probe on one cue gets right: a line a cue, clips of seen videos filled, of unseen ones hollow.
+    """How many cities a probe on one cue gets right: one line per cue, seen videos filled, unseen ones hollow.
 
     Args:
         frame: columns cue, and seen and unseen or one of them, in percent; the line that finds least comes first.
@@ -163,6 +163,6 @@ def single_cues(frame: pd.DataFrame) -> Figure:
             ax.plot(frame[part], rows, "o", ls="", ms=6, mec=SERIES[0], mfc=fill, label=f"{part} videos")
     ax.set_yticks(rows, frame["cue"])
     ax.invert_yaxis()
-    ax.set(xlim=(0, None), xlabel="cities right (%)", title="What a linear probe on one cue finds")
+    ax.set(xlim=(0, None), xlabel="cities right (%)", title="How many cities one simple cue gives away")
     ax.legend(loc="upper right")  # a cue that finds most stands below: `frame` begins with the poorest
     return fig

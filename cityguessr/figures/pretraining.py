@@ -64,7 +64,7 @@ def masked_losses(logs: Mapping[str, pd.DataFrame]) -> Figure:
         ax.plot(log["epoch"], log["loss"], color=colour, label=name)
         ax.plot(log["epoch"], log["held_out"], "--", color=colour, label=f"{name}, held out")
     ax.axhline(1, color=REFERENCE, lw=0.8, zorder=0)
-    ax.set(title="What is hidden becomes predictable", xlabel="epoch", ylabel="squared error, of a variance of 1")
+    ax.set(title="Error on the hidden cubes, epoch by epoch", xlabel="epoch", ylabel="squared error (1: the mean)")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
     return fig
@@ -78,7 +78,7 @@ def starts(table: pd.DataFrame, order: Sequence[str]) -> Figure:
         order: of the starts, from the left.
     """
     fig, ax = plt.subplots(figsize=(4.6, 2.7), layout="constrained")
-    for number, (column, label) in enumerate((("seen", "clips of seen videos"), ("unseen", "unseen videos"))):
+    for number, (column, label) in enumerate((("seen", "seen videos"), ("unseen", "unseen videos"))):
         at = np.arange(len(order)) + 0.38 * number - 0.19
         values = [table.loc[table["start"] == start, column] for start in order]
         ax.bar(at, [value.mean() for value in values], 0.36, color=SERIES[number], alpha=0.45, label=label)

@@ -35,7 +35,7 @@ def junction_plane(within: NDArray, apart: NDArray, across: NDArray, probability
     for points, colour, label in ((apart, REFERENCE, "two clips far apart"), (within, SERIES[1], "within a clip")):
         chosen = points[rng.permutation(len(points))[:_MOST]]
         left.scatter(*np.maximum(chosen, 1e-4).T, s=5, color=colour, alpha=0.55, lw=0, label=label)
-    left.set_title("What is known: two kinds of pairs", fontsize=9)
+    left.set_title("Known: frames of one video, and of two", fontsize=9)
     sure, cut = probability > 0.95, probability < 0.05
     for which, colour, label in (
         (sure, WHOLE, "one video runs on"),
@@ -45,12 +45,12 @@ def junction_plane(within: NDArray, apart: NDArray, across: NDArray, probability
         points = np.maximum(across[which], 1e-4)[:_MOST]
         label = f"{label}: {int(which.sum()):,}"
         right.scatter(*points.T, s=6 if colour != DOUBT else 11, color=colour, alpha=0.6, lw=0, label=label)
-    right.set_title("What is asked: from one clip to the next", fontsize=9)
-    left.set(xscale="log", yscale="log", ylabel="how unlike in colour")
+    right.set_title("To be judged: from one clip to the next", fontsize=9)
+    left.set(xscale="log", yscale="log", ylabel="distance in colour")
     for ax in (left, right):
-        ax.set_xlabel("how unlike in detail")
+        ax.set_xlabel("distance in detail")
         ax.legend(loc="upper left", markerscale=2.2, handletextpad=0.2)
-    fig.suptitle("Does the next clip go on where this one ends?", x=0.01, ha="left", fontsize=10)
+    fig.suptitle("Does the next clip continue where this one ends?", x=0.01, ha="left", fontsize=10)
     return fig
 
 
@@ -96,8 +96,9 @@ def reliability(table: pd.DataFrame) -> Figure:
         place = {"xytext": (-9 if left else 9, -3), "textcoords": "offset points", "ha": "right" if left else "left"}
         if 0.04 < row.stated < 0.96:
             ax.annotate(f"{row.count:,} junctions", (row.stated, row.observed), fontsize=7.5, color=MUTED, **place)
-    ax.set(xlabel="probability that was stated", ylabel="share that was so", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
-    ax.set_title("Are the probabilities right?")
+    ax.set(xlabel="stated probability that one video runs on", ylabel="share where it does")
+    ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+    ax.set_title("Are the probabilities right?\nOn the line they are")
     return fig
 
 
@@ -182,8 +183,8 @@ def likeness(found: NDArray, elsewhere: NDArray, threshold: float, near: float) 
     note = f"{near:.0f} % of clips have\na near-duplicate"
     ax.annotate(note, (threshold, 0.97), xycoords=("data", "axes fraction"), xytext=(5, 0), textcoords="offset points",
                 va="top", fontsize=8, color=SERIES[2])  # fmt: skip
-    ax.set(xlabel="likeness of colours (cosine)", ylabel="validation clips", xlim=(low, 1.0))
-    ax.set_title("The training clip that is most like each validation clip")
+    ax.set(xlabel="similarity of colours (cosine)", ylabel="validation clips", xlim=(low, 1.0))
+    ax.set_title("The most similar training clip of each validation clip")
     ax.legend(loc="upper left")
     return fig
 

@@ -97,7 +97,7 @@ def ensure(
     processes: int | None = None,
     report: Callable[[str], None] = print,
 ) -> tuple[Run, ...]:
-    """CityGuessr's runs on the tracks of a MiniWorld, one a seed: trained now, unless they are there already.
+    """CityGuessr's runs on the tracks of a MiniWorld, one per seed: trained now, unless they are there already.
 
     They stand among those of `EXPERIMENT`, told apart by their data. Arguments and errors as in `jobs.ensure_all`.
     """

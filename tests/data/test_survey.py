@@ -146,6 +146,6 @@ def test_clips_that_are_short_missing_or_not_listed_are_named(whole: Path, tmp_p
 def test_the_survey_is_a_command(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "set")
     assert main([str(whole), "--frames", "4", "--size", "16", "--out", out]) == 0
-    assert "listed: 12 clips = 9 train + 3 val, 3 / 3 / 2 / 2 classes, 21 fields a line" in capsys.readouterr().out
+    assert "listed: 12 clips = 9 train + 3 val, 3 / 3 / 2 / 2 classes, 21 fields per line" in capsys.readouterr().out
     assert main([str(tmp_path / "nowhere"), "--out", out]) == 1
     assert "nowhere: no such folder" in capsys.readouterr().err

@@ -119,8 +119,8 @@ def measure(
 ) -> Distances:
     """Read the ends of every clip and measure the distances; memory is that of one city's frames.
 
-    How long it will take is printed first. What was read is kept in `cache` (3 kB a frame by default), so that it goes
-    on where it stopped; a clip whose files have changed is read again. A clip that cannot be read costs its two
+    How long it will take is printed first. What was read is kept in `cache` (3 kB per frame by default), so that it
+    resumes where it stopped; a clip whose files have changed is read again. A clip that cannot be read costs its two
     junctions, not the whole.
 
     Args:
@@ -229,7 +229,7 @@ def _announce(missing: dict[str, Sequence[ClipRef]], workers: int, size: int) ->
     each = (time.perf_counter() - start) / len(sample)
     used = workers if count * each > _WORTH_PROCESSES else 1
     print(
-        f"{count:,} clips to read, four frames each: {1000 * each:.0f} ms a clip, about "
+        f"{count:,} clips to read, four frames each: {1000 * each:.0f} ms per clip, about "
         f"{duration(count * each / max(1, used))} with {used} process{'es' if used > 1 else ''}",
         flush=True,
     )
@@ -263,7 +263,7 @@ def _ensure(path: Path, block: Sequence[ClipRef], size: int) -> None:
 
 
 def _mark(folder: str) -> str:
-    """When a folder was last changed, and its first frame's size and time: changed where the clip was mended."""
+    """When a folder was last changed, and its first frame's size and time: changed where the clip was repaired."""
     try:
         state = os.stat(folder)
         first = os.stat(os.path.join(folder, "1.jpg")) if os.path.exists(os.path.join(folder, "1.jpg")) else state

@@ -19,7 +19,9 @@ Resolve = Callable[[str, str], str | None]
 
 
 def read_frame_scenes(path: Path, scene_classes: int, resolve: Resolve) -> dict[str, np.ndarray]:
-    """Clip id -> the scene (or category) of every frame by its number n: int8, or int16 for 365, (n + 1,), -1 unsaid.
+    """Clip id -> the scene (or category) of every frame by its number n.
+
+    Each is int8, or int16 for 365 categories, of shape (n + 1,), and -1 where missing.
 
     Raises InputError, naming file and line, for a scene that is none, a frame number that is none or at least
     `MOST_FRAMES`, and a frame listed twice.
@@ -31,7 +33,9 @@ def read_frame_scenes(path: Path, scene_classes: int, resolve: Resolve) -> dict[
 
 
 def read_gps(path: Path, resolve: Resolve) -> dict[str, np.ndarray]:
-    """Clip id -> latitude and longitude in degrees of every frame by its number n: float64 (n + 1, 2), NaN unsaid.
+    """Clip id -> latitude and longitude in degrees of every frame by its number n.
+
+    Each is float64 (n + 1, 2), NaN where missing.
 
     There are two rows at least, since a single one would stand for the whole clip. Raises InputError as
     `read_frame_scenes` does.
@@ -67,7 +71,7 @@ class _ByFrame:
             lines.append(line)
             kept.extend(values)
 
-    def by_number(self, unsaid: float) -> Iterator[tuple[str, np.ndarray]]:
+    def by_number(self, missing: float) -> Iterator[tuple[str, np.ndarray]]:
         """Each clip with its values (largest number + 1, width)."""
         for clip, (numbers, lines, kept) in self.rows.items():
             at = np.frombuffer(numbers, np.int32)
@@ -78,7 +82,7 @@ class _ByFrame:
                     f"{self.path}, line {lines[again]}: frame {at[again]} of {clip} stands in line "
                     f"{lines[int(np.flatnonzero(at == at[again])[0])]} already; keep one of them"
                 )
-            values = np.full((int(at.max()) + 1, self.width), unsaid, np.dtype(self.kind))
+            values = np.full((int(at.max()) + 1, self.width), missing, np.dtype(self.kind))
             values[at] = np.frombuffer(kept, np.dtype(self.kind)).reshape(-1, self.width)
             yield clip, values
 

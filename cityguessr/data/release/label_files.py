@@ -247,7 +247,7 @@ def _one_form(name: str) -> str:
 
 
 def _parse(block: str, width: int) -> tuple[list[list[str]], np.ndarray] | None:
-    """Arrow's reading of a block: five fields of text a line, and the others float32 (lines, width - 5).
+    """Arrow's reading of a block: five fields of text per line, and the others float32 (lines, width - 5).
 
     None where it cannot read it, or where lines are empty, so that their numbers would be lost.
     """

@@ -129,8 +129,8 @@ def listening(level: int) -> Iterator[list[tuple[int, str, str]]]:
     av.logging.set_skip_repeated(False)
     logging.getLogger("libav").propagate = False  # to standard error, where it reads as a fault
     try:
-        with av.logging.Capture(local=False) as said:
-            yield said
+        with av.logging.Capture(local=False) as logged:
+            yield logged
     finally:
         av.logging.set_level(before)
 
@@ -167,12 +167,12 @@ def _look(path: str, _seen: tuple[int, ...]) -> Look:
     import av
 
     containers.check_whole(path)
-    with listening(av.logging.ERROR) as said, open_container(path) as container:
+    with listening(av.logging.ERROR) as logged, open_container(path) as container:
         stream = shown_stream(path, container)
         kind = container.format.name.split(",")[0]
         codec = stream.codec_context.name
         rows, ends, clean = _demux(path, container, stream, _family(codec))
-        if complaints := [text.strip() for _, name, text in said if name == container.format.name != codec]:
+        if complaints := [text.strip() for _, name, text in logged if name == container.format.name != codec]:
             raise InputError(f"{path}: cut off or damaged ({complaints[0]}); copy or download it again")
         if not len(rows):
             raise InputError(f"{path}: the video has no frames; copy or download it again")
