@@ -11,6 +11,7 @@ TESTS_AT_ONCE ?= -n logical --maxprocesses 4 --dist loadfile
 PYTEST_FLAGS ?= -x
 LAB_FLAGS ?=
 GPU_FLAGS ?=
+BOOK_FLAGS ?=
 # The checks run the notebooks with one seed; figures/ holds what five seeds gave.
 TEST_FIGURES = runs/figures/test
 
@@ -20,13 +21,15 @@ NBVAL = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --nbval-lax --nbval-current
 RUN = .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
 
-.PHONY: help paper test lab notebooks figures ledger lock clean env gpu-check FORCE
+.PHONY: help paper test lab book slides notebooks figures ledger lock clean env gpu-check FORCE
 .NOTPARALLEL:
 
 help:
 	@echo "make paper       render every notebook, table, figure and map (builds the environment first)"
 	@echo "make test        ruff, pytest, and every notebook run again by nbval"
 	@echo "make lab         JupyterLab on notebooks/"
+	@echo "make book        the pages as a book to read in a browser: runs/book/, and a PDF where a browser is found to print it"
+	@echo "make slides      slides for a lecture of 90 minutes: runs/slides/"
 	@echo "make table4      one table or figure: table4, table_s3, ledger, 40_world_maps, ... with PROFILE=, SEEDS=, PARAMS=\"-p name value\""
 	@echo "make figures     every figure of the paper and the world maps, from the trained runs"
 	@echo "make notebooks   run all notebooks with five seeds and keep their outputs in notebooks/, to commit"
@@ -51,6 +54,10 @@ test: env
 lab: env
 	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto $(LAB_FLAGS) notebooks
 
+# From the outputs kept in notebooks/: nothing is run. Both end with a check of every page that was built.
+book slides: env
+	@.venv/bin/python -m cityguessr.book $@ $(BOOK_FLAGS)
+
 notebooks: env
 	@$(RUN) refresh $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
 
@@ -67,7 +74,7 @@ table% fig% 0% 1% 2% 3% 4% 5% 6% 9%: env FORCE
 
 # Resolve pyproject.toml anew. Pins stay where they still fit; delete env/lock.txt first to take the newest of all.
 lock: env
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra book \
 		--custom-compile-command "make lock" pyproject.toml --output-file env/lock.txt
 
 clean:
