@@ -5,7 +5,6 @@ python -m cityguessr.book slides     # the slides, to runs/slides
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -39,7 +38,7 @@ def book() -> None:
     from cityguessr.book.check import check
 
     start, target = time.time(), paths.runs() / "book"
-    first = build(paths.root(), target, processes=os.cpu_count() or 1)
+    first = build(paths.root(), target)
     pages = check(target)
     _report(first, f"{pages} pages, every link alive, nothing asks the network", start)
 
@@ -65,7 +64,7 @@ def _printed(what: str) -> None:
     if what == "slides":
         target = printing.print_page(folder / "paper.html", folder / "slides.pdf")
     else:
-        page = build(paths.root(), paths.runs() / "book_print", printed=True, processes=os.cpu_count() or 1)
+        page = build(paths.root(), paths.runs() / "book_print", printed=True)
         target = printing.print_page(page, folder / "book.pdf")
     _report(target, f"{target.stat().st_size / 1e6:.0f} MB", start)
 

@@ -20,14 +20,13 @@ _FOOT = (
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def build(root: Path, target: Path, printed: bool = False, processes: int = 1) -> Path:
+def build(root: Path, target: Path, printed: bool = False) -> Path:
     """Build the book.
 
     Args:
         root: of the project.
         target: the folder for it; what was there before is replaced.
         printed: one page for a printer instead of a page for each notebook.
-        processes: that read and write pages side by side.
 
     Returns its first page. Raises InputError where a link is dead, and where Sphinx warns of anything.
     """
@@ -35,7 +34,7 @@ def build(root: Path, target: Path, printed: bool = False, processes: int = 1) -
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
     work = target.with_name(f".{target.name}")
-    stage(root, work, printed)
+    library = stage(root, work, printed)
     styles = make_folder(work / "style")
     write_bytes(styles / "formulas.css", font_style().encode())
     for name in ("book.css", "print.css"):
@@ -53,12 +52,15 @@ def build(root: Path, target: Path, printed: bool = False, processes: int = 1) -
             status=None,
             warning=warnings,
             freshenv=True,
-            parallel=processes,
+            parallel=0,  # side by side, a page that fails to be written would be left out without a word
         )
         app.build(force_all=True)
     said = [_COLOURS.sub("", line) for line in warnings.getvalue().splitlines() if line.strip()]
     if said:
         raise InputError(f"{target.name}: Sphinx warns of {len(said)}: " + " | ".join(said[:12]))
+    unwritten = [name for name in library.pages.values() if not (target / f"{name}.html").is_file()]
+    if unwritten and not printed:
+        raise InputError(f"{target.name}: Sphinx left out {', '.join(unwritten)}")
     _tidy(target)
     if printed:  # Sphinx joins two names where a link leads to a heading of another page
         page = target / f"{contents.FRONT}.html"

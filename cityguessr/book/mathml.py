@@ -37,11 +37,11 @@ def mathml(latex: str, block: bool = False) -> str:
     """
     source = re.sub(r"\\(?:d|t)frac(?![a-zA-Z])", r"\\frac", latex) if block else latex
     source = re.sub(r"\\arg(?![a-zA-Z])", r"\\operatorname{arg}", source)
+    source = re.sub(r"\\(begin|end)\{aligned\}", r"\\\1{align*}", source)
     try:
-        text = convert(source.strip(), display="block" if block else "inline")
-    except Exception as error:  # latex2mathml has a dozen exceptions without a common base
+        root = ElementTree.fromstring(convert(source.strip(), display="block" if block else "inline"))
+    except Exception as error:  # latex2mathml has a dozen exceptions without a common base, and writes some bad XML
         raise InputError(f"formula {latex!r}: {type(error).__name__} {error}; write it in plainer LaTeX") from None
-    root = ElementTree.fromstring(text)
     for element in root.iter():
         if element.text and "\\" in element.text:
             raise InputError(f"formula {latex!r}: {element.text} is not known here; write it in plainer LaTeX")
@@ -102,6 +102,8 @@ def font_style() -> str:
         "math { font-family: 'STIX Two Math', math; font-size: 1.06em; }\n"
         "math[display='block'] { margin: 0.9em 0; }\n"
         "mtd { text-align: left; }\n"
+        "mtd[columnalign='right'] { text-align: right; padding-right: 0; }\n"
+        "mtd[columnalign='right'] + mtd { padding-left: 0; }\n"
     )
 
 

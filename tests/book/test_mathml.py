@@ -42,11 +42,17 @@ def test_a_maximum_on_a_line_of_its_own_has_its_condition_below() -> None:
     assert "<munder><mo>max</mo><mi>j</mi></munder>" in shape(mathml(r"\max_j f_j", block=True))
 
 
+def test_equations_in_a_column_are_a_table() -> None:
+    formula = shape(mathml(r"\begin{aligned} a &= b\\ c &= d \end{aligned}", block=True))
+    assert formula.count("<mtr>") == 2
+    assert "&amp;" not in formula
+
+
 def test_a_formula_keeps_its_source_for_those_who_hear_it() -> None:
     assert 'alttext="a &lt; b_1"' in mathml("a < b_1")
 
 
-@pytest.mark.parametrize("latex", [r"\nosuchcommand x", r"\frac{1}{"])
+@pytest.mark.parametrize("latex", [r"\nosuchcommand x", r"\frac{1}{", "a & b"])
 def test_what_cannot_be_set_is_refused(latex: str) -> None:
     with pytest.raises(InputError, match="plainer LaTeX"):
         mathml(latex)
