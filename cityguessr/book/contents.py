@@ -1,4 +1,4 @@
-"""What the book holds, in order: notebooks by decade, then the guide."""
+"""What the book holds, in order: notebooks by decade, the solutions of their exercises, the guide."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,13 @@ FRONT = "index"  # of the guide: the page that the book opens with
 GUIDE = (
     "paths",
     "glossary",
+    "command_line",
     "own_videos",
     "real_data",
     "gpu",
     "clusters",
     "environment",
+    "structure",
     "contributing",
     "responsible_use",
 )
@@ -40,7 +42,7 @@ class Part:
 
 
 def parts(notebooks: Path) -> list[Part]:
-    """The parts of the book, from a folder of notebooks with a folder `guide` of Markdown pages in it.
+    """The parts of the book, from a folder of notebooks with folders `solutions` (notebooks) and `guide` (Markdown).
 
     Notebooks follow their numbers; pages of the guide the order of `GUIDE`, those it does not name after the others.
     """
@@ -49,8 +51,9 @@ def parts(notebooks: Path) -> list[Part]:
         decades.setdefault(DECADES[page.name[0]], []).append(page)
     guide = [page for page in sorted((notebooks / "guide").glob("*.md")) if page.stem not in (FRONT, *APART)]
     guide.sort(key=lambda page: GUIDE.index(page.stem) if page.stem in GUIDE else len(GUIDE))
+    solutions = sorted((notebooks / "solutions").glob("[0-9][0-9]_*.ipynb"))
     found = [Part(caption, pages) for caption, pages in decades.items()]
-    return [*found, Part("Guide", guide)] if guide else found
+    return [*found, *(Part(*part) for part in (("Solutions", solutions), ("Guide", guide)) if part[1])]
 
 
 def front(notebooks: Path) -> Path | None:

@@ -7,7 +7,8 @@
     > What to say, and that it is from `11_explore_dataset`.
 
 A picture can be one that a page shows: the page's file, and after `#` the title of the section it stands in, as in
-links to headings; `:2` after that takes the second picture of the section. Formulas are LaTeX between dollars.
+links to headings, or a piece of the code that draws it; `:2` after that takes the second one. Formulas are LaTeX between
+dollars.
 """
 
 import functools
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import nbformat
 from PIL import Image
@@ -201,9 +203,11 @@ def _shown(image: Any, file: Path, where: str) -> tuple[str, bytes, str]:
     if path.suffix != ".ipynb":
         return path.name, path.read_bytes(), words
     section, _, number = fragment.partition(":")
-    found = [picture for picture in _pictures(path) if slug(picture.section) == section]
+    shown = _pictures(path)
+    found = [picture for picture in shown if slug(picture.section) == section]
+    found = found or [picture for picture in shown if unquote(section) in picture.code]
     if len(found) < int(number or 1):
-        known = ", ".join(dict.fromkeys(slug(picture.section) for picture in _pictures(path)))
+        known = ", ".join(dict.fromkeys(slug(picture.section) for picture in shown))
         raise InputError(f"{where}: {path.stem} shows no picture {number or 1} in #{section}; it has some in {known}")
     picture = found[int(number or 1) - 1]
     return picture.name, picture.content, words

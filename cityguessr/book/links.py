@@ -18,6 +18,7 @@ _PIECE = re.compile(
     r"|(?P<attribute>\b(?:src|href)=\")(?P<raw>[^\"]+)\"",
     re.MULTILINE | re.DOTALL,
 )
+_FOLDER = re.compile(r"^(?:notebooks/)?(?:solutions/|guide/)?|\.ipynb$|\.md$")
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
@@ -53,9 +54,8 @@ class Library:
         return _PIECE.sub(lambda match: self._piece(match, page), text)
 
     def _piece(self, match: re.Match[str], page: Path) -> str:
-        if match["code"] and match["inside"] in self.pages.values():
-            name = match["inside"]
-            return match[0] if self.pages.get(page.resolve()) == name else f"[`{name}`]({name}{self._suffix(name)})"
+        if match["code"] and (name := _FOLDER.sub("", match["inside"])) in self.pages.values():
+            return match[0] if self.pages.get(page.resolve()) == name else f"[{match[0]}]({name}{self._suffix(name)})"
         if match["link"]:
             return self._link(match, page)
         if match["attribute"] and not _ELSEWHERE.match(match["raw"]) and match["raw"][0] != "#":

@@ -19,6 +19,7 @@ from PIL import Image
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import make_folder, write_bytes
 from cityguessr.book import contents
+from cityguessr.book.columns import aligned
 from cityguessr.book.links import Library, table_page
 
 _TITLE = re.compile(r"(?:set_title|suptitle)\(\s*f?\"([^\"]+)\"|\btitle=\s*f?\"([^\"]+)\"")
@@ -74,7 +75,8 @@ def _trees(parts: list[contents.Part]) -> str:
 
 
 def _numbered(page: Path) -> str:
-    return f"{page.stem[:2]} · {page_title(page)} <{page.stem}>"
+    number = "" if page.parent.name == "solutions" else f"{page.stem[:2]} · "
+    return f"{number}{page_title(page)} <{page.stem}>"
 
 
 def page_title(page: Path) -> str:
@@ -101,6 +103,8 @@ def staged(notebook: NotebookNode, page: Path, library: Library, beside: Path) -
         for output in cell.get("outputs", []):
             if _WIDGET in output.get("data", {}):
                 del output.data[_WIDGET]
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = aligned(output.data["text/html"])
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}  # a page may lack it
     return notebook
@@ -117,12 +121,13 @@ class Picture:
         name: of its file in the book.
         content: that file's bytes.
         alt: in words.
-        section: the slug-able title of the section it stands in.
+        section: the title of the section it stands in.
+        code: of the cell that drew it.
         output: of the notebook's cell.
     """
 
-    def __init__(self, output: NotebookNode, kind: str, name: str, alt: str, section: str) -> None:
-        self.output, self.alt, self.section = output, alt, section
+    def __init__(self, output: NotebookNode, kind: str, name: str, alt: str, section: str, code: str) -> None:
+        self.output, self.alt, self.section, self.code = output, alt, section, code
         self.name = f"{name}.{_KINDS[kind]}"
         self.content = base64.b64decode(output.data[kind])
 
@@ -145,7 +150,7 @@ def pictures(notebook: NotebookNode, page: Path) -> Iterator[Picture]:
             if kind:
                 given = output.get("metadata", {}).get(kind, {}).get("alt", "")
                 alt = given or alternative(section, cell.source)
-                yield Picture(output, kind, f"{page.stem}-{number}-{k}", alt, section)
+                yield Picture(output, kind, f"{page.stem}-{number}-{k}", alt, section, cell.source)
 
 
 def alternative(section: str, code: str) -> str:

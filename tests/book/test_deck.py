@@ -67,6 +67,8 @@ def test_a_slide_that_lacks_something_is_refused(tmp_path: Path, found: str, ins
     file = tmp_path / "guide" / "slides.md"
     file.write_text(SLIDE)
     assert [slide.title for slide in read_deck(file)] == ["Where is it?"]
+    file.write_text(SLIDE.replace("$$x$$", "![Fig. 5](../20_model_step_by_step.ipynb#architecture.draw)"))
+    assert [words for _, _, words in read_deck(file)[0].shown] == ["Fig. 5"]
     file.write_text(SLIDE.replace(found, instead))
     with pytest.raises(InputError, match=message):
         read_deck(file)
