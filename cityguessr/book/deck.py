@@ -7,8 +7,8 @@
     > What to say, and that it is from `11_explore_dataset`.
 
 A picture can be one that a page shows: the page's file, and after `#` the title of the section it stands in, as in
-links to headings, or a piece of the code that draws it; `:2` after that takes the second one. Formulas are LaTeX between
-dollars.
+links to headings, or a piece of the code that draws it; `:2` after that takes the second one. Formulas are LaTeX
+between dollars.
 """
 
 import functools
