@@ -6,6 +6,7 @@ python -m cityguessr.book slides     # the slides, to runs/slides
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,8 +65,9 @@ def _printed(what: str) -> None:
     if what == "slides":
         target = printing.print_page(folder / "paper.html", folder / "slides.pdf")
     else:
-        page = build(paths.root(), paths.runs() / "book_print", printed=True)
-        target = printing.print_page(page, folder / "book.pdf")
+        with tempfile.TemporaryDirectory() as place:
+            page = build(paths.root(), Path(place) / "printed", printed=True)
+            target = printing.print_page(page, folder / "book.pdf")
     _report(target, f"{target.stat().st_size / 1e6:.0f} MB", start)
 
 

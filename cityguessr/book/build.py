@@ -25,7 +25,7 @@ def build(root: Path, target: Path, printed: bool = False) -> Path:
 
     Args:
         root: of the project.
-        target: the folder for it; what was there before is replaced.
+        target: the folder for it; what was there before is replaced once the new one is whole.
         printed: one page for a printer instead of a page for each notebook.
 
     Returns its first page. Raises InputError where a link is dead, and where Sphinx warns of anything.
@@ -34,18 +34,19 @@ def build(root: Path, target: Path, printed: bool = False) -> Path:
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
     work = target.with_name(f".{target.name}")
+    shutil.rmtree(work, ignore_errors=True)  # of a build that was stopped
     library = stage(root, work, printed)
     styles = make_folder(work / "style")
     write_bytes(styles / "formulas.css", font_style().encode())
     for name in ("book.css", "print.css"):
         write_bytes(styles / name, (resources.files("cityguessr.book") / "static" / name).read_bytes())
-    shutil.rmtree(target, ignore_errors=True)
+    built = work / "built"
     warnings = io.StringIO()
     with patch_docutils(), docutils_namespace():
         app = Sphinx(
             srcdir=work / "source",
             confdir=None,
-            outdir=target,
+            outdir=built,
             doctreedir=work / "doctrees",
             buildername="singlehtml" if printed else "html",
             confoverrides=_settings(work, printed),
@@ -58,14 +59,16 @@ def build(root: Path, target: Path, printed: bool = False) -> Path:
     said = [_COLOURS.sub("", line) for line in warnings.getvalue().splitlines() if line.strip()]
     if said:
         raise InputError(f"{target.name}: Sphinx warns of {len(said)}: " + " | ".join(said[:12]))
-    unwritten = [name for name in library.pages.values() if not (target / f"{name}.html").is_file()]
+    unwritten = [name for name in library.pages.values() if not (built / f"{name}.html").is_file()]
     if unwritten and not printed:
         raise InputError(f"{target.name}: Sphinx left out {', '.join(unwritten)}")
-    _tidy(target)
+    _tidy(built)
     if printed:  # Sphinx joins two names where a link leads to a heading of another page
-        page = target / f"{contents.FRONT}.html"
+        page = built / f"{contents.FRONT}.html"
         text = page.read_text(encoding="utf-8")
         write_bytes(page, re.sub(r'href="#(document-[\w-]+)#[^"]*"', r'href="#\1"', text).encode())
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.move(built, target)
     shutil.rmtree(work)
     return target / f"{contents.FRONT}.html"
 

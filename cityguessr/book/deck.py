@@ -159,7 +159,10 @@ def _slide(parser: Any, tokens: Sequence[Any], chapter: str, file: Path) -> Slid
             others += block
         else:
             words += block
-    rendered = {name: parser.renderer.render(part, parser.options, {}) for name, part in _parts(words, others, note)}
+    rendered = {
+        name: parser.renderer.render(part, parser.options, {}).replace(" %", "\N{NO-BREAK SPACE}%")
+        for name, part in (("words", words), ("others", others), ("note", note))
+    }
     sources = re.findall(r"<code>(\d\d_\w+)</code>", rendered["note"])
     for lacking, what in (
         (not re.search(r"\w", rendered["words"]), "no sentence"),
@@ -173,10 +176,6 @@ def _slide(parser: Any, tokens: Sequence[Any], chapter: str, file: Path) -> Slid
         if not (file.parent.parent / f"{page}.ipynb").is_file():
             raise InputError(f"{where}: there is no page {page}; correct the note")
     return Slide(chapter, title, rendered["words"], shown, rendered["others"], rendered["note"], sources)
-
-
-def _parts(words: list[Any], others: list[Any], note: list[Any]) -> list[tuple[str, list[Any]]]:
-    return [("words", words), ("others", others), ("note", note)]
 
 
 def _blocks(tokens: Sequence[Any]) -> list[list[Any]]:

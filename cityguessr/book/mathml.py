@@ -7,6 +7,7 @@ mathematics: a part of STIX Two Math, which the package ziamath carries, goes in
 import base64
 import importlib.util
 import io
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ def _font() -> bytes:
     """STIX Two Math, cut down to the signs that a formula of the pages can have."""
     from fontTools import subset, ttLib  # half a second, and only a build needs it
 
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # or it tells each sign that the font does not have
     package = importlib.util.find_spec("ziamath")  # found and not imported, which would open all its fonts
     if package is None or not package.origin:
         raise InputError("the package ziamath is not installed, which carries the font of the formulas; run make env")
