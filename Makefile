@@ -12,6 +12,7 @@ TESTS_AT_ONCE ?= -n logical --maxprocesses 4 --dist loadfile
 PYTEST_FLAGS ?= -x
 LAB_FLAGS ?=
 GPU_FLAGS ?=
+BOOK_FLAGS ?=
 # The checks run the notebooks with one seed; figures/ holds what five seeds gave.
 TEST_FIGURES = runs/figures/test
 
@@ -21,7 +22,7 @@ NBVAL = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --nbval-lax --nbval-current
 RUN = .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
 
-.PHONY: help paper test lab notebooks figures ledger lock clean env gpu-check FORCE
+.PHONY: help paper test lab book slides notebooks figures ledger lock clean env gpu-check FORCE
 .NOTPARALLEL:
 
 help:
@@ -33,6 +34,8 @@ help:
 	@echo "make 21_train    one page, by its name or its number"
 	@echo "                 with PROFILE=midi, SEEDS=0,1,2, PARAMS=\"-p mode none\" (paper, figures and each of these)"
 	@echo "make notebooks   run all with five seeds and keep notebooks/ and figures/, to commit; PROFILE=midi: its tables"
+	@echo "make book        the pages as a book to read in a browser: runs/book/, and a PDF where a browser is found to print it"
+	@echo "make slides      slides for a lecture of 90 minutes: runs/slides/"
 	@echo "make gpu-check   correctness and speed on a CUDA GPU, in eight minutes, to figures/gpu/; GPU_FLAGS=\"--only throughput\""
 	@echo "make env         build or mend .venv, with PYTHON=python3.12; make lock: resolve its packages anew"
 	@echo "make clean       remove .venv and caches; data/ and the trained runs stay"
@@ -58,6 +61,10 @@ lab: env
 	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto \
 		--LabApp.app_settings_dir=env/lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_FLAGS)
 
+# From the outputs kept in notebooks/: nothing is run. Both end with a check of every page that was built.
+book slides: env
+	@.venv/bin/python -m cityguessr.book $@ $(BOOK_FLAGS)
+
 notebooks: env
 	@$(RUN) refresh $(CHOICES)
 
@@ -74,7 +81,7 @@ table% fig% 0% 1% 2% 3% 4% 5% 6% 9%: env FORCE
 
 # Resolve pyproject.toml anew. Pins stay where they still fit; delete env/lock.txt first to take the newest of all.
 lock: env
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra book \
 		--custom-compile-command "make lock" pyproject.toml --output-file env/lock.txt
 
 clean:

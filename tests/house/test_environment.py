@@ -25,7 +25,8 @@ CONDA_NAMES = {"pytorch": "torch", "py-opencv": "opencv-python-headless"}
 def declared() -> dict[str, Requirement]:
     """What pyproject.toml asks for, with the packages of the checks and the build backend."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    lines = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["dev"]
+    extras = project["project"]["optional-dependencies"]
+    lines = project["project"]["dependencies"] + extras["dev"] + extras["book"]
     lines += project["build-system"]["requires"]
     return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
 
@@ -106,6 +107,8 @@ def test_no_registry_address_in_the_locks() -> None:
 def test_conda_names_the_same_packages_in_the_same_versions() -> None:
     lines = [line for line in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"] if line != "pip"]
     conda = dict(line.split("=") for line in lines if isinstance(line, str))
+    beside = [line for line in lines[-1]["pip"] if not line.startswith("--")]  # what conda-forge may not have
+    conda |= dict(line.removesuffix(".*").split("==") for line in beside)
     python = conda.pop("python")
     assert {CONDA_NAMES.get(name, canonicalize_name(name)) for name in conda} == set(declared())
     machine = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}

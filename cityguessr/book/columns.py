@@ -1,0 +1,46 @@
+"""Tables of pandas in a page: columns of words stand at the left, and long ones get room."""
+
+import html
+import re
+
+_TABLE = re.compile(r"<table\b(?P<head>[^>]*)>(?P<body>.*?)</table>", re.DOTALL)
+_ROW = re.compile(r"<tr\b[^>]*>(.*?)</tr>", re.DOTALL)
+_CELL = re.compile(r"<(?P<kind>t[dh])(?P<attributes>\b[^>]*)>(?P<text>.*?)</t[dh]>", re.DOTALL)
+LONG = 24  # letters
+
+
+def aligned(page: str) -> str:
+    """HTML in which the cells of each column of words have the class `words`, and `long` where they need room.
+
+    Pandas sets all columns to the right, as is right for numbers. Tables that it did not write stay as they are.
+    """
+    return _TABLE.sub(lambda match: _table(match) if re.search(r"dataframe|\bT_", match["head"]) else match[0], page)
+
+
+def _table(match: re.Match[str]) -> str:
+    columns: dict[int, list[str]] = {}
+    for row in _ROW.findall(match["body"]):
+        cells = [cell for cell in _CELL.finditer(row) if cell["kind"] == "td"]
+        for place, cell in enumerate(reversed(cells)):  # from the right: labels at the left may span several rows
+            text = html.unescape(re.sub(r"<[^>]*>", "", cell["text"])).strip()
+            columns.setdefault(place, []).extend([text] if text else [])
+    names = {}
+    for place, texts in columns.items():
+        if sum(text[0].isalpha() for text in texts) > len(texts) / 2:
+            names[place] = "words long" if max(map(len, texts)) > LONG else "words"
+    return _ROW.sub(lambda row: _row(row, names), match[0])
+
+
+def _row(row: re.Match[str], names: dict[int, str]) -> str:
+    cells = list(_CELL.finditer(row[0]))
+    if any("colspan" in cell["attributes"] for cell in cells):
+        return row[0]
+    text = row[0]
+    for place, cell in enumerate(reversed(cells)):  # from the end, so that places before stay valid
+        if place in names and cell["text"].strip():
+            kept = re.sub(r"\s*(style=\"text-align: right;\"|class=\"[^\"]*\")", "", cell["attributes"])
+            classes = re.search(r"class=\"([^\"]*)\"", cell["attributes"])
+            given = f"{classes[1]} " if classes else ""
+            new = f'<{cell["kind"]}{kept} class="{given}{names[place]}">{cell["text"]}</{cell["kind"]}>'
+            text = text[: cell.start()] + new + text[cell.end() :]
+    return text

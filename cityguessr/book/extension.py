@@ -1,0 +1,35 @@
+"""What Sphinx is told about this book: formulas as MathML, and no more than a name for the rest."""
+
+from typing import Any
+
+from docutils import nodes
+
+from cityguessr.base.errors import InputError
+from cityguessr.book.mathml import mathml
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Called by Sphinx, which finds this module by its name in the list of extensions."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _inline(translator: Any, node: nodes.math) -> None:
+    _write(translator, node, block=False)
+
+
+def _block(translator: Any, node: nodes.math_block) -> None:
+    _write(translator, node, block=True)
+
+
+def _write(translator: Any, node: nodes.Element, block: bool) -> None:
+    from sphinx.util import logging
+
+    try:
+        formula = mathml(node.astext(), block)
+    except InputError as error:
+        logging.getLogger(__name__).warning(str(error), location=node)
+        formula = ""
+    # a word joiner after it: no line begins with the comma that follows a formula
+    translator.body.append(f'<div class="formula">{formula}</div>' if block else f"{formula}&#8288;")
+    raise nodes.SkipNode
