@@ -145,3 +145,18 @@ def test_the_glossary_lists_its_terms_by_letter_and_defines_each_in_a_few_senten
     lengths = {term: len(LINK.sub(r"\2", words).split()) for term, words in terms}
     assert {term: length for term, length in lengths.items() if not 6 <= length <= 60} == {}
     assert [term for term, words in terms if not LINK.search(words)] == []
+
+
+def test_the_layout_names_every_folder_and_every_module_at_the_root() -> None:
+    text = (ROOT / "notebooks" / "guide" / "structure.md").read_text(encoding="utf-8")
+    package = [
+        path for path in (ROOT / "cityguessr").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    ]
+    names = {path.name + "/" * path.is_dir() for path in package} - {"__init__.py"}
+    assert sorted(name for name in names if not re.search(rf"(?<![\w/]){re.escape(name)}", text)) == []
+
+
+def test_no_page_sends_its_reader_to_the_readme() -> None:
+    """Details are in the guide, which is a part of the book; the README is not."""
+    senders = [path.stem for path in NOTEBOOKS if "README" in path.read_text(encoding="utf-8")]
+    assert senders == []
