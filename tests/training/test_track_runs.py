@@ -126,7 +126,7 @@ def test_several_rows_and_seeds_are_trained_side_by_side_and_a_missing_encoder_s
     track_sets._read.cache_clear()
     assert [run.provenance["seed"] for run in found["dinov2"]] == [0, 1]
     assert "siglip has no stand-in" in str(found["clip_siglip"])
-    assert lines[0].startswith("4 of 4 trainings to do, 1 at a time; the epochs of each: runs/mini/vidtag/<experiment>")
+    assert lines[0].startswith("4 of 4 trainings to do, 1 at a time; their epochs: runs/mini/vidtag/")
     assert [line.split(" in ")[0] for line in lines[1:]] == [
         "trained geoclip_finetuned seed 0", "trained dinov2 seed 0",
         "trained geoclip_finetuned seed 1", "trained dinov2 seed 1",
