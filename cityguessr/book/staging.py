@@ -23,6 +23,8 @@ from cityguessr.book.columns import aligned
 from cityguessr.book.links import Library, table_page
 
 _TITLE = re.compile(r"(?:set_title|suptitle)\(\s*f?\"([^\"]+)\"|\btitle=\s*f?\"([^\"]+)\"")
+# The last line of a page, to the page before and the page after: the book has its own.
+_WAY = re.compile(r"\n+^(?=←|.*→$)(?:← )?(?:\[[^\]\n]*\]\([^)\n]*\)(?: · )?)+(?: →)?\s*\Z", re.MULTILINE)
 _KINDS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 TITLE = "CityGuessr, reproducible"
@@ -99,7 +101,7 @@ def staged(notebook: NotebookNode, page: Path, library: Library, beside: Path) -
         place.output.data = {"text/html": place.element()}
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = _unfolded(library.relink(cell.source, page), library.printed)
+            cell.source = _unfolded(library.relink(_WAY.sub("", cell.source), page), library.printed)
         for output in cell.get("outputs", []):
             if _WIDGET in output.get("data", {}):
                 del output.data[_WIDGET]

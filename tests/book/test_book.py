@@ -97,6 +97,7 @@ def test_a_page_in_code_font_is_a_link_and_a_file_outside_the_book_is_none(book:
     page = (book / "21_second.html").read_text()
     assert 'href="20_first.html#a-toy-first"' in page
     assert "setup.py" not in page
+    assert "←" not in page  # the book has its own way to the page before
 
 
 def test_every_picture_has_words(book: Path) -> None:
