@@ -115,13 +115,17 @@ def test_ctrl_c_ends_a_command_with_one_sentence_and_leaves_no_process(house: Pa
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background would not hear it
     )
     for _ in range(1200):
         if (house / "pids").exists() and (pid := (house / "pids").read_text()):
             break
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of the command's processes
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert err.strip() == "Stopped. Finished epochs are kept; the same command goes on from there."
     assert "Traceback" not in out
