@@ -54,7 +54,8 @@ test: env
 	.venv/bin/python -m pytest $(TESTS_AT_ONCE) $(PYTEST_FLAGS) tests
 	@CITYGUESSR_FIGURES=$(TEST_FIGURES) $(NBVAL) $(TESTS_AT_ONCE) $(PYTEST_FLAGS) \
 		notebooks/[0-8]*.ipynb notebooks/solutions/[0-8]*.ipynb
-	@CITYGUESSR_FIGURES=$(TEST_FIGURES) $(NBVAL) $(PYTEST_FLAGS) notebooks/9*.ipynb notebooks/solutions/9*.ipynb
+	@CITYGUESSR_FIGURES=$(TEST_FIGURES) $(NBVAL) $(TESTS_AT_ONCE) $(PYTEST_FLAGS) \
+		notebooks/9*.ipynb notebooks/solutions/9*.ipynb
 
 # From the root, so that pages can link to figures/ and logs in runs/ can be opened.
 lab: env

@@ -43,7 +43,7 @@ def tilt(logits: Tensor | Sequence[float] = LOGITS, a: float = 0.15, b: float = 
 class Tilt(Moving):
     """See `tilt`."""
 
-    name, title, heights = "tilt", "A tilted mean: all that a token of width 1 can ask for", (430, 650, 1100)
+    name, title, heights = "tilt", "A tilted mean: all that a token of width 1 can ask for", (480, 720, 1120)
 
     def __init__(self, logits: Tensor, a: float, b: float, c: float) -> None:
         if logits.ndim != 1 or not 2 <= len(logits) <= _MOST or not logits.isfinite().all():
