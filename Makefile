@@ -22,6 +22,12 @@ NBVAL = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --nbval-lax --nbval-current
 RUN = .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
 
+# A name that this file does not know would be ignored without a word.
+KNOWN = PYTHON PROFILE SEEDS PARAMS TESTS_AT_ONCE PYTEST_FLAGS LAB_FLAGS GPU_FLAGS BOOK_FLAGS TORCH_INDEX
+GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(name)))
+STRANGE = $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(GIVEN))
+$(if $(strip $(STRANGE)),$(error $(firstword $(STRANGE)) is no setting of make. A parameter of a page is given as PARAMS="-p name value"; the settings are $(KNOWN)))
+
 .PHONY: help paper test lab book slides notebooks figures ledger lock clean env gpu-check FORCE
 .NOTPARALLEL:
 
@@ -59,7 +65,8 @@ test: env
 
 # From the root, so that pages can link to figures/ and logs in runs/ can be opened.
 lab: env
-	@echo "Pages save when you save them (Ctrl-S), not by themselves. git checkout notebooks/ brings the kept ones back."
+	@echo "Pages save when you save them (Ctrl-S), not by themselves. git restore notebooks brings the kept ones back, without your changes."
+	@.venv/bin/jupyter trust notebooks/*.ipynb notebooks/solutions/*.ipynb > /dev/null  # their kept maps and sliders show
 	@.venv/bin/python -m jupyterlab --KernelManager.transport_encryption=auto \
 		--LabApp.app_settings_dir=env/lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_FLAGS)
 

@@ -192,7 +192,7 @@ def test_make_lab_opens_the_first_page_and_saves_only_when_asked() -> None:
     shown = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     page = re.search(r"default_url=/lab/tree/(\S+)", shown)[1]
     assert (ROOT / page).is_file()
-    assert "git checkout notebooks/" in shown
+    assert "git restore notebooks" in shown
     settings = json.loads((ROOT / re.search(r"app_settings_dir=(\S+)", shown)[1] / "overrides.json").read_text())
     assert settings["@jupyterlab/docmanager-extension:plugin"] == {"autosave": False}
 
@@ -204,3 +204,14 @@ def test_make_help_names_every_target() -> None:
         assert re.search(rf"\b{target}\b", helped), f"make help says nothing of {target}"
     for example in ("fig_s5", "21_train", "PROFILE=midi", "SEEDS=0,1,2", "-p mode none"):
         assert example in helped
+
+
+@pytest.mark.parametrize("given", ["clip=0", "seeds=0,1"])
+def test_make_refuses_a_setting_that_it_does_not_have(given: str) -> None:
+    """`make 20 clip=0` once ran the page with its default clip."""
+    done = subprocess.run(["make", "help", given], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode
+    assert f'{given.split("=")[0]} is no setting of make. A parameter of a page is given as PARAMS="-p name value"' in (
+        done.stderr
+    )
+    subprocess.run(["make", "help", "SEEDS=0,1", "PARAMS=-p clip 0"], cwd=ROOT, capture_output=True, check=True)

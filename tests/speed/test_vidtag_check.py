@@ -80,8 +80,8 @@ def test_without_a_gpu_the_table_says_so_and_keeps_the_published_hours(
 ) -> None:
     monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
     lines = vidtag_hours.markdown().splitlines()
-    assert lines[3] == "| phase I | not run, because no GPU was lent for it | 2.75 |"
-    assert lines[5] == "| phase I, nothing kept | not run, because no GPU was lent for it | 68 |"
+    assert lines[3] == "| phase I | not measured yet | 2.75 |"
+    assert lines[5] == "| phase I, nothing kept | not measured yet | 68 |"
     machine = {"gpu": "NVIDIA Test", "torch": "2.11.0", "date": "2026-01-02"}
     folder = tmp_path / "figures" / "gpu"
     folder.mkdir(parents=True)
