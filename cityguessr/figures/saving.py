@@ -90,12 +90,16 @@ def show(profile: str, alt: str = "") -> None:
 
 
 def described(fig: Figure) -> str:
-    """A figure in words, from its titles and the names of its axes."""
+    """A figure in words, from its titles and the names of its axes; of a sheet, which has none, its bold lines."""
     parts = [] if fig.get_suptitle() == "" else [fig.get_suptitle()]
     for ax in fig.axes:
         axes = [f"{name}: {label}" for name, label in (("across", ax.get_xlabel()), ("up", ax.get_ylabel())) if label]
         title = ax.get_title() or ax.get_title(loc="left")
         parts += [part for part in (title, ", ".join(axes) if title else "") if part]
+    if not parts:
+        texts = [text for ax in fig.axes for text in ax.texts if text.get_fontweight() == "bold"]
+        largest = max((text.get_fontsize() for text in texts), default=0)
+        parts = [text.get_text() for text in texts if text.get_fontsize() >= min(9, largest)]
     words = [re.sub(r"[$\\{}]|\s+", lambda m: " " if m[0].isspace() else "", part) for part in dict.fromkeys(parts)]
     return ". ".join(word.rstrip(".") for word in words[:12]) or "Figure"
 

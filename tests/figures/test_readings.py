@@ -7,6 +7,7 @@ import pytest
 
 from cityguessr.base.errors import InputError
 from cityguessr.figures import readings
+from cityguessr.figures.saving import described
 from cityguessr.taxonomy import LEVELS
 
 
@@ -30,6 +31,7 @@ def test_right_and_wrong_answers_are_marked() -> None:
     assert {"✗ Quito", "✓ Peru", "✗ Asia", "✓ Lima", "✓ South America"} <= set(words)
     assert words.count("✓ Lima Province") == 2
     assert words.count(">99%") == 4  # 99.96 % is not certainty
+    assert described(fig) == "One clip. Lima, Peru: repaired"  # its alternative text on a page
     plt.close(fig)
 
 
