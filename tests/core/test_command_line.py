@@ -4,33 +4,20 @@ import json
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from support import make_frames, make_release
-from test_runs import TINY, ensure
+from support import make_frames
 
 import cityguessr
 from cityguessr import __main__ as command
 from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.taxonomy import LEVELS
-from cityguessr.training import profiles, runs
+from cityguessr.training import runs
 from cityguessr.training.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A tiny run of a project, trained on three cities at a profile of its own."""
-    folder = tmp_path_factory.mktemp("project")
-    make_release(folder / "release", clips=3, frames=8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CITYGUESSR_ROOT", str(folder))
-        patch.setitem(profiles.PROFILES, "tiny", TINY)
-        yield ensure(folder)
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """Guess your own clip: probabilities and a path in the tree, and a warning where the model only knows MiniWorld."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from support import make_release, make_video
-from test_runs import ensure
+from support import make_video
 
 mpl.use("agg")
 
@@ -18,16 +16,6 @@ from cityguessr.base.errors import InputError
 from cityguessr.guessing import guess, guess_frames
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training.runs import Run
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A tiny run, trained on three cities."""
-    folder = tmp_path_factory.mktemp("project")
-    make_release(folder / "release", clips=3, frames=8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CITYGUESSR_ROOT", str(folder))
-        yield ensure(folder)
 
 
 def test_a_released_model_answers_without_products(run: Run) -> None:

@@ -15,17 +15,17 @@ from cityguessr.training import datasets
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's root; one works in its `notebooks/`, as JupyterLab does."""
-    (tmp_path / "root" / "notebooks").mkdir(parents=True)
-    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path / "root"))
+    (tmp_path / "project" / "notebooks").mkdir(parents=True)
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path / "project"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path / "root" / "notebooks")
-    return tmp_path / "root"
+    monkeypatch.chdir(tmp_path / "project" / "notebooks")
+    return tmp_path / "project"
 
 
 def test_a_video_is_found_from_a_notebook(root: Path) -> None:
     make_video(root / "walk.mp4", 16)
     make_frames(root.parent / "clip", 16)
-    for path in ("walk.mp4", Path("walk.mp4"), "../walk.mp4", "~/root/walk.mp4", "~/clip"):
+    for path in ("walk.mp4", Path("walk.mp4"), "../walk.mp4", "~/project/walk.mp4", "~/clip"):
         assert video.read_frames(path, 4, 16).shape == (4, 16, 16, 3)
     assert video.video_info("walk.mp4").frames == 16
     with pytest.raises(InputError) as error:
@@ -36,7 +36,7 @@ def test_a_video_is_found_from_a_notebook(root: Path) -> None:
 def test_a_data_set_is_found_from_a_notebook(root: Path) -> None:
     make_release(root / "mine", clips=3, frames=1)
     make_release(root / "mine, too", clips=3, frames=1)  # a comma in a name parts nothing
-    for data_root in ("mine", "~/root/mine", "mine, too", root / "mine"):
+    for data_root in ("mine", "~/project/mine", "mine, too", root / "mine"):
         folder = datasets.root("cityguessr68k", data_root)
         assert isinstance(folder, Path)
         assert folder.parent == root
@@ -51,7 +51,7 @@ def test_a_data_set_is_found_from_a_notebook(root: Path) -> None:
 def test_a_folder_of_videos_and_its_table_are_found_from_a_notebook(root: Path) -> None:
     make_video(root / "my_videos" / "a.mp4", 4)
     write_csv(root / "my_labels.csv", ("video", "city"), [("a.mp4", "Lyon")])
-    (clip,) = FolderSource("my_videos", "~/root/my_labels.csv").clips()
+    (clip,) = FolderSource("my_videos", "~/project/my_labels.csv").clips()
     assert clip.path == str(root / "my_videos" / "a.mp4")
     with pytest.raises(InputError) as error:
         FolderSource("your_videos", "my_labels.csv")
