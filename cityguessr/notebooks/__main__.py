@@ -217,10 +217,10 @@ def train_ahead(plan: runner.Plan) -> None:
     for kind, wanted in ((command.CITYGUESSR, [command.ALL]), (command.VIDTAG, [*command.VIDTAG.tables])):
         if chosen := [*seeds[kind.whose.lower()]]:
             asked += command.chosen(wanted, profile, chosen, [kind])
-    command.ensure_all(asked, profile, **shared)
     if seeds["vidtag"] and (clips := track_experiments.CLIPS.get(profile)) not in (None, profile):
-        asked = command.chosen(["vidtag_cityguessr68k"], clips, [*seeds["vidtag"]], [command.VIDTAG])
-        command.ensure_all(asked, clips, **shared)  # VidTAG on CityGuessr's own clips
+        # VidTAG on CityGuessr's own clips
+        asked += command.chosen(["vidtag_cityguessr68k"], clips, [*seeds["vidtag"]], [command.VIDTAG])
+    command.ensure_all(asked, **shared)
 
 
 def _print_summary(start: float, finished: bool, files: Sequence[Path]) -> None:

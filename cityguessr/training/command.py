@@ -91,15 +91,17 @@ KINDS = (CITYGUESSR, VIDTAG)
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """Experiments of one kind, each with all of the seeds."""
+    """Experiments of one kind at one profile, each with all of the seeds."""
 
     kind: Kind
     names: tuple[str, ...]
+    profile: str
     seeds: tuple[int, ...]
 
-    def trainings(self, profile: str) -> list[tuple[Any, int]]:
+    @property
+    def trainings(self) -> list[tuple[Any, int]]:
         """(experiment, seed) of each training, once."""
-        return self.kind.jobs.trainings(self.names, profile, self.seeds)
+        return self.kind.jobs.trainings(self.names, self.profile, self.seeds)
 
 
 def chosen(names: Sequence[str], profile: str, seeds: Sequence[int], kinds: Sequence[Kind] = KINDS) -> list[Asked]:
@@ -125,7 +127,7 @@ def chosen(names: Sequence[str], profile: str, seeds: Sequence[int], kinds: Sequ
         for kind, mine in zip(kinds, found, strict=True):
             if kind in owners and profile in kind.profiles():
                 mine |= dict.fromkeys(_experiments(kind, name, profile))
-    return [Asked(kind, tuple(mine), tuple(seeds)) for kind, mine in zip(kinds, found, strict=True) if mine]
+    return [Asked(kind, tuple(mine), profile, tuple(seeds)) for kind, mine in zip(kinds, found, strict=True) if mine]
 
 
 def _experiments(kind: Kind, name: str, profile: str) -> Iterable[str]:
@@ -138,7 +140,6 @@ def _experiments(kind: Kind, name: str, profile: str) -> Iterable[str]:
 
 def ensure_all(
     asked: Sequence[Asked],
-    profile: str,
     *,
     data_root: Roots | None = None,
     allow_downloads: bool = False,
@@ -147,31 +148,29 @@ def ensure_all(
     processes: int | None = None,
     report: Callable[[str], None] = print,
 ) -> dict[str, tuple[Path, ...] | CannotRun]:
-    """Train what is asked for of both kinds in one go, unless it is there already; arguments as in `jobs.ensure_all`.
+    """Train what is asked for, of both kinds and of any profiles, unless it is there already; all side by side.
 
-    `execution` is CityGuessr's; of VidTAG's trainings it says the device alone.
+    Arguments as in `jobs.ensure_all`; `execution` is CityGuessr's, and of VidTAG's trainings it says the device alone.
 
-    Returns name -> the folders of its runs in the order of the seeds, or why it cannot be trained here.
+    Returns name -> the folders of its runs in the order of the seeds, or why it cannot be trained here. An experiment
+    that is asked for at a second profile is called "name at profile" there, here and in what is reported.
     """
-    each = [part.kind.profiles()[profile].threads for part in asked]
+    each = [part.kind.profiles()[part.profile].threads for part in asked]
     count = executors.asked(processes, each, execution.device)
     plans: dict[tuple[str, int], Planned] = {}
     missing: dict[str, CannotRun] = {}
+    answers: dict[str, tuple[tuple[str, int], ...]] = {}
     for part in asked:
-        how = _execution(part.kind, execution)
-        options = (data_root, allow_downloads, how)
-        its, lacking = part.kind.jobs.plan_all(
-            part.trainings(profile), profile, *options, **part.kind.planning(cluster)
-        )
-        plans |= its
-        missing |= lacking
-    folders = jobs.spread(plans, missing, count, execution.device, cluster, report)
-    answers: dict[str, tuple[Path, ...] | CannotRun] = {}
-    for part in asked:
+        more = "" if part.profile == asked[0].profile else f" at {part.profile}"
+        options = (data_root, allow_downloads, _execution(part.kind, execution))
+        its, lacking = part.kind.jobs.plan_all(part.trainings, part.profile, *options, **part.kind.planning(cluster))
+        plans |= {(name + more, seed): plan for (name, seed), plan in its.items()}
+        missing |= {name + more: why for name, why in lacking.items()}
         for name in part.names:
-            trained = part.kind.trained(name, profile)
-            answers[name] = missing.get(trained) or tuple(folders[trained, seed] for seed in part.seeds)
-    return answers
+            trained = part.kind.trained(name, part.profile) + more
+            answers[name + more] = tuple((trained, seed) for seed in part.seeds)
+    folders = jobs.spread(plans, missing, count, execution.device, cluster, report)
+    return {name: missing.get(runs[0][0]) or tuple(folders[run] for run in runs) for name, runs in answers.items()}
 
 
 def _execution(kind: Kind, execution: Execution) -> Execution:
@@ -221,11 +220,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command(options: argparse.Namespace, asked: Sequence[Asked], execution: Execution) -> int:
     common = {"data_root": options.data_root, "allow_downloads": options.allow_downloads}
     if options.list:
-        for number, line in enumerate(line for part in asked for line in _listed(part, options.profile, **common)):
+        for number, line in enumerate(line for part in asked for line in _listed(part, **common)):
             print(f"{number:>3}  {line}")
         return 0
     if options.task is not None:
-        todo = [(part.kind, *training) for part in asked for training in part.trainings(options.profile)]
+        todo = [(part.kind, *training) for part in asked for training in part.trainings]
         if not 0 <= options.task < len(todo):
             raise InputError(f"--task {options.task}: the tasks are 0 to {len(todo) - 1} (see --list)")
         kind, experiment, seed = todo[options.task]
@@ -233,7 +232,7 @@ def _command(options: argparse.Namespace, asked: Sequence[Asked], execution: Exe
         print(f"{experiment.name} seed {seed}: {os.path.relpath(run.folder, paths.root())}")
         return 0
     places = {"cluster": options.cluster, "processes": options.processes}
-    done = ensure_all(asked, options.profile, execution=execution, **common, **places)
+    done = ensure_all(asked, execution=execution, **common, **places)
     missing = {name: answer for name, answer in done.items() if isinstance(answer, CannotRun)}
     for name, why in missing.items():
         print(f"{name}: not trained: {why}")
@@ -241,11 +240,11 @@ def _command(options: argparse.Namespace, asked: Sequence[Asked], execution: Exe
     return 1 if missing else 0
 
 
-def _listed(part: Asked, profile: str, data_root: Roots | None, allow_downloads: bool) -> Iterable[str]:
+def _listed(part: Asked, data_root: Roots | None, allow_downloads: bool) -> Iterable[str]:
     """One line per training: experiment, seed, and whether it is done, can be done, or why not."""
-    todo = part.trainings(profile)
+    todo = part.trainings
     with contextlib.redirect_stdout(sys.stderr):  # what preparation prints; the list has one line per training
-        plans, missing = part.kind.jobs.plan_all(todo, profile, data_root, allow_downloads)
+        plans, missing = part.kind.jobs.plan_all(todo, part.profile, data_root, allow_downloads)
     for (name, _), plan in plans.items():  # a task that cannot find its weights would die in the queue
         try:
             if not plan.done:

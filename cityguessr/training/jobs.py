@@ -5,7 +5,6 @@ command line is `command`'s.
 """
 
 import contextlib
-import dataclasses
 import functools
 import os
 import time
@@ -123,29 +122,33 @@ def spread(
     """Carry out what is planned and not there yet; (experiment, seed) -> the folder of its run.
 
     Args:
+        plans: by what the experiment is called here, and the seed. Several seeds of what no seed changes are one run.
         missing: experiment -> why it cannot be trained here; those whose weights turn out to be missing are added.
         count: trainings at a time on this machine, 1 in this process.
         device, cluster, report: as in `ensure_all`.
     """
-    folders = {key: plan.folder for key, plan in plans.items() if plan.done}
-    todo = {str(plan): plan for plan in plans.values() if not plan.done}
+    first: dict[Path, tuple[str, int]] = {}
+    for key, plan in plans.items():
+        first.setdefault(plan.folder, key)
+    named = {f"{name}, seed {seed}": (name, seed) for name, seed in first.values()}
+    todo = {task: plans[key] for task, key in named.items() if not plans[key].done}
     if not todo:
-        return folders
+        return {key: plan.folder for key, plan in plans.items()}
     for plan in todo.values():
         make_folder(plan.folder.parent)
     count = 0 if cluster else min(count, len(todo))
     logs = {name: log_of(plan) for name, plan in todo.items()}
     where = f"on {cluster}" if cluster else f"{count} at a time"
-    first = os.path.relpath(next(iter(logs.values())), paths.root())
+    log = os.path.relpath(next(iter(logs.values())), paths.root())
     more = "" if len(todo) == 1 else " and so on"
-    report(f"{len(todo)} of {len(plans)} trainings to do, {where}; their epochs: {first}{more}")
+    report(f"{len(todo)} of {len(first)} trainings to do, {where}; their epochs: {log}{more}")
     kept = f"finished runs are kept, and this one goes on from what it saved last (see {LOG} in its folder)"
     shown = live.Live(logs, report)
     in_here = not cluster and count <= 1
     tasks = (  # drawn one by one: an experiment whose weights turn out to be missing is left out from then on
-        executors.Task(name, functools.partial(train, plan, shown.tick if in_here else None), str(logs[name]))
-        for name, plan in todo.items()
-        if plan.name not in missing
+        executors.Task(task, functools.partial(train, plan, shown.tick if in_here else None), str(logs[task]))
+        for task, plan in todo.items()
+        if named[task][0] not in missing
     )
     if cluster:
         results = executors.on_cluster(tasks, cluster, kept, shown.tick)
@@ -156,17 +159,16 @@ def spread(
     with contextlib.closing(results), contextlib.closing(shown):
         for number, (task, outcome) in enumerate(results, start=1):
             shown.finished(task)
-            name, seed = todo[task].name, todo[task].seed
+            name, seed = named[task]
             if isinstance(outcome, CannotRun):
                 if name not in missing:
                     report(f"{name} cannot be trained here: {outcome}")
                 missing[name] = outcome
                 continue
-            folders[name, seed] = outcome.folder
-            how = f"trained {name} seed {seed} in {duration(outcome.seconds)}"
-            how = how if outcome.seconds else f"{name} seed {seed} was trained by another process"
+            how = f"trained {name} seed {seed} in {duration(outcome)}"
+            how = how if outcome else f"{name} seed {seed} was trained by another process"
             report(f"{how} ({number} of {len(todo)})")
-    return folders
+    return {key: plan.folder for key, plan in plans.items() if key[0] not in missing or plan.done}
 
 
 LOG = "training.log"
@@ -178,16 +180,11 @@ def log_of(plan: Planned) -> Path:
     return plan.folder / LOG
 
 
-@dataclasses.dataclass(frozen=True)
-class Done:
-    """What a worker answers to a training: the run's folder, and how long it took; 0 where it was there by then."""
+def train(plan: Planned, seen: Callable[[], None] | None = None) -> float | CannotRun:
+    """Train in this process, the lines of the epochs going to the log; after each `seen` is called, if it is given.
 
-    folder: Path
-    seconds: float
-
-
-def train(plan: Planned, seen: Callable[[], None] | None = None) -> Done | CannotRun:
-    """Train in this process, the lines of the epochs going to the log; after each `seen` is called, if it is given."""
+    Returns how many seconds it took: 0 where another process had done it.
+    """
     start, lines = time.perf_counter(), 0
     log = log_of(plan)
 
@@ -201,13 +198,13 @@ def train(plan: Planned, seen: Callable[[], None] | None = None) -> Done | Canno
             seen()
 
     try:
-        run = plan.carry_out(report=write)
+        plan.carry_out(report=write)
     except CannotRun as error:
         with contextlib.suppress(OSError):  # of a training that cannot begin nothing stays
             log.unlink(missing_ok=True)
             log.parent.rmdir()
         return error
-    return Done(run.folder, time.perf_counter() - start if lines else 0.0)
+    return time.perf_counter() - start if lines else 0.0
 
 
 def plan_all(

@@ -293,11 +293,11 @@ def test_the_whole_paper_leaves_out_pages_without_the_profile(house: Path, capsy
 
 def test_what_pages_ask_for_is_trained_ahead(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(training, "ensure_all", lambda parts, profile, **given: asked.append((parts, profile, given)))
+    monkeypatch.setattr(training, "ensure_all", lambda parts, **given: asked.append((parts, given)))
     command.train_ahead([(house / "notebooks" / "32_table4_small.ipynb", {"seeds": [0, 1]})])
-    (((part,), profile, given),) = asked
+    (((part,), given),) = asked
     assert {"cityguessr", "videomae_msls", "two_layer_ffn_t"} <= set(part.names)
-    assert (part.seeds, profile, given) == ((0, 1), "mini", {})
+    assert (part.seeds, part.profile, given) == ((0, 1), "mini", {})
 
 
 def test_the_pages_of_vidtag_have_its_tables_trained_in_the_same_go(
@@ -305,24 +305,23 @@ def test_the_pages_of_vidtag_have_its_tables_trained_in_the_same_go(
 ) -> None:
     """Those that show one run ask for its seed, and those that show none for nothing."""
     asked = []
-    monkeypatch.setattr(training, "ensure_all", lambda parts, profile, **given: asked.append((parts, profile, given)))
+    monkeypatch.setattr(training, "ensure_all", lambda parts, **given: asked.append(parts))
     one = """profile: str = "mini"  # mini | msls
 seed: int = 3  # of the run that is shown"""
     nbformat.write(page(SHOW), house / "notebooks" / "51_tables_small.ipynb")
     nbformat.write(page("1", declared=one), house / "notebooks" / "52_tracks_small.ipynb")
     nbformat.write(page("1", declared=one.splitlines()[0]), house / "notebooks" / "53_words_small.ipynb")
     command.train_ahead([(path, {}) for path in runner.available()])
-    (parts, profile, _), ((clips,), scale, _) = asked
-    assert (scale, clips.seeds) == ("mini_clips", (0, 3))  # VidTAG on CityGuessr's own clips
+    ((ours, its, clips),) = asked
+    assert (clips.profile, clips.seeds) == ("mini_clips", (0, 3))  # VidTAG on CityGuessr's own clips
     assert set(clips.names) == {"geoclip_zeroshot", "vidtag", "geoclip_finetuned"}
-    ours, its = parts
-    assert (ours.kind.whose, ours.seeds, profile) == ("CityGuessr", (0,), "mini")
-    assert (its.kind.whose, its.seeds) == ("VidTAG", (0, 3))
+    assert (ours.kind.whose, ours.profile, ours.seeds) == ("CityGuessr", "mini", (0,))
+    assert (its.kind.whose, its.profile, its.seeds) == ("VidTAG", "mini", (0, 3))
     wanted = {name for rows in track_experiments.TABLES.values() for name, _ in rows.values()}
     assert set(its.names) == wanted
     assert {"vidtag", "geoclip_finetuned"} <= wanted
     command.train_ahead([(house / "notebooks" / "53_words_small.ipynb", {})])
-    assert len(asked) == 2
+    assert len(asked) == 1
 
 
 def test_names_of_tables_and_figures_find_their_notebook(house: Path) -> None:

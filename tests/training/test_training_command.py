@@ -142,6 +142,37 @@ def test_both_kinds_are_listed_and_trained_in_one_go(
     assert done == [True, True, False, True, False, True]
 
 
+def test_an_experiment_at_two_profiles_is_two_trainings_and_one_without_a_seed_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path))
+
+    def plan(todo: list, profile: str, *_: object, **__: object) -> tuple[dict, dict]:
+        """Nothing is trained for the zero-shot row: the run of seed 0 is that of all seeds."""
+        root = tmp_path / profile
+        lacking = {e.name: CannotRun("no weights") for e, _ in todo if (e.name, profile) == ("dinov2", "msls")}
+        return {
+            (e.name, seed): Training(e.name, seed if e.trained else 0, root)
+            for e, seed in todo
+            if e.name not in lacking
+        }, lacking
+
+    monkeypatch.setattr(VIDTAG.jobs, "plan_all", plan)
+    asked = ["vidtag", "dinov2", "geoclip_zeroshot"]
+    parts = [part for profile in ("mini", "msls") for part in command.chosen(asked, profile, [0, 1])]
+    lines: list[str] = []
+    found = command.ensure_all(parts, processes=1, report=lines.append)
+    assert lines[0].startswith("8 of 8 trainings to do, 1 at a time")
+    assert lines[-1].startswith("vidtag at msls seed 1 ")
+    assert str(found.pop("dinov2 at msls")) == "no weights"
+    assert {name: [str(folder.relative_to(tmp_path)) for folder in folders] for name, folders in found.items()} == {
+        f"{name}{more}": [f"{profile}/runs/{name}/seed{seed}-0" for seed in seeds]
+        for profile, more in (("mini", ""), ("msls", " at msls"))
+        for name, seeds in (("vidtag", (0, 1)), ("dinov2", (0, 1)), ("geoclip_zeroshot", (0, 0)))
+        if (name, profile) != ("dinov2", "msls")
+    }
+
+
 def test_a_training_of_vidtag_by_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
