@@ -17,7 +17,8 @@ BOOK_FLAGS ?=
 TEST_FIGURES = runs/figures/test
 
 # Side by side, threads in excess of the processors wait for one another more than they work.
-NBVAL = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --nbval-lax --nbval-current-env
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(TESTS_AT_ONCE) $(PYTEST_FLAGS)
+NBVAL = CITYGUESSR_FIGURES=$(TEST_FIGURES) $(PYTEST) --nbval-lax --nbval-current-env
 
 RUN = .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
@@ -57,11 +58,9 @@ test: env
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports --no-cache
 	@$(RUN) train
-	.venv/bin/python -m pytest $(TESTS_AT_ONCE) $(PYTEST_FLAGS) tests
-	@CITYGUESSR_FIGURES=$(TEST_FIGURES) $(NBVAL) $(TESTS_AT_ONCE) $(PYTEST_FLAGS) \
-		notebooks/[0-8]*.ipynb notebooks/solutions/[0-8]*.ipynb
-	@CITYGUESSR_FIGURES=$(TEST_FIGURES) $(NBVAL) $(TESTS_AT_ONCE) $(PYTEST_FLAGS) \
-		notebooks/9*.ipynb notebooks/solutions/9*.ipynb
+	$(PYTEST) tests
+	@$(NBVAL) notebooks/[0-8]*.ipynb notebooks/solutions/[0-8]*.ipynb
+	@$(NBVAL) notebooks/9*.ipynb notebooks/solutions/9*.ipynb
 
 # From the root, so that pages can link to figures/ and logs in runs/ can be opened.
 lab: env
