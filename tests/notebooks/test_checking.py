@@ -95,6 +95,7 @@ def test_a_page_run_with_other_parameters_says_that_its_text_is_not_about_them(
 @pytest.mark.parametrize("page", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_every_page_is_quiet_with_the_parameters_of_its_kept_outputs(page: Path) -> None:
     lines = parameters.declared(page)
+    assert "seeds" not in lines or checking.kept_seeds(lines["seeds"]), "its comment says of which seeds they are"
     values = {name: list(checking.kept_seeds(line) or ()) or line.default for name, line in lines.items()}
     assert checking.difference(values, lines) is None
     assert "seed" not in lines or checking.difference(values | {"seed": 7}, lines)
