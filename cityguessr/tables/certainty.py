@@ -7,7 +7,7 @@ import pandas as pd
 
 from cityguessr.evaluation.columns import check_differences, common_words, part_of, shown_parts
 from cityguessr.measures.intervals import ONE_SEED
-from cityguessr.tables.formats import Cell, Grid, plain, signed
+from cityguessr.tables.formats import Cell, Grid, difference, plain
 from cityguessr.taxonomy import LEVELS
 
 
@@ -104,9 +104,7 @@ def _spread(differences: pd.DataFrame) -> str:
 
 
 def _difference(cell: dict) -> Cell:
-    if math.isnan(cell["low"]) or math.isnan(cell["high"]):
-        return Cell(signed(cell["difference"]))
-    text = f"{signed(cell['difference'])} [{signed(cell['low'])}, {signed(cell['high'])}]"
+    text = difference(cell["difference"], cell["low"], cell["high"])
     return Cell(text, bold=cell["low"] > 0 or cell["high"] < 0)
 
 

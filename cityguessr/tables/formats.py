@@ -221,12 +221,19 @@ def signed(value: object) -> object:
         return value
     if math.isnan(value):
         return "–"
-    return f"{value:+.1f}".replace("+0.0", "0.0").replace("-0.0", "0.0").replace("-", "−")
+    return re.sub(r"^[+-]0\.0$", "0.0", f"{value:+,.1f}").replace("-", "−")
+
+
+def difference(value: float, low: float, high: float) -> str:
+    """A difference with its interval: "+1.2 [−0.3, +2.7]"; alone where the interval is not known."""
+    if math.isnan(low) or math.isnan(high):
+        return str(signed(value))
+    return f"{signed(value)} [{signed(low)}, {signed(high)}]"
 
 
 def plain(value: float) -> str:
     """A number with one decimal and a true minus, never "−0.0"."""
-    return f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−")
+    return re.sub(r"^-0\.0$", "0.0", f"{value:.1f}").replace("-", "−")
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> Path:

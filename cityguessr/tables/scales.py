@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
+from cityguessr.tables import formats
 from cityguessr.tables.table import Table
 
 DEFAULT, LARGER = "mini", "midi"
@@ -84,6 +86,32 @@ def claims_beside(
     keys = ["claim", "level"]
     frame = conclusions[[*keys, *columns]].merge(kept[[*keys, *columns]], on=keys, suffixes=("", "_there"))
     return frame.dropna(subset=["measured", "measured_there"], how="all").reset_index(drop=True)
+
+
+def printed(frame: pd.DataFrame, profile: str) -> Styler:
+    """A frame of `beside` or `claims_beside` of a profile as a page shows it, with intervals in the cells."""
+    other = _other(profile)
+    here, there = f"on {profile} [95 % interval]", f"on {other} [95 % interval]"
+    lines = frame.to_dict("records")
+    if "claim" in frame.columns:
+        columns = {
+            "claim": frame["claim"],
+            "level": frame["level"],
+            here: [formats.difference(x["measured"], x["low"], x["high"]) for x in lines],
+            f"verdict on {profile}": frame["verdict"],
+            there: [formats.difference(x["measured_there"], x["low_there"], x["high_there"]) for x in lines],
+            f"verdict on {other}": frame["verdict_there"],
+        }
+    else:
+        columns = {
+            "system": frame["label"],
+            "videos": frame["clips_of"],
+            **({"level": frame["level"]} if frame["level"].nunique() > 1 else {}),
+            here: [formats.difference(x["difference"], x["low"], x["high"]) for x in lines],
+            there: [formats.difference(x["there"], x["low_there"], x["high_there"]) for x in lines],
+            "both worlds": frame["both"],
+        }
+    return pd.DataFrame(columns).style.hide()
 
 
 def _of_other(name: str, profile: str, folder: Path | None) -> Path:
