@@ -231,6 +231,11 @@ def difference(value: float, low: float, high: float) -> str:
     return f"{signed(value)} [{signed(low)}, {signed(high)}]"
 
 
+def differences(frame: pd.DataFrame, value: str, low: str = "low", high: str = "high") -> list[str]:
+    """`difference` of every line of a frame, of these columns."""
+    return [difference(*ends) for ends in zip(frame[value], frame[low], frame[high], strict=True)]
+
+
 def plain(value: float) -> str:
     """A number with one decimal and a true minus, never "−0.0"."""
     return re.sub(r"^-0\.0$", "0.0", f"{value:.1f}").replace("-", "−")

@@ -92,14 +92,13 @@ def printed(frame: pd.DataFrame, profile: str) -> Styler:
     """A frame of `beside` or `claims_beside` of a profile as a page shows it, with intervals in the cells."""
     other = _other(profile)
     here, there = f"on {profile} [95 % interval]", f"on {other} [95 % interval]"
-    lines = frame.to_dict("records")
     if "claim" in frame.columns:
         columns = {
             "claim": frame["claim"],
             "level": frame["level"],
-            here: [formats.difference(x["measured"], x["low"], x["high"]) for x in lines],
+            here: formats.differences(frame, "measured"),
             f"verdict on {profile}": frame["verdict"],
-            there: [formats.difference(x["measured_there"], x["low_there"], x["high_there"]) for x in lines],
+            there: formats.differences(frame, "measured_there", "low_there", "high_there"),
             f"verdict on {other}": frame["verdict_there"],
         }
     else:
@@ -107,8 +106,8 @@ def printed(frame: pd.DataFrame, profile: str) -> Styler:
             "system": frame["label"],
             "videos": frame["clips_of"],
             **({"level": frame["level"]} if frame["level"].nunique() > 1 else {}),
-            here: [formats.difference(x["difference"], x["low"], x["high"]) for x in lines],
-            there: [formats.difference(x["there"], x["low_there"], x["high_there"]) for x in lines],
+            here: formats.differences(frame, "difference"),
+            there: formats.differences(frame, "there", "low_there", "high_there"),
             "both worlds": frame["both"],
         }
     return pd.DataFrame(columns).style.hide()

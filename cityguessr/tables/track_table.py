@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -125,6 +126,23 @@ def number(value: float, metric: str, spread: float = math.nan, width: float = m
     return " ± ".join(words)
 
 
+def words(metric: str) -> str:
+    """A metric as a heading: "Frames within 1 km (%)", "Fréchet distance, median (km)"."""
+    above, heading = METRICS[metric]
+    what, unit = above.rsplit(" ", 1)
+    return f"{what}{' ' if what.endswith('within') else ', '}{heading} {unit}"
+
+
+def measures(frame: pd.DataFrame) -> Styler:
+    """Systems by metrics, as a page shows them that looks at one training: headings in words, the tables' digits.
+
+    Other columns than metrics keep their names and have one decimal.
+    """
+    formats = {words(m): functools.partial(number, metric=m) for m in frame.columns if m in METRICS}
+    formats |= {name: "{:,.1f}" for name in frame.columns if name not in METRICS}
+    return frame.rename(columns=lambda m: words(m) if m in METRICS else m).style.format(formats, na_rep="–")
+
+
 def _in_km(metric: str) -> bool:
     return not metric.endswith("km") or "median" in metric
 
@@ -202,11 +220,8 @@ def _block(
     printed = {m: any(not math.isnan(cells[row, m]["paper"]) for row in labels if (row, m) in cells) for m in metrics}
     columns, groups, align = [Cell("System")], [""], "l"
     for metric in metrics:
-        above, heading = METRICS[metric]
-        what, unit = above.rsplit(" ", 1)
-        words = f"{what}{' ' if what.endswith('within') else ', '}{heading} {unit}"
         shown = [Cell("paper", pale=True), Cell("measured")] if printed[metric] else [Cell("measured")]
-        columns, groups, align = columns + shown, groups + [words] * len(shown), align + "r" * len(shown)
+        columns, groups, align = columns + shown, groups + [words(metric)] * len(shown), align + "r" * len(shown)
     lines, seeds = [], _seeds(cells)
     several = first and len(set().union(*seeds.values())) > 1  # or the caption says it of all
     for row, label in labels.items():

@@ -133,3 +133,11 @@ def test_another_data_set_s_table_says_so_and_trains_nothing() -> None:
     assert "dashboard" in found.missing["vidtag"]
     assert "not public" in found.missing["planet"]
     assert "not run" in repr(track_table.build(found))
+
+
+def test_a_page_s_measures_have_headings_in_words_and_the_tables_digits() -> None:
+    frame = pd.DataFrame({"frame_1km": [36.84], "dfd": [3042.04], "dfd_median": [2.456], "jumps": [1.25]}, ["refined"])
+    page = track_table.measures(frame).to_html()
+    for text in ("Frames within 1 km (%)", "Fréchet distance, mean (km)", ">36.8<", ">3,042<", ">2.46<", ">1.2<"):
+        assert text in page
+    assert "frame_1km" not in page
