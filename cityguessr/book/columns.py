@@ -13,16 +13,17 @@ def aligned(page: str) -> str:
     """HTML in which the cells of each column of words have the class `words`, and `long` where they need room.
 
     A name such as `scene_targets` or `miniworld/videomae` may break after a mark between its parts, and an interval
-    stays in one line.
+    stays in one line. A negative number has a true minus.
     Pandas sets all columns to the right, as is right for numbers. Tables that it did not write stay as they are.
     """
     return _TABLE.sub(lambda match: _table(match) if re.search(r"dataframe|\bT_", match["head"]) else match[0], page)
 
 
 def _breaking(text: str) -> str:
-    """The text of a cell with the places where a line may end, and without those where it must not."""
+    """The text of a cell with a true minus, and with the places where a line may end, and may not."""
     if "<" in text:  # not only text
         return text
+    text = re.sub(r"^-(?=\d)", "−", re.sub(r"(?<=\d) (?=km\b)", "&nbsp;", text))
     whole = re.sub(r"[\[(][+−-]?\d[^\])]*[\])]", lambda match: match[0].replace(" ", "&nbsp;"), text)
     return re.sub(r"(?<=\w)([_/])(?=\w{3})", r"\1<wbr>", whole)
 

@@ -193,7 +193,9 @@ def as_html(layout: Layout) -> str:
         out.append('font-variant-numeric:tabular-nums;"><thead>')
         if any(grid.groups):
             look = "text-align:center;padding:3px 5px;"
-            spans = [f'<th colspan="{n}" style="{look}">{html.escape(name)}</th>' for name, _, n in grid.spans()]
+            spans = [
+                f'<th colspan="{n}" style="{look}">{html.escape(_united(name))}</th>' for name, _, n in grid.spans()
+            ]
             out.append(f"<tr>{''.join(spans)}</tr>")
         out.append(f"<tr>{row('th', grid.columns, grid.align, heading)}</tr></thead><tbody>")
         lines = [row("td", cells, grid.align, value) for cells in grid.lines]
@@ -205,6 +207,11 @@ def as_html(layout: Layout) -> str:
 def _unbroken(text: str) -> str:
     """A value whose line may end only before "[", "(", "±" and "to"."""
     return re.sub(r" (?!\[|\(|±|to )", "\N{NO-BREAK SPACE}", text)
+
+
+def _united(text: str) -> str:
+    """A heading whose numbers keep their unit beside them."""
+    return re.sub(r"(?<=\d) (?=\w)", "\N{NO-BREAK SPACE}", text)
 
 
 def _code(text: str, form: str) -> str:

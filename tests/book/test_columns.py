@@ -49,4 +49,5 @@ def test_long_names_may_break_between_their_parts_and_intervals_may_not() -> Non
     assert "+3.0 [+1.0,&nbsp;+5.0]" in page
     assert "−2.1 (−3.0&nbsp;to&nbsp;+1.0)" in page
     assert "km_2" in page
+    assert ">−1.50<" in aligned(pd.DataFrame({"within 25 km": [-1.5, 2]}).style.format("{:.2f}").to_html())
     assert aligned(frame.style.format(lambda x: f'<a href="a_page_of_it">{x}</a>').to_html()).count("a_page_of_it") == 4
