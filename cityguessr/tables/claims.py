@@ -217,11 +217,11 @@ def printed(checked: pd.DataFrame) -> Styler:
             "seen videos": checked["seen"].map(signed),
             "unseen videos": checked["unseen"].map(signed),
             "detectable": checked["detectable"],
-            "p (Holm)": checked["p_holm"],
         }
     )
     shown = shown if checked["paper"].notna().any() else shown.drop(columns="paper")
-    return shown.style.hide().format({"detectable": "{:.1f}", "p (Holm)": "{:.3f}"}, na_rep="–")
+    shown["p (Holm)"] = ["–" if math.isnan(p) else "< 0.001" if p < 0.0005 else f"{p:.3f}" for p in checked["p_holm"]]
+    return shown.style.hide().format({"detectable": "{:.1f}"}, na_rep="–")
 
 
 def write(frame: pd.DataFrame, profile: str = "mini", name: str = "claims") -> Path:
