@@ -109,7 +109,8 @@ def described(fig: Figure) -> str:
         parts = [text.get_text() for text in texts if text.get_fontsize() >= min(9, largest)]
     words = [re.sub(r"[$\\{}]|\s+", lambda m: " " if m[0].isspace() else "", part) for part in dict.fromkeys(parts)]
     shown = words if len(words) <= 12 else [*words[:11], words[-1]]
-    return ". ".join(word.strip().rstrip(".") for word in shown) or "Figure"
+    text = ". ".join(word.strip().rstrip(".") for word in shown)
+    return re.sub(r"(?<=[?!])\.", "", text) or "Figure"
 
 
 def _add_foot(fig: Figure, text: str) -> None:

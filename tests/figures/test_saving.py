@@ -153,10 +153,9 @@ def test_a_title_and_a_key_above_all_panels_are_part_of_the_alternative_text() -
     for ax, label in zip(axes, ("frames within 1 km (%)", "median error (km)"), strict=True):
         (line,) = ax.plot([0, 1], label="measured, 95 % interval")
         ax.set_xlabel(label)
-    title_and_key(fig, "Every system against the centre", [line])
+    title_and_key(fig, "Which is nearest?", [line])
     assert saving.described(fig) == (
-        "Every system against the centre. across: frames within 1 km (%). across: median error (km). "
-        "Key: measured, 95 % interval"
+        "Which is nearest? across: frames within 1 km (%). across: median error (km). Key: measured, 95 % interval"
     )
     plt.close(fig)
 
