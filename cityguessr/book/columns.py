@@ -1,4 +1,4 @@
-"""Tables of pandas in a page: columns of words stand at the left, and long ones get room."""
+"""Tables of pandas in a page: columns of words stand at the left, long ones get room, long names may break."""
 
 import html
 import re
@@ -12,9 +12,20 @@ LONG = 24  # letters
 def aligned(page: str) -> str:
     """HTML in which the cells of each column of words have the class `words`, and `long` where they need room.
 
+    A name such as `scene_targets` or `miniworld/videomae` may break after a mark between its parts, and an interval
+    stays in one line. A negative number has a true minus.
     Pandas sets all columns to the right, as is right for numbers. Tables that it did not write stay as they are.
     """
     return _TABLE.sub(lambda match: _table(match) if re.search(r"dataframe|\bT_", match["head"]) else match[0], page)
+
+
+def _breaking(text: str) -> str:
+    """The text of a cell with a true minus, and with the places where a line may end, and may not."""
+    if "<" in text:  # not only text
+        return text
+    text = re.sub(r"^-(?=\d)", "−", re.sub(r"(?<=\d) (?=km\b)", "&nbsp;", text))
+    whole = re.sub(r"[\[(][+−-]?\d[^\])]*[\])]", lambda match: match[0].replace(" ", "&nbsp;"), text)
+    return re.sub(r"(?<=\w)([_/])(?=\w{3})", r"\1<wbr>", whole)
 
 
 def _table(match: re.Match[str]) -> str:
@@ -34,7 +45,7 @@ def _table(match: re.Match[str]) -> str:
 def _row(row: re.Match[str], names: dict[int, str]) -> str:
     cells = list(_CELL.finditer(row[0]))
     if any("colspan" in cell["attributes"] for cell in cells):
-        return row[0]
+        return row[0]  # a heading over several columns
     text = row[0]
     for place, cell in enumerate(reversed(cells)):  # from the end, so that places before stay valid
         if place in names and cell["text"].strip():
@@ -43,4 +54,6 @@ def _row(row: re.Match[str], names: dict[int, str]) -> str:
             given = f"{classes[1]} " if classes else ""
             new = f'<{cell["kind"]}{kept} class="{given}{names[place]}">{cell["text"]}</{cell["kind"]}>'
             text = text[: cell.start()] + new + text[cell.end() :]
-    return text
+    return _CELL.sub(
+        lambda cell: f"<{cell['kind']}{cell['attributes']}>{_breaking(cell['text'])}</{cell['kind']}>", text
+    )

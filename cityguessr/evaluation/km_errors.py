@@ -74,8 +74,8 @@ class KmErrors:
         Columns: system, clips_of, metric (`within_25km`, ..., and `median_km`); value, low, high in percent, or km of a
         median; difference to the first system with its interval, difference_low and difference_high, in percentage
         points, or km; p, two-sided; n_seeds, clips, videos. Intervals are of 95 %, over seeds and source videos, a seed
-        paired with the same seed. The difference of
-        medians has none. Nor has the first system a difference.
+        paired with the same seed; those of medians are by a bootstrap (`track_intervals.median`), which gives no p. The
+        first system has no difference.
         """
         first, lines = next(iter(self.km)), []
         for part, chosen in self.parts().items():
@@ -93,9 +93,11 @@ class KmErrors:
                         gain = y.mean, y.low, y.high, y.p
                     lines.append((system, part, f"within_{limit:g}km", *numbers, *gain, *count))
                 middle = np.median(mine, axis=1).mean()
-                gain = np.nan if system == first else middle - np.median(reference, axis=1).mean()
-                low, high = track_intervals.median(mine, videos)
-                lines.append((system, part, "median_km", middle, low, high, gain, *(np.nan,) * 3, *count))
+                gain = (np.nan,) * 4
+                if system != first:
+                    ends = track_intervals.median(mine, videos, minus=reference)
+                    gain = middle - np.median(reference, axis=1).mean(), *ends, np.nan
+                lines.append((system, part, "median_km", middle, *track_intervals.median(mine, videos), *gain, *count))
         names = ["system", "clips_of", "metric", "value", "low", "high"]
         names += ["difference", "difference_low", "difference_high", "p", "n_seeds", "clips", "videos"]
         return pd.DataFrame(lines, columns=names)

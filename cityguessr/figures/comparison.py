@@ -133,16 +133,17 @@ def differences(
     parts = [part_of(frame, name) for name in shown_parts(frame)]
     cells = [part.set_index(["row", "level"])[["difference", "low", "high"]] for part in parts]
     fig, axes = level_panels(LEVELS, [labels[row] for row in rows], sharex=True)
-    missing = ["no comparison" if row in set(frame["row"]) else "not run" for row in rows]
+    missing = ["no\ncomparison" if row in set(frame["row"]) else "not run" for row in rows]
     for ax, level in zip(axes, LEVELS, strict=True):
         ax.axvline(0, color=TEXT, lw=0.8, zorder=1)
         claimed = [values.get((row, level), math.nan) - values.get((reference, level), math.nan) for row in rows]
         drawn = [part.reindex([(row, level) for row in rows]) for part in cells]
         first, *others = [(part["difference"], part["low"], part["high"]) for part in drawn]
-        paper_and_measured(ax, level, claimed, *first, missing, *others)
+        paper_and_measured(ax, level, claimed, *first, missing, *others, from_zero=True)
         ax.set_xlabel("percentage points")
     fig.suptitle(f"Top-1 accuracy that each row gains or loses against {of}", x=0.01, ha="left", fontsize=10)
     _legend(fig, "paper's difference", "measured, 95 % interval", True, table not in OWN_TABLES, len(parts) > 1, True)
+    _make_room(fig, axes)
     return fig
 
 
@@ -158,7 +159,7 @@ def claims(frame: pd.DataFrame) -> Figure:
     labels = [f"{line.claim} ({line.section})" for line in frame.itertuples()]
     fig, (ax,) = level_panels(["claims"], labels, wrap=46)
     ax.axvline(0, color=TEXT, lw=0.8, zorder=1)
-    paper_and_measured(ax, "claims", frame["paper"], frame["measured"], frame["low"], frame["high"])
+    paper_and_measured(ax, "claims", frame["paper"], frame["measured"], frame["low"], frame["high"], from_zero=True)
     for verdict, marker, size in (("undecided", "o", 4.5), ("not tested", "x", 5)):
         at = (frame["verdict"] == verdict).to_numpy()
         if verdict == "not tested":  # over a white dot, so that only the cross is left
@@ -176,6 +177,7 @@ def claims(frame: pd.DataFrame) -> Figure:
         for words, marker in marks.items()
     ]
     _key(fig, [(_DIAMOND, "paper"), *zip(keys, marks, strict=True)], below=True)
+    _make_room(fig, [ax])
     return fig
 
 
@@ -214,11 +216,13 @@ def paper_and_measured(
     high: ArrayLike,
     missing: Sequence[str] | None = None,
     unseen: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+    from_zero: bool = False,
 ) -> None:
     """Draw one panel: the paper's number a hollow diamond, the measured one a dot on the line of its interval.
 
     All are (lines,), NaN where there is none; `missing` says what to write where nothing was measured. `unseen` is what
     was measured on unseen videos with the ends of its interval, drawn as a hollow dot a little below.
+    `from_zero` says that these are differences: words then stand clear of the line at zero.
     """
     claimed, measured, low, high = (np.asarray(values, dtype=float) for values in (claimed, measured, low, high))
     y, colour = np.arange(len(claimed)), LEVEL_COLOURS.get(level, TEXT)
@@ -235,11 +239,36 @@ def paper_and_measured(
     middle = np.mean(ax.get_xlim())
     for at in np.flatnonzero(np.isnan(measured)):
         reason = missing[at] if missing else "not run"
+        if from_zero:
+            start = 0 if np.isnan(claimed[at]) else claimed[at]
+            side = {"xytext": (-6, 0), "ha": "right"} if start < 0 else {"xytext": (6, 0), "ha": "left"}
+            ax.annotate(reason, (start, at), textcoords="offset points", **side, **text).set_in_layout(False)
+            continue
         if np.isnan(claimed[at]):
             ax.text(0.5, at, reason, ha="center", transform=ax.get_yaxis_transform(), **text)
             continue
         side = {"xytext": (-6, 0), "ha": "right"} if claimed[at] > middle else {"xytext": (6, 0), "ha": "left"}
         ax.annotate(reason, (claimed[at], at), textcoords="offset points", **side, **text)
+
+
+def _make_room(fig: Figure, axes: Sequence[Axes]) -> None:
+    """Widen the axes, which share their limits, until the words in them end inside."""
+    fig.draw_without_rendering()
+    low, high = axes[0].get_xlim()
+    ends = []  # of words: the place they are about, and how far they reach from there, in widths of a panel
+    for ax in axes:
+        for words in ax.texts:
+            box, at = words.get_window_extent(), ax.transData.transform((words.xy[0], 0))[0]
+            reach = box.x0 - at if words.xy[0] < 0 else box.x1 - at
+            ends.append((words.xy[0], reach / ax.get_window_extent().width))
+    for _ in range(10):  # room on one side moves the other
+        for x, reach in ends:
+            if x < 0:
+                low = min(low, (x + reach * high) / (1 + reach))
+            else:
+                high = max(high, (x - reach * low) / (1 - reach))
+    for ax in axes:
+        ax.set_xlim(low, high)
 
 
 _BELOW = 0.26  # of a line

@@ -25,6 +25,7 @@ from cityguessr.base.errors import InputError
 from cityguessr.figures import city_maps, map_labels
 from cityguessr.figures.style import GUIDE, LAND, LEVEL_COLOURS, MUTED, REFERENCE, SERIES, TEXT, sequential
 from cityguessr.figures.track_answers import local_km
+from cityguessr.figures.tracks import above, title_and_key
 from cityguessr.measures.sphere import EARTH_RADIUS_KM
 from cityguessr.vidtag.location import equal_earth
 
@@ -168,27 +169,28 @@ def curves(
         lines, kernels: name -> (k,) cosines.
         marks: name -> km, such as how far neighbouring frames are from each other.
     """
-    fig, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7.2, 3.1 + above(title)), layout="constrained")
     km = np.asarray(km, dtype=float)
     styles = [":", (0, (4, 1.5)), "-.", (0, (8, 2))]
     for (name, cosines), style in zip(kernels.items(), styles, strict=False):
         ax.plot(km, cosines, color=MUTED, lw=1.1, ls=style, label=name)
     for (name, cosines), colour in zip(lines.items(), (REFERENCE, SERIES[0]), strict=False):
         ax.plot(km, cosines, color=colour, lw=2.2, label=name)
-    for name, at in marks.items():
+    before, row = 0.0, 0
+    for name, at in sorted(
+        marks.items(), key=lambda mark: mark[1]
+    ):  # above the lines, in two rows where they are close
+        row = 1 - row if at < 6 * before else 0
+        before = at
         ax.axvline(at, color=GUIDE, lw=0.9, zorder=0)
-        ax.annotate(
-            name, (at, 0), (2, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
-            rotation=90, va="bottom", ha="left", fontsize=7, color=MUTED,
-        )  # fmt: skip
+        place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        ax.annotate(name, (at, 1), (0, 2 + 9 * row), **place, fontsize=7, color=MUTED)
     ax.axhline(0.5, color=GUIDE, lw=0.9, zorder=0)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(numticks=10))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     ax.set(xlabel="distance (km)", ylabel="cosine", xlim=(km[0], km[-1]))
-    ax.legend(loc="upper left", bbox_to_anchor=(0.01, 0.88), frameon=True, framealpha=1, edgecolor="none")
-    if title:
-        ax.set_title(title)
+    title_and_key(fig, title, ax.get_legend_handles_labels()[0])
     return fig
 
 

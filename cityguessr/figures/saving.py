@@ -19,7 +19,7 @@ from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.base.files import write_bytes
 from cityguessr.data.pictures import encode_image
-from cityguessr.figures.style import MUTED
+from cityguessr.figures.style import MUTED, TITLE
 from cityguessr.training import profiles
 
 SYNTHETIC_LABEL = "MiniWorld: synthetic data"
@@ -90,18 +90,27 @@ def show(profile: str, alt: str = "") -> None:
 
 
 def described(fig: Figure) -> str:
-    """A figure in words, from its titles and the names of its axes; of a sheet, which has none, its bold lines."""
-    parts = [] if fig.get_suptitle() == "" else [fig.get_suptitle()]
+    """A figure in words: its titles, the names of its axes and its key; of a sheet, which has none, its bold lines.
+
+    A title above all panels is the figure's own or a text of the figure whose group id is `title`.
+    """
+    above = [text.get_text() for text in fig.texts if text.get_gid() == TITLE]
+    parts = [*filter(None, [fig.get_suptitle()]), *above]
     for ax in fig.axes:
         axes = [f"{name}: {label}" for name, label in (("across", ax.get_xlabel()), ("up", ax.get_ylabel())) if label]
         title = ax.get_title() or ax.get_title(loc="left")
-        parts += [part for part in (title, ", ".join(axes) if title else "") if part]
+        bold = [text.get_text() for text in ax.texts if above and text.get_fontweight() == "bold"]
+        parts += [part for part in (*bold, title, ", ".join(axes) if title or parts else "") if part]
+    keys = [text.get_text() for legend in fig.legends for text in legend.get_texts()] if above else []
+    parts += [f"Key: {', '.join(keys)}"] if keys else []
     if not parts:
         texts = [text for ax in fig.axes for text in ax.texts if text.get_fontweight() == "bold"]
         largest = max((text.get_fontsize() for text in texts), default=0)
         parts = [text.get_text() for text in texts if text.get_fontsize() >= min(9, largest)]
     words = [re.sub(r"[$\\{}]|\s+", lambda m: " " if m[0].isspace() else "", part) for part in dict.fromkeys(parts)]
-    return ". ".join(word.rstrip(".") for word in words[:12]) or "Figure"
+    shown = words if len(words) <= 12 else [*words[:11], words[-1]]
+    text = ". ".join(word.strip().rstrip(".") for word in shown)
+    return re.sub(r"(?<=[?!])\.", "", text) or "Figure"
 
 
 def _add_foot(fig: Figure, text: str) -> None:

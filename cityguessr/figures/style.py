@@ -35,6 +35,9 @@ SERIES = ("#332288", "#44AA99", "#882255")
 TEXT, MUTED, LAND, PAPERS_OWN = "#222222", "#6f6f6f", "#dcdcdc", "#8c8c8c"
 """Text; secondary text; the one grey of maps; the paper's own numbers."""
 
+TITLE = "title"
+"""The group id of a text that is its figure's title, for those who cannot see it."""
+
 DOUBTFUL = "#C58A00"
 """What is neither this nor that, between the first and the last of `SERIES`: a dark yellow."""
 

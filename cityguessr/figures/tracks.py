@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cityguessr.base.errors import InputError
 from cityguessr.figures.city_maps import HALO, SHAPE, dots, frame, km, scale_bar, view_of
-from cityguessr.figures.style import GUIDE, LAND, MUTED, PAPERS_OWN, REFERENCE, SERIES, TEXT
+from cityguessr.figures.style import GUIDE, LAND, MUTED, PAPERS_OWN, REFERENCE, SERIES, TEXT, TITLE
 from cityguessr.figures.track_answers import (
     CEILING,
     CENTRE,
@@ -198,7 +198,7 @@ def title_and_key(fig: Figure, title: str | None, handles: Sequence[Line2D]) -> 
     foot = 0.14  # inches, for the line that a saved figure ends with
     fig.get_layout_engine().set(rect=(0, foot / height, 1, 1 - (above(title) + foot) / height))
     if title:
-        fig.text(0.006, 1 - 0.06 / height, title, fontsize=10, fontweight="bold", ha="left", va="top")
+        fig.text(0.006, 1 - 0.06 / height, title, fontsize=10, fontweight="bold", ha="left", va="top", gid=TITLE)
     place = {"loc": "upper left", "bbox_to_anchor": (0.006, 1 - (above(title) - 0.26) / height)}
     style = {"fontsize": 7.5, "handlelength": 2.2, "columnspacing": 1.5, "borderaxespad": 0, "borderpad": 0}
     fig.legend(handles=handles, ncols=len(handles), **place, **style)

@@ -105,15 +105,31 @@ def _within(interval: Interval, highest: float) -> tuple[float, float]:
     return tuple(np.clip((interval.low, interval.high), 0, highest).tolist())
 
 
-def median(values: NDArray[np.float64], sequences: NDArray, confidence: float = 95) -> tuple[float, float]:
+def median(
+    values: NDArray[np.float64],
+    sequences: NDArray,
+    confidence: float = 95,
+    minus: NDArray[np.float64] | None = None,
+) -> tuple[float, float]:
     """The interval of a median: percentiles of its mean over seeds, with seeds and sequences drawn again.
 
     Args:
         values: (seeds, n).
         sequences: (n,) whose value each is, ids of any kind that can be sorted.
+        minus: the values of another system, of the same seeds and sequences. The interval is then that of the
+            difference of the two medians, each draw the same for both.
     """
-    generator = np.random.default_rng(0)
-    seeds, number = len(values), np.unique(sequences, return_inverse=True)[1]
+    number = np.unique(sequences, return_inverse=True)[1]
+    drawn = _drawn_medians(values, number)
+    if minus is not None:
+        drawn -= _drawn_medians(minus, number)
+    low, high = np.percentile(drawn, [50 - confidence / 2, 50 + confidence / 2])
+    return float(low), float(high)
+
+
+def _drawn_medians(values: NDArray[np.float64], number: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(DRAWS,) the median's mean over seeds in every draw; the draws depend on the shape of `values` alone."""
+    generator, seeds = np.random.default_rng(0), len(values)
     order = np.argsort(values, axis=1)
     ordered = np.take_along_axis(values, order, axis=1)
     owners = number[order]  # (seeds, n): whose errors these are, from the smallest error on
@@ -126,5 +142,4 @@ def median(values: NDArray[np.float64], sequences: NDArray, confidence: float = 
         half = below[:, -1:] / 2
         lower, upper = (below >= half).argmax(axis=1), (below > half).argmax(axis=1)
         drawn[k] = ((ordered[rows, lower] + ordered[rows, upper]) / 2).mean()
-    low, high = np.percentile(drawn, [50 - confidence / 2, 50 + confidence / 2])
-    return float(low), float(high)
+    return drawn

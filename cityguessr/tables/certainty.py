@@ -1,13 +1,13 @@
 """The blocks of a table that say what is certain: differences to a reference, and what the auxiliary heads learned."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from cityguessr.evaluation.columns import check_differences, common_words, part_of, shown_parts
 from cityguessr.measures.intervals import ONE_SEED
-from cityguessr.tables.formats import Cell, Grid, plain, signed
+from cityguessr.tables.formats import Cell, Grid, difference, plain
 from cityguessr.taxonomy import LEVELS
 
 
@@ -27,7 +27,7 @@ def difference_grid(frame: pd.DataFrame, differences: pd.DataFrame, reference: s
     check_differences(differences, frame["row"], reference)
     parts = shown_parts(differences)
     labels = {row: dict.fromkeys(part["label"]) for row, part in frame.groupby("row")}
-    compared, counted = set(differences["row"]), "n_seeds" in differences.columns
+    compared = set(differences["row"])
     body, gaps = [], False
     for row in dict.fromkeys(frame["row"]):
         if row == reference or row not in compared:
@@ -42,18 +42,16 @@ def difference_grid(frame: pd.DataFrame, differences: pd.DataFrame, reference: s
                 known = cell is not None and not math.isnan(cell["difference"])
                 gaps |= not known
                 line.append(_difference(cell) if known else Cell("–"))
-            line += [_pairs(cells.get("city"))] if counted else []
             body.append(tuple(line))
     heads = ["System", *(["Videos"] if len(parts) > 1 else []), *map(str.capitalize, LEVELS)]
-    heads += ["Seeds (sd)"] if counted else []
-    align = "l" + "l" * (len(parts) > 1) + "rrrr" + "r" * counted
-    over, text = _words(frame, differences)
+    align = "l" + "l" * (len(parts) > 1) + "rrrr"
+    over, text = _words(frame, differences, labels)
     text += " –: the two were not validated on the same clips." if gaps else ""
     title = f"Difference to {common_words(labels[reference])}, top-1, 95 % intervals over {over}"
     return Grid(tuple(map(Cell, heads)), ("",) * len(heads), tuple(body), align, title, text)
 
 
-def _words(frame: pd.DataFrame, differences: pd.DataFrame) -> tuple[str, str]:
+def _words(frame: pd.DataFrame, differences: pd.DataFrame, labels: Mapping[str, Iterable[str]]) -> tuple[str, str]:
     """What the intervals go over, and the text below their title."""
     counts = (
         differences["n_seeds"] if "n_seeds" in differences.columns else frame.loc[frame["metric"] == "top1", "n_seeds"]
@@ -73,29 +71,40 @@ def _words(frame: pd.DataFrame, differences: pd.DataFrame) -> tuple[str, str]:
             text += f"{clips:,.0f} clips of {videos:,.0f} source videos. "
     if seeds and max(seeds) > 1:
         over = f"seeds and {over}"
-        text += f"{seeds_in_words(seeds).capitalize()}, the same for both sides"
-        text += (
-            "; in brackets the standard deviation of the city's difference over them. "
-            if "seed_sd" in differences
-            else ". "
-        )
+        text += f"{seeds_in_words(seeds).capitalize()}, the same for both sides{_fewer(differences, labels)}. "
+        text += _spread(differences)
     if 1 in seeds:
         text += f"{ONE_SEED.capitalize()}. "
     return over, text.strip()
 
 
-def _pairs(cell: dict | None) -> Cell:
-    """How many seeds a difference has, and how much it varies over them."""
-    if cell is None or not cell["n_seeds"]:
-        return Cell("–", pale=True)
-    sd = "" if math.isnan(cell["seed_sd"]) else f" ({cell['seed_sd']:.1f})"
-    return Cell(f"{cell['n_seeds']:.0f}{sd}", pale=True)
+def _fewer(differences: pd.DataFrame, labels: Mapping[str, Iterable[str]]) -> str:
+    """Which rows have fewer seeds than most, as " (one seed for PlaNet)"."""
+    if "n_seeds" not in differences.columns:
+        return ""
+    counts = differences[differences["n_seeds"] > 0].groupby("row", sort=False)["n_seeds"].max()
+    rows: dict[int, list[str]] = {}
+    for row, count in counts[counts < counts.max()].items():
+        rows.setdefault(int(count), []).append(common_words(labels[row]))
+    listed = [f"{seeds_in_words([count])} for {', '.join(of)}" for count, of in rows.items()]
+    return f" ({'; '.join(listed)})" if listed else ""
+
+
+def _spread(differences: pd.DataFrame) -> str:
+    """How much the city's differences vary over seeds; row by row the table's CSV says it."""
+    if "seed_sd" not in differences.columns:
+        return ""
+    shown = pd.concat([part_of(differences, part) for part in shown_parts(differences)])
+    spreads = shown.loc[shown["level"] == "city", "seed_sd"].dropna()
+    ends = [f"{x:.1f}" for x in (spreads.min(), spreads.max())] if len(spreads) else []
+    if not ends:
+        return ""
+    sizes = " to ".join(dict.fromkeys(ends))
+    return f"Their standard deviation over seeds is {sizes} points at the city (column `seed_sd` of the CSV). "
 
 
 def _difference(cell: dict) -> Cell:
-    if math.isnan(cell["low"]) or math.isnan(cell["high"]):
-        return Cell(signed(cell["difference"]))
-    text = f"{signed(cell['difference'])} [{signed(cell['low'])}, {signed(cell['high'])}]"
+    text = difference(cell["difference"], cell["low"], cell["high"])
     return Cell(text, bold=cell["low"] > 0 or cell["high"] < 0)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from cityguessr import paper
 from cityguessr.base import paths
@@ -19,7 +20,7 @@ from cityguessr.evaluation.columns import printed_rows
 from cityguessr.evaluation.learning import learned
 from cityguessr.evaluation.results import compare
 from cityguessr.measures.intervals import ONE_SEED, Interval, holm
-from cityguessr.tables.formats import plain, write_frame
+from cityguessr.tables.formats import differences, plain, signed, write_frame
 from cityguessr.training import experiments, jobs, profiles
 from cityguessr.training.runs import Run
 
@@ -202,6 +203,25 @@ def check(
     frame["p_holm"] = holm(frame["p"].where(frame["verdict"] == "").tolist())
     decided = [verdict(x.measured, x.p_holm, x.verdict != "not tested") for x in frame.itertuples()]
     return frame.assign(verdict=decided)
+
+
+def printed(checked: pd.DataFrame) -> Styler:
+    """The frame of `check` as a page shows it: differences in points, with the interval of the measured one."""
+    shown = pd.DataFrame(
+        {
+            "claim": checked["claim"],
+            "verdict": checked["verdict"],
+            "level": checked["level"],
+            "paper": checked["paper"].map(signed),
+            "measured [95 % interval]": differences(checked, "measured"),
+            "seen videos": checked["seen"].map(signed),
+            "unseen videos": checked["unseen"].map(signed),
+            "detectable": checked["detectable"],
+        }
+    )
+    shown = shown if checked["paper"].notna().any() else shown.drop(columns="paper")
+    shown["p (Holm)"] = ["–" if math.isnan(p) else "< 0.001" if p < 0.0005 else f"{p:.3f}" for p in checked["p_holm"]]
+    return shown.style.hide().format({"detectable": "{:.1f}"}, na_rep="–")
 
 
 def write(frame: pd.DataFrame, profile: str = "mini", name: str = "claims") -> Path:

@@ -4,6 +4,7 @@ import dataclasses
 import html
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -120,7 +121,7 @@ def latex(layout: Layout) -> str:
     special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"}
 
     def safe(text: str) -> str:
-        return text.translate(str.maketrans(special))
+        return _code(text.translate(str.maketrans(special)), r"\\texttt{\1}")
 
     def row(cells: Iterable[str]) -> str:
         return " & ".join(cells) + r" \\"
@@ -143,38 +144,79 @@ def latex(layout: Layout) -> str:
     return "\n".join(out) + "\n"
 
 
+_PAGE = "var(--jp-layout-color0,var(--vscode-editor-background,Canvas))"
+_SHADE = "rgba(128,128,128,.55),rgba(128,128,128,0)"
+_BOX = (
+    "overflow-x:auto;background:"
+    f"linear-gradient(to right,{_PAGE} 30%,transparent) left/3em 100% no-repeat local,"
+    f"linear-gradient(to left,{_PAGE} 30%,transparent) right/3em 100% no-repeat local,"
+    f"linear-gradient(to right,{_SHADE}) left/1em 100% no-repeat scroll,"
+    f"linear-gradient(to left,{_SHADE}) right/1em 100% no-repeat scroll;"
+)
+"""A box that a table scrolls in where it is too wide. The shades at its edges stay where they are, and what covers them
+moves with the table: one is seen wherever columns are out of sight."""
+
+
 def as_html(layout: Layout) -> str:
-    """The table for a notebook. It sets no colour: text and rules take the theme's, pale is the same ink."""
-    rule, pale, one_line = "border-bottom:1px solid currentColor;", "opacity:.62;", "white-space:nowrap;"
-    sides = {"l": "text-align:left;padding:3px 10px;", "r": "text-align:right;padding:3px 6px;"}
+    """The table for a notebook. It sets no colour: text and rules take the theme's, pale is the same ink.
+
+    A value may break before its interval or spread and nowhere else. Where even that is too wide, a block scrolls in a
+    box of its own, whose edge is shaded while columns are out of sight.
+    """
+    rule, pale = "border-bottom:1px solid currentColor;", "opacity:.62;"
+    sides = {"l": "text-align:left;padding:3px 10px;", "r": "text-align:right;padding:3px 5px;"}
 
     def row(tag: str, cells: Iterable[Cell], align: str, style: Callable[[Cell, int], str]) -> str:
         """The cells of one line: what the side of a column asks for, then `style` of the cell and its column."""
         looks = [(cell, sides[side] + style(cell, i)) for i, (cell, side) in enumerate(zip(cells, align, strict=True))]
-        return "".join(f'<{tag} style="{look}">{html.escape(cell.text)}</{tag}>' for cell, look in looks)
+        return "".join(
+            f'<{tag} style="{look}">{html.escape(_unbroken(cell.text) if i else cell.text)}</{tag}>'
+            for i, (cell, look) in enumerate(looks)
+        )
 
     def heading(cell: Cell, column: int) -> str:
-        return rule + pale * cell.pale + f"font-weight:normal;{one_line}" * (column > 0)
+        return rule + pale * cell.pale + "font-weight:normal;" * (column > 0) + "vertical-align:bottom;"
 
     def value(cell: Cell, column: int) -> str:
-        look = one_line if column else "min-width:10em;"  # a long name may wrap, a short one need not
-        return look + "font-weight:bold;" * cell.bold + pale * cell.pale
+        look = "min-width:10em;" * (not column)  # a long name may wrap, a short one need not
+        return look + "font-weight:bold;" * cell.bold + pale * cell.pale + "vertical-align:top;"
 
-    out = [f'<div style="max-width:60em;"><b>{html.escape(layout.title)}.</b> {html.escape(layout.caption)}</div>']
+    def words(text: str) -> str:
+        return _code(html.escape(text), r"<code>\1</code>")
+
+    out = [f'<div style="max-width:60em;"><b>{words(layout.title)}.</b> {words(layout.caption)}</div>']
     for grid in layout.grids:
         if grid.title:
-            text = f"<b>{html.escape(grid.title)}.</b> {html.escape(grid.text)}"
+            text = f"<b>{words(grid.title)}.</b> {words(grid.text)}"
             out.append(f'<div style="max-width:60em;margin-top:.8em;">{text}</div>')
-        out.append('<table style="border-collapse:collapse;margin:.5em 0;font-variant-numeric:tabular-nums;"><thead>')
+        out.append(f'<div style="{_BOX}"><table style="border-collapse:collapse;margin:.5em 0;')
+        out.append('font-variant-numeric:tabular-nums;"><thead>')
         if any(grid.groups):
-            look = "text-align:center;padding:3px 6px;"
-            spans = [f'<th colspan="{n}" style="{look}">{html.escape(name)}</th>' for name, _, n in grid.spans()]
+            look = "text-align:center;padding:3px 5px;"
+            spans = [
+                f'<th colspan="{n}" style="{look}">{html.escape(_united(name))}</th>' for name, _, n in grid.spans()
+            ]
             out.append(f"<tr>{''.join(spans)}</tr>")
         out.append(f"<tr>{row('th', grid.columns, grid.align, heading)}</tr></thead><tbody>")
         lines = [row("td", cells, grid.align, value) for cells in grid.lines]
-        out += [*(f'<tr style="background:transparent;">{line}</tr>' for line in lines), "</tbody></table>"]
-    out += [f'<div style="{pale}">{html.escape(note)}</div>' for note in layout.notes]
+        out += [*(f'<tr style="background:transparent;">{line}</tr>' for line in lines), "</tbody></table></div>"]
+    out += [f'<div style="{pale}">{words(note)}</div>' for note in layout.notes]
     return "".join(out)
+
+
+def _unbroken(text: str) -> str:
+    """A value whose line may end only before "[", "(", "±" and "to"."""
+    return re.sub(r" (?!\[|\(|±|to )", "\N{NO-BREAK SPACE}", text)
+
+
+def _united(text: str) -> str:
+    """A heading whose numbers keep their unit beside them."""
+    return re.sub(r"(?<=\d) (?=\w)", "\N{NO-BREAK SPACE}", text)
+
+
+def _code(text: str, form: str) -> str:
+    """A text in which what stands in backticks is set in another form, whose `\\1` it is."""
+    return re.sub("`([^`]+)`", form, text)
 
 
 def signed(value: object) -> object:
@@ -186,12 +228,24 @@ def signed(value: object) -> object:
         return value
     if math.isnan(value):
         return "–"
-    return f"{value:+.1f}".replace("+0.0", "0.0").replace("-0.0", "0.0").replace("-", "−")
+    return re.sub(r"^[+-]0\.0$", "0.0", f"{value:+,.1f}").replace("-", "−")
+
+
+def difference(value: float, low: float, high: float) -> str:
+    """A difference with its interval: "+1.2 [−0.3, +2.7]"; alone where the interval is not known."""
+    if math.isnan(low) or math.isnan(high):
+        return str(signed(value))
+    return f"{signed(value)} [{signed(low)}, {signed(high)}]"
+
+
+def differences(frame: pd.DataFrame, value: str, low: str = "low", high: str = "high") -> list[str]:
+    """`difference` of every line of a frame, of these columns."""
+    return [difference(*ends) for ends in zip(frame[value], frame[low], frame[high], strict=True)]
 
 
 def plain(value: float) -> str:
     """A number with one decimal and a true minus, never "−0.0"."""
-    return f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−")
+    return re.sub(r"^-0\.0$", "0.0", f"{value:.1f}").replace("-", "−")
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> Path:

@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from cityguessr.base import paths
 from cityguessr.base.errors import InputError
+from cityguessr.tables import formats
 from cityguessr.tables.table import Table
 
 DEFAULT, LARGER = "mini", "midi"
@@ -84,6 +86,31 @@ def claims_beside(
     keys = ["claim", "level"]
     frame = conclusions[[*keys, *columns]].merge(kept[[*keys, *columns]], on=keys, suffixes=("", "_there"))
     return frame.dropna(subset=["measured", "measured_there"], how="all").reset_index(drop=True)
+
+
+def printed(frame: pd.DataFrame, profile: str) -> Styler:
+    """A frame of `beside` or `claims_beside` of a profile as a page shows it, with intervals in the cells."""
+    other = _other(profile)
+    here, there = f"on {profile} [95 % interval]", f"on {other} [95 % interval]"
+    if "claim" in frame.columns:
+        columns = {
+            "claim": frame["claim"],
+            "level": frame["level"],
+            here: formats.differences(frame, "measured"),
+            f"verdict on {profile}": frame["verdict"],
+            there: formats.differences(frame, "measured_there", "low_there", "high_there"),
+            f"verdict on {other}": frame["verdict_there"],
+        }
+    else:
+        columns = {
+            "system": frame["label"],
+            "videos": frame["clips_of"],
+            **({"level": frame["level"]} if frame["level"].nunique() > 1 else {}),
+            here: formats.differences(frame, "difference"),
+            there: formats.differences(frame, "there", "low_there", "high_there"),
+            "both worlds": frame["both"],
+        }
+    return pd.DataFrame(columns).style.hide()
 
 
 def _of_other(name: str, profile: str, folder: Path | None) -> Path:

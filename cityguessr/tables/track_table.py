@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from cityguessr.base import paths
 from cityguessr.evaluation.columns import printed_rows, title
@@ -109,10 +111,44 @@ class TrackTable:
 _KEY = ("row", "metric", "level")
 
 
-def number(value: float, metric: str, spread: float = math.nan) -> str:
-    """A value as these tables print it, with ± its spread: percent with one decimal, km with at most two."""
-    digits = 1 if metric.endswith("km") and "median" not in metric else 2 if abs(value) < 10 else int(abs(value) < 100)
-    return f"{value:,.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:,.{digits}f}")
+def number(value: float, metric: str, spread: float = math.nan, width: float = math.nan) -> str:
+    """A value as these tables print it, with ± its spread: percent with one decimal, km with at most two.
+
+    Of a distance no more digits are printed than its spread leaves, which is printed with two.
+
+    Args:
+        width: how uncertain the value is, in place of a spread that is not printed: half an interval.
+    """
+    digits, width = _digits(value, metric), spread if math.isnan(width) else width
+    if _in_km(metric) and width > 1e-9 * abs(value):  # an interval of no width differs from zero by rounding alone
+        digits = min(2, 1 - math.floor(math.log10(width)))
+    words = [f"{round(x, digits) + 0:,.{max(digits, 0)}f}" for x in (value, spread) if not math.isnan(x)]
+    return " ± ".join(words)
+
+
+def words(metric: str) -> str:
+    """A metric as a heading: "Frames within 1 km (%)", "Fréchet distance, median (km)"."""
+    above, heading = METRICS[metric]
+    what, unit = above.rsplit(" ", 1)
+    return f"{what}{' ' if what.endswith('within') else ', '}{heading} {unit}"
+
+
+def measures(frame: pd.DataFrame) -> Styler:
+    """Systems by metrics, as a page shows them that looks at one training: headings in words, the tables' digits.
+
+    Other columns than metrics keep their names and have one decimal.
+    """
+    formats = {words(m): functools.partial(number, metric=m) for m in frame.columns if m in METRICS}
+    formats |= {name: "{:,.1f}" for name in frame.columns if name not in METRICS}
+    return frame.rename(columns=lambda m: words(m) if m in METRICS else m).style.format(formats, na_rep="–")
+
+
+def _in_km(metric: str) -> bool:
+    return not metric.endswith("km") or "median" in metric
+
+
+def _digits(value: float, metric: str) -> int:
+    return 1 if not _in_km(metric) else 2 if abs(value) < 10 else int(abs(value) < 100)
 
 
 def lay_out(
@@ -141,9 +177,13 @@ def lay_out(
     if len(differences):
         grids.append(_differences(labels, differences, reference))
     opening = f"{caption.rstrip('.')}. " if caption else ""
+    counts = set().union(*_seeds(cells).values())
+    spread = "mean ± sample standard deviation over " + (
+        seeds_in_words(sorted(counts)) if len(counts) == 1 else "seeds"
+    )
     over = f" {frames:,} frames of {sequences:,} validation sequences." if sequences else ""
     full = (
-        f"{opening}Paper beside measured, mean ± sample standard deviation over seeds.{over} "
+        f"{opening}Paper beside measured, {'one seed' if counts == {1} else spread}.{over} "
         f"Profile {scale.profile} ({scale.note})."
     )
     return Layout(results.table, title(results.table), full, tuple(grids), tuple(_notes(results, labels)))
@@ -165,6 +205,14 @@ def _there(line: Mapping | None) -> bool:
     return line is not None and (line["n_seeds"] > 0 or not math.isnan(line["paper"]))
 
 
+def _seeds(cells: Mapping[tuple[str, str], dict]) -> dict[str, set[int]]:
+    """Row -> the numbers of seeds that its values have; none for a row that was not run."""
+    found: dict[str, set[int]] = {}
+    for (row, _), cell in cells.items():
+        found.setdefault(row, set()).update({int(cell["n_seeds"])} - {0})
+    return found
+
+
 def _block(
     name: str, metrics: Sequence[str], labels: Mapping[str, str], cells: Mapping[tuple[str, str], dict], first: bool
 ) -> Grid:
@@ -172,12 +220,10 @@ def _block(
     printed = {m: any(not math.isnan(cells[row, m]["paper"]) for row in labels if (row, m) in cells) for m in metrics}
     columns, groups, align = [Cell("System")], [""], "l"
     for metric in metrics:
-        above, heading = METRICS[metric]
-        what, unit = above.rsplit(" ", 1)
-        words = f"{what}{' ' if what.endswith('within') else ', '}{heading} {unit}"
         shown = [Cell("paper", pale=True), Cell("measured")] if printed[metric] else [Cell("measured")]
-        columns, groups, align = columns + shown, groups + [words] * len(shown), align + "r" * len(shown)
-    lines = []
+        columns, groups, align = columns + shown, groups + [words(metric)] * len(shown), align + "r" * len(shown)
+    lines, seeds = [], _seeds(cells)
+    several = first and len(set().union(*seeds.values())) > 1  # or the caption says it of all
     for row, label in labels.items():
         line = [Cell(label)]
         for metric in metrics:
@@ -190,9 +236,8 @@ def _block(
                 line.append(Cell("–" if ran else "not run", pale=True))
             else:
                 line.append(Cell(number(cell["measured"], metric, cell["std"])))
-        counts = sorted({int(c["n_seeds"]) for (other, _), c in cells.items() if other == row} - {0})
-        lines.append((*line, *([Cell(seeds_in_words(counts), pale=True)] if first else [])))
-    if first:
+        lines.append((*line, *([Cell(seeds_in_words(sorted(seeds[row])), pale=True)] if several else [])))
+    if several:
         columns, groups, align = [*columns, Cell("Seeds")], [*groups, ""], align + "l"
     return Grid(tuple(columns), tuple(groups), tuple(lines), align, "" if first else name, _TEXTS.get(name, ""))
 
@@ -210,7 +255,8 @@ def _certainty(
             low, high = intervals[row, metric, "gps"]
             # Where all sequences agree, their spread is zero and says nothing about the next one.
             unknown = math.isnan(low) or math.isnan(high) or (low == high and metric.endswith("km") and low in (0, 100))
-            line.append(Cell("–" if unknown else f"{number(low, metric)} to {number(high, metric)}"))
+            ends = (number(end, metric, width=(high - low) / 2) for end in (low, high))
+            line.append(Cell("–" if unknown else " to ".join(ends)))
         lines.append(tuple(line))
     several = max(len(runs) for runs in results.runs.values()) > 1
     over = "seeds and sequences" if several else f"sequences alone ({ONE_SEED})"
@@ -232,8 +278,7 @@ def _differences(labels: Mapping[str, str], differences: pd.DataFrame, reference
         line = [Cell(labels[row])]
         for metric in DIFFERENCES:
             cell = cells[row, metric]
-            middle, low, high = (_signed(cell[end], metric) for end in ("difference", "low", "high"))
-            line.append(Cell(f"{middle} [{low}, {high}]", bold=cell["low"] > 0 or cell["high"] < 0))
+            line.append(Cell(difference(cell, metric), bold=cell["low"] > 0 or cell["high"] < 0))
         lines.append(tuple(line))
     text = (
         "Row minus reference, paired on the same frames, videos and seeds; bold where the 95 % interval excludes 0 "
@@ -243,9 +288,31 @@ def _differences(labels: Mapping[str, str], differences: pd.DataFrame, reference
     return Grid(tuple(heads), tuple(groups), tuple(lines), "l" + "r" * len(DIFFERENCES), name, text)
 
 
-def _signed(value: float, metric: str) -> str:
-    text = number(abs(value), metric)
+def difference(line: Mapping[str, float], metric: str) -> str:
+    """A difference with its interval, "+3.9 [−2.8, +10.5]", from a line with `difference`, `low` and `high`."""
+    width = (line["high"] - line["low"]) / 2
+    middle, low, high = (_signed(line[end], metric, width) for end in ("difference", "low", "high"))
+    return middle if math.isnan(width) else f"{middle} [{low}, {high}]"
+
+
+def _signed(value: float, metric: str, width: float) -> str:
+    text = number(abs(value), metric, width=width)
     return text if not float(text.replace(",", "")) else ("−" if value < 0 else "+") + text
+
+
+def beside(errors: pd.DataFrame) -> Styler:
+    """The frame of `KmErrors.table` as a page shows it: all clips together, each number with its interval."""
+    first, lines = errors["system"].iloc[0], []
+    for line in errors[errors["clips_of"] == "all"].to_dict("records"):
+        name = line["metric"]
+        what = "median (km)" if name == "median_km" else f"within {name[7:-2]} km (%)"
+        metric = name if name == "median_km" else "frame_25km"
+        low, high = (number(line[end], metric, width=(line["high"] - line["low"]) / 2) for end in ("low", "high"))
+        gain = {"difference": line["difference"], "low": line["difference_low"], "high": line["difference_high"]}
+        value = f"{number(line['value'], metric, width=(line['high'] - line['low']) / 2)} [{low}, {high}]"
+        lines.append((line["system"], what, value, "" if line["system"] == first else difference(gain, metric)))
+    columns = ["system", "measure", "value [95 % interval]", f"minus {first} [95 % interval]"]
+    return pd.DataFrame(lines, columns=columns).style.hide()
 
 
 def build(results: TrackResults, caption: str = "", reference: str = "vidtag") -> TrackTable:
@@ -270,4 +337,7 @@ def build_cities(found: CityResults, caption: str = "") -> Table:
     return Table(frame, caption, intervals=found.intervals(), mode=beside.mode, starts=beside.starts())
 
 
-_ELSEWHERE = "it is a system of another paper, whose weights are not here"
+_ELSEWHERE = (
+    "it is the system of another paper (GeoReasoner: Li et al., ICML 2024; Qwen2.5-VL: Bai et al., 2025; OSV: "
+    "Astruc et al., CVPR 2024; StreetCLIP: Haas et al., 2023), which this project does not build"
+)

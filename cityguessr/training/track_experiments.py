@@ -176,12 +176,12 @@ class TrackExperiment:
             return self.encoders
         if not self.trained:
             raise CannotRun(
-                f"GeoCLIP's released image head reads CLIP's own features, for which the profile {scale.profile} has a "
+                f"GeoCLIP's released image head reads CLIP's own features, for which the profile {_named(scale)} has a "
                 "stand-in on which it was never trained"
             )
         for name in self.encoders:
             if name not in scale.stand_ins:
-                raise CannotRun(f"the encoder {name} has no stand-in at the profile {scale.profile}")
+                raise CannotRun(f"the encoder {name} has no stand-in at the profile {_named(scale)}")
         return tuple(scale.stand_ins[name] for name in self.encoders)
 
     def config(self, scale: TrackScale) -> VidTAGConfig:
@@ -203,7 +203,7 @@ class TrackExperiment:
         if self.base == "vidtag" and self.encoders == BOTH and self.config(scale).refiner is False:
             plain = dataclasses.replace(self, changes={"refiner": False}, start=None)
             if (self.config(scale), self.start_at(scale)) == (plain.config(scale), plain.start_at(scale)):
-                raise CannotRun(f"at the profile {scale.profile} it is the same training as VidTAG's own phase I")
+                raise CannotRun(f"at the profile {_named(scale)} it is the same training as VidTAG's own phase I")
 
     def offered(self, scale: TrackScale) -> bool:
         """Whether it can be trained at a scale, and is another training there than VidTAG's own."""
@@ -224,9 +224,9 @@ EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
         TrackExperiment("vidtag", "VidTAG"),
-        TrackExperiment("geoclip_finetuned", "GeoCLIP, fine-tuned", ("clip",), base="geoclip"),
-        TrackExperiment("geoclip_zeroshot", "GeoCLIP, zero-shot", **_RELEASED),
-        TrackExperiment("geoclip_zeroshot_100k", "GeoCLIP, zero-shot, its own gallery", **_RELEASED, gallery="geoclip"),
+        TrackExperiment("geoclip_finetuned", "GeoCLIP fine-tuned", ("clip",), base="geoclip"),
+        TrackExperiment("geoclip_zeroshot", "GeoCLIP zero-shot", **_RELEASED),
+        TrackExperiment("geoclip_zeroshot_100k", "GeoCLIP zero-shot, its own gallery", **_RELEASED, gallery="geoclip"),
         # The components, one after another
         TrackExperiment("dinov2", "DINOv2 alone", ("dinov2",), _BARE),
         TrackExperiment("clip_dinov2", "CLIP + DINOv2", changes=_BARE),
@@ -248,7 +248,7 @@ EXPERIMENTS = {
         ),
         TrackExperiment(
             "finetuned_start",
-            "phase I: location encoder from GeoCLIP, fine-tuned first",
+            "phase I: location encoder from GeoCLIP fine-tuned first",
             changes=_PHASE_ONE,
             start="finetuned",
         ),
@@ -343,13 +343,18 @@ CLIPS = {"mini": "mini_clips", "cityguessr68k": "cityguessr68k"}
 """A profile of CityGuessr -> the scale at which VidTAG runs on the same clips."""
 
 
+def _named(scale: TrackScale) -> str:
+    """A scale by the name of the profile that a reader gives."""
+    return next((profile for profile, own in CLIPS.items() if own == scale.profile), scale.profile)
+
+
 def unfit(table: str, scale: TrackScale) -> str:
     """Why a table cannot be run at a scale: it is about other data. Empty where it can."""
     if scale.dataset in DATASETS[table]:
         return ""
     if scale.synthetic:
         return "MiniWorld has no rides from a dashboard: its tracks stand in for Mapillary's"
-    return f"it is about other data than those of the profile {scale.profile}"
+    return f"it is about other data than those of the profile {_named(scale)}"
 
 
 def get(experiment: str | TrackExperiment) -> TrackExperiment:

@@ -39,3 +39,15 @@ def test_labels_that_span_rows_do_not_shift_the_columns() -> None:
 def test_tables_that_pandas_did_not_write_are_left_alone() -> None:
     table = "<table><tr><td>city</td></tr></table>"
     assert aligned(f"<p>words</p>{table}") == f"<p>words</p>{table}"
+
+
+def test_long_names_may_break_between_their_parts_and_intervals_may_not() -> None:
+    frame = pd.DataFrame({"scene_targets": ["miniworld/videomae", "+3.0 [+1.0, +5.0]", "−2.1 (−3.0 to +1.0)", "km_2"]})
+    page = aligned(frame.to_html())
+    assert "scene_<wbr>targets" in page
+    assert "miniworld/<wbr>videomae" in page
+    assert "+3.0 [+1.0,&nbsp;+5.0]" in page
+    assert "−2.1 (−3.0&nbsp;to&nbsp;+1.0)" in page
+    assert "km_2" in page
+    assert ">−1.50<" in aligned(pd.DataFrame({"within 25 km": [-1.5, 2]}).style.format("{:.2f}").to_html())
+    assert aligned(frame.style.format(lambda x: f'<a href="a_page_of_it">{x}</a>').to_html()).count("a_page_of_it") == 4

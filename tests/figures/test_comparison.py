@@ -34,7 +34,7 @@ def test_differences_show_the_measured_interval_and_the_papers_difference() -> N
         diamonds = ax.collections[-1].get_offsets()[:, 0]
         planet, ours = (paper.value("table5", row, "top1", level) for row in ("planet", "cityguessr"))
         assert diamonds[0] == pytest.approx(planet - ours)
-        assert [text.get_text() for text in ax.texts] == ["no comparison", "not run", "not run"]
+        assert [text.get_text() for text in ax.texts] == ["no\ncomparison", "not run", "not run"]
     plt.close(fig)
 
 
@@ -56,6 +56,21 @@ def test_nothing_of_the_differences_is_cut_off_or_overlaps(table: str, reference
         for upper, lower in pairwise(texts):
             assert upper.y0 > lower.y1
         plt.close(fig)
+
+
+def test_words_stand_clear_of_the_line_at_zero_and_inside_their_panel() -> None:
+    frame = _differences("isns", "own")
+    frame.loc[frame["row"] == "isns", ["difference", "low", "high"]] = float("nan")
+    fig = comparison.differences(frame, "table_s2", "tla_clip", {"tla_clip": "CLIP (text)"})
+    fig.canvas.draw()
+    for ax in fig.axes:
+        zero, panel = ax.transData.transform((0, 0))[0], ax.get_window_extent()
+        boxes = [text.get_window_extent() for text in ax.texts]
+        assert boxes
+        for box in boxes:
+            assert box.x0 > zero or box.x1 < zero
+            assert panel.x0 - 1 <= box.x0 <= box.x1 <= panel.x1 + 1
+    plt.close(fig)
 
 
 def test_differences_need_their_columns_and_a_known_reference() -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from cityguessr import figures
 from cityguessr.base.errors import InputError
 from cityguessr.figures import saving
+from cityguessr.figures.tracks import title_and_key
 from cityguessr.taxonomy import LEVELS, Taxonomy
 
 pytestmark = pytest.mark.usefixtures("fresh_style")
@@ -145,6 +146,18 @@ def test_a_shown_figure_has_its_titles_as_alternative_text(monkeypatch: pytest.M
     _figure()
     figures.show("mini", alt="A line that rises")
     assert shown[1:] == ["A line that rises"]
+
+
+def test_a_title_and_a_key_above_all_panels_are_part_of_the_alternative_text() -> None:
+    fig, axes = plt.subplots(1, 2, layout="constrained")
+    for ax, label in zip(axes, ("frames within 1 km (%)", "median error (km)"), strict=True):
+        (line,) = ax.plot([0, 1], label="measured, 95 % interval")
+        ax.set_xlabel(label)
+    title_and_key(fig, "Which is nearest?", [line])
+    assert saving.described(fig) == (
+        "Which is nearest? across: frames within 1 km (%). across: median error (km). Key: measured, 95 % interval"
+    )
+    plt.close(fig)
 
 
 def test_a_folder_that_cannot_be_written_and_a_name_that_is_a_path(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Pictures of VidTAG's steps: what is drawn is what was computed, and the numbers are those of the formulas."""
 
+import itertools
 import math
 
 import matplotlib.pyplot as plt
@@ -291,3 +292,18 @@ def test_the_video_s_answer_and_the_task_can_be_drawn() -> None:
     assert {"frame 1", "frame 6", "frame 12", "1", "6", "12"} < set(texts(fig))
     check_type(fig)
     plt.close("all")
+
+
+def test_the_key_and_the_marks_of_the_curves_cross_no_line() -> None:
+    km = np.geomspace(0.02, 10_000, 50)
+    lines = {"before training": np.full(50, 0.9), "after training": np.linspace(1, 0, 50)}
+    marks = {"frame to frame": 0.03, "gallery step": 0.06, "width of a city": 5.0}
+    fig = likeness_maps.curves(km, lines, {"kernel, σ = 1": np.exp(-km)}, marks, title="Likeness by distance")
+    fig.canvas.draw()
+    inside = fig.axes[0].get_window_extent()
+    words = [text.get_window_extent() for text in fig.axes[0].texts]
+    for box in (fig.legends[0].get_window_extent(), *words):
+        assert box.y0 >= inside.y1
+    for one, other in itertools.combinations([*words, fig.legends[0].get_window_extent()], 2):
+        assert not one.overlaps(other)
+    plt.close(fig)

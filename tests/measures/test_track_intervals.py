@@ -71,3 +71,12 @@ def test_what_cannot_be_compared_is_refused() -> None:
         track_intervals.difference([one], [other], "frame_1km")
     with pytest.raises(InputError, match="frame_median_km"):
         track_intervals.difference([one], [one], "frame_median_km")
+
+
+def test_a_difference_of_medians_is_drawn_in_pairs() -> None:
+    """Two systems whose errors differ by 2 km on every clip: each median is uncertain, their difference is not."""
+    errors = np.random.default_rng(0).uniform(0, 1000, (2, 60))
+    videos = np.arange(60)
+    low, high = track_intervals.median(errors, videos)
+    assert high - low > 50
+    assert track_intervals.median(errors, videos, minus=errors + 2) == pytest.approx((-2, -2))

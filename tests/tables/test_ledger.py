@@ -11,7 +11,7 @@ from cityguessr import paper, tables
 from cityguessr.base import paths
 from cityguessr.notebooks.checking import difference
 from cityguessr.notebooks.parameters import declared
-from cityguessr.tables import ledger
+from cityguessr.tables import claims, ledger
 from cityguessr.tables.claims import CLAIMS
 
 PAGE = "32_table4_hierarchical_evaluation.ipynb"
@@ -221,3 +221,13 @@ def test_a_folder_for_runs_alone_has_the_tables_and_pages_of_the_clone(
     assert paths.figures() == tmp_path / "runs" / "figures" / "mini"
     values = {"profile": "mini", "seeds": [0]} | dict.fromkeys(("data_root", "cluster")) | {"allow_downloads": False}
     assert "You run it with seeds = [0]" in str(difference(values, declared(ROOT / "notebooks" / PAGE)))
+
+
+def test_a_page_shows_claims_in_words_with_their_intervals() -> None:
+    kept = pd.read_csv(ROOT / "figures" / "tables" / "claims.csv")
+    shown = claims.printed(kept).data
+    assert shown["claim"].tolist() == kept["claim"].tolist()
+    assert not any("_" in name for name in shown)
+    assert shown["measured [95 % interval]"].str.fullmatch(r"–|[+−]?\d+\.\d \[[+−]?\d+\.\d, [+−]?\d+\.\d\]").all()
+    assert "0.000" not in set(shown["p (Holm)"])
+    assert "paper" not in claims.printed(kept.assign(paper=math.nan)).data

@@ -107,3 +107,15 @@ def test_the_other_world_s_table_is_the_reader_s_own_where_there_is_one(
     conclusions.to_csv(tmp_path / "runs/figures/midi/tables/claims.csv", index=False)
     assert len(scales.claims_beside(conclusions, "mini")) == 1
     assert capsys.readouterr().out == "Beside them your own table of midi: runs/figures/midi/tables/claims.csv\n"
+
+
+def test_a_page_shows_both_worlds_in_words(table: Table, folder: Path, tmp_path: Path) -> None:
+    shown = scales.printed(scales.beside(table, folder=folder), "mini").data
+    assert list(shown) == ["system", "videos", "on mini [95 % interval]", "on midi [95 % interval]", "both worlds"]
+    assert shown.iloc[1].tolist() == ["ISNs", "seen", "+3.0 [+1.0, +5.0]", "−2.0 [−3.0, −1.0]", "opposite"]
+    columns = ["claim", "level", "measured", "low", "high", "n_seeds", "verdict"]
+    conclusions = pd.DataFrame([("more is better", "city", 3.0, 1.0, 5.0, 5, "holds")], columns=columns)
+    conclusions.assign(measured=-0.04, low=None, n_seeds=1).to_csv(tmp_path / "claims.csv", index=False)
+    both = scales.printed(scales.claims_beside(conclusions, "mini", folder=tmp_path), "mini").data
+    assert both.iloc[0].tolist() == ["more is better", "city", "+3.0 [+1.0, +5.0]", "holds", "0.0", "holds"]
+    assert not any("_" in name for name in (*shown, *both))

@@ -1,5 +1,6 @@
 """Tables: the paper beside what was measured, and nothing where nothing was measured."""
 
+import dataclasses
 import math
 import re
 from html.parser import HTMLParser
@@ -16,7 +17,7 @@ from cityguessr import figures, paper, tables
 from cityguessr.base.errors import InputError
 from cityguessr.evaluation import columns, results
 from cityguessr.figures import comparison
-from cityguessr.tables import Table, beside_paper
+from cityguessr.tables import Table, beside_paper, formats
 from cityguessr.taxonomy import LEVELS
 from cityguessr.training import experiments
 from cityguessr.training.auxiliary import Auxiliary
@@ -286,6 +287,26 @@ def test_all_blocks_are_sound_latex_and_html(beyond: pd.DataFrame, differences: 
     assert page.count("<table") == page.count("</table>") == 4
 
 
+def test_a_block_scrolls_in_its_own_box_and_a_difference_may_break_before_its_interval(
+    table5: pd.DataFrame, differences: pd.DataFrame
+) -> None:
+    page = Table(table5, "", differences)._repr_html_()
+    assert page.count("<table") == page.count('<div style="overflow-x:auto;')
+    intervals = [text for text in re.findall(r"<td[^>]*>([^<]*)</td>", page) if "[" in text]
+    assert intervals
+    assert all(text.count(" ") == 1 and " [" in text for text in intervals)  # the only space that is not a hard one
+    assert "nowrap" not in page
+
+
+def test_what_is_code_is_set_as_code_in_html_and_latex(table5: pd.DataFrame, differences: pd.DataFrame) -> None:
+    layout = Table(table5, "Of `mode`", differences.assign(n_seeds=3, seed_sd=0.5)).layout
+    layout = dataclasses.replace(layout, notes=("How to get them is in `state`.",))
+    assert "`" not in layout._repr_html_() + formats.latex(layout)
+    assert "<code>state</code>" in layout._repr_html_()
+    assert r"\texttt{seed\_sd}" in formats.latex(layout)
+    assert "`state`" in repr(layout)
+
+
 def test_differences_to_what_is_not_there_are_refused(table5: pd.DataFrame, differences: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="no row 'codependent'; it has planet"):
         Table(table5, "", differences, "codependent")
@@ -393,9 +414,10 @@ def test_seen_and_unseen_stand_in_one_table_that_the_paper_lacks(parted: results
     assert f"| random vectors | {measured['tla_random', 'top1', 'city']:.1f} ±" in main
     assert f"| random vectors | {measured['tla_random', 'top1_unseen', 'city']:.1f} ±" in unseen
     lines = blocks(text)[-1]
-    assert lines[0] == "| System | Videos | City | State | Country | Continent | Seeds (sd) |"
+    assert lines[0] == "| System | Videos | City | State | Country | Continent |"
     assert [line.split(" | ")[1] for line in lines[2:4]] == ["seen", "unseen"]
-    assert lines[2].endswith("| 1 |")
+    assert "the same for both sides (one seed for MAE, random frame)." in text
+    assert "standard deviation over seeds is" in text  # of each row it is in the CSV
     assert "one seed: not the spread of trainings" in text.lower()
     assert "60 clips of 20 source videos" in text
     written = [path.name for path in table.write(tmp_path)]

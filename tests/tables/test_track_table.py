@@ -1,5 +1,6 @@
 """VidTAG's tables: rows of the paper and ours, with floors and ceiling that compete with none."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 
 from cityguessr import paper
 from cityguessr.evaluation import track_results
+from cityguessr.evaluation.km_errors import KmErrors
 from cityguessr.evaluation.track_results import TrackResults
 from cityguessr.measures.tracks import KM_PER_DEGREE
 from cityguessr.tables import track_table
@@ -86,6 +88,33 @@ def test_what_is_written_has_every_number_with_its_interval(found: TrackResults,
     assert {path.name for path in tmp_path.iterdir()} >= {"vidtag_msls.md", "vidtag_msls.tex"}
 
 
+def test_a_distance_has_no_more_digits_than_its_uncertainty_leaves() -> None:
+    assert track_table.number(3096.4, "dfd", 390.2) == "3,100 ± 390"
+    assert track_table.number(2.743, "dfd_median", 0.402) == "2.74 ± 0.40"
+    assert track_table.number(45.678, "frame_1km", 3.21) == "45.7 ± 3.2"
+    assert track_table.difference({"difference": -8.69, "low": -453, "high": 436}, "dfd") == "−10 [−450, +440]"
+    assert track_table.difference({"difference": -0.04, "low": -1, "high": 1}, "frame_1km") == "0.0 [−1.0, +1.0]"
+
+
+def test_the_number_of_seeds_is_said_once_where_all_rows_have_it(found: TrackResults) -> None:
+    layout = track_table.build(found).layout
+    assert "over 2 seeds" in layout.caption
+    assert "Seeds" not in {cell.text for cell in layout.grids[0].columns}
+    runs = found.runs | {"alpha_001": found.runs["alpha_001"][:1]}
+    uneven = track_table.build(dataclasses.replace(found, runs=runs)).layout
+    assert uneven.grids[0].columns[-1].text == "Seeds"
+
+
+def test_errors_in_km_are_shown_in_words_with_every_interval() -> None:
+    near = np.random.default_rng(0).uniform(0, 50, (2, 40))
+    errors = KmErrors({"CityGuessr": near, "VidTAG": near + 3000}, np.arange(40), np.zeros(40, dtype=bool))
+    shown = track_table.beside(errors.table((25.0,))).data
+    assert shown["measure"].tolist() == ["within 25 km (%)", "median (km)"] * 2
+    assert list(shown)[-1] == "minus CityGuessr [95 % interval]"
+    assert shown.iloc[3, -1] == "+3,000 [+3,000, +3,000]"
+    assert "-" not in shown.iloc[2, -1]
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_every_row_that_the_paper_prints_is_run_or_says_why_not(table: str) -> None:
     printed = {row for row, _ in paper.rows(table)}
@@ -104,3 +133,11 @@ def test_another_data_set_s_table_says_so_and_trains_nothing() -> None:
     assert "dashboard" in found.missing["vidtag"]
     assert "not public" in found.missing["planet"]
     assert "not run" in repr(track_table.build(found))
+
+
+def test_a_page_s_measures_have_headings_in_words_and_the_tables_digits() -> None:
+    frame = pd.DataFrame({"frame_1km": [36.84], "dfd": [3042.04], "dfd_median": [2.456], "jumps": [1.25]}, ["refined"])
+    page = track_table.measures(frame).to_html()
+    for text in ("Frames within 1 km (%)", "Fréchet distance, mean (km)", ">36.8<", ">3,042<", ">2.46<", ">1.2<"):
+        assert text in page
+    assert "frame_1km" not in page
