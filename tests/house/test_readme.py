@@ -173,7 +173,7 @@ def test_each_equation_figure_and_table_has_a_section_of_a_page_and_a_function()
     section = re.search(r"^## Where each equation is\n(.*?)^## ", text, re.M | re.S)[1]
     lines = [line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| .*\]\(", line)]
     wrong = []
-    for what, where, name in lines:
+    for _, where, name in lines:
         page = (ROOT / "notebooks" / "guide" / LINK.search(where)[3]).resolve()
         if re.search(r"\*(.+)\*$", where)[1] not in headings(page)[1:] or LINK.search(where)[2] != page.stem[:2]:
             wrong.append(where)
