@@ -25,6 +25,7 @@ LABELS = {
     "video_1km": "videos within\n1 km (%)",
     "dfd": "mean Fréchet\ndistance (km)",
     "dfd_median": "median Fréchet\ndistance (km)",
+    "mrd": "range\ndifference (km)",
 }
 """Metric id -> what its axis says."""
 

@@ -1,4 +1,4 @@
-"""Every exercise of a page that names a solutions page is solved there, by cells that ran without an error."""
+"""Every exercise of a page that names a solutions page is solved there, by cells that ran; what they show has words."""
 
 import re
 from pathlib import Path
@@ -43,3 +43,18 @@ def test_solutions_were_run_from_top_to_bottom_without_an_error(path: Path) -> N
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_tables_of_solutions_have_words_at_their_heads_and_pictures_have_words_beside_them(path: Path) -> None:
+    """No id such as `val_city` or `mrd`, no True, and no picture that is described as a figure."""
+    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+    tables = [output.data["text/html"] for output in outputs if "<table" in output.get("data", {}).get("text/html", "")]
+    heads = [
+        re.sub(r"<[^>]*>", "", head).strip() for table in tables for head in re.findall(r"<th\b.*?</th>", table, re.S)
+    ]
+    raw = re.compile(r"[a-z0-9]+(_[a-z0-9.]+)+( .*)?|True|False|dfd|mrd|ece|km|NaN")  # Lyon_0001 is the name of a clip
+    assert [head for head in heads if raw.fullmatch(head)] == []
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    words = [output.metadata.get("image/png", {}).get("alt", "") for output in pictures]
+    assert [alt for alt in words if len(alt.split()) < 3] == []
