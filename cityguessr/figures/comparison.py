@@ -109,8 +109,8 @@ def _decided(part: pd.DataFrame, clips: str) -> str:
     apart = int(((city["low"] > 0) | (city["high"] < 0)).sum())
     where = "at the city" if clips == "all" else f"at the city, on {clips} videos"
     if len(city) < 2:
-        return f"\nThe interval {'excludes' if apart else 'includes'} zero {where}" if len(city) else ""
-    return f"\n{apart} of {len(city)} intervals exclude zero {where}"
+        return f":\nthe interval {'excludes' if apart else 'includes'} zero {where}" if len(city) else ""
+    return f":\n{apart} of {len(city)} intervals exclude zero {where}"
 
 
 def _ends(

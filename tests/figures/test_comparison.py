@@ -43,16 +43,16 @@ def test_the_title_of_the_differences_counts_the_intervals_without_zero_at_the_c
     frame.loc[(frame["row"] == "isns") & (frame["level"] == "city"), "high"] = -0.5
     frame.loc[frame["row"] == "videomae", ["difference", "low", "high"]] = float("nan")
     assert (
-        comparison.differences(frame, "table5").get_suptitle().endswith("\n1 of 2 intervals exclude zero at the city")
+        comparison.differences(frame, "table5").get_suptitle().endswith(":\n1 of 2 intervals exclude zero at the city")
     )
     of_unseen = frame.assign(clips_of="unseen", high=-0.5)
     both = pd.concat([frame.assign(clips_of="seen"), of_unseen])
     assert (
-        "\n1 of 2 intervals exclude zero at the city, on seen videos"
+        ":\n1 of 2 intervals exclude zero at the city, on seen videos"
         in comparison.differences(both, "table5").get_suptitle()
     )
     one = comparison.differences(frame[frame["row"] == "planet"], "table5").get_suptitle()
-    assert one.endswith("\nThe interval includes zero at the city")
+    assert one.endswith(":\nthe interval includes zero at the city")
     assert "\n" not in comparison.differences(frame[frame["row"] == "videomae"], "table5").get_suptitle()
     plt.close("all")
 
