@@ -38,6 +38,7 @@ DOORS = {
     "survey": ("data.survey", "what is in the folder of a download"),
 }
 """Command -> the module whose `main` it calls, and what it is for. `cityguessr train --help` says more."""
+OLDER = "older"  # what the list of runs says of a run by code that has changed since
 
 _EXAMPLES = """examples:
   cityguessr guess my_walk.mp4                     prints a table, and writes my_walk-map.png
@@ -138,12 +139,15 @@ def _guess(options: argparse.Namespace) -> int:
     import matplotlib.pyplot as plt
 
     from cityguessr import figures, guessing
+    from cityguessr.data import video
 
+    for given in options.videos:  # before a model is opened, or even trained
+        video.check(given)
     figures.use_style()
     with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
         run = _whom(options)
-    for video in options.videos:
-        answer = guessing.guess(video, run, options.k, data_root=options.data_root)
+    for given in options.videos:
+        answer = guessing.guess(given, run, options.k, data_root=options.data_root)
         written: dict[str, str] = {}
         if options.map or not (options.no_map or options.json):
             written |= _draw(answer, "map", options.map)
@@ -296,10 +300,11 @@ def _source(video: Path) -> str:
 def _runs() -> int:
     from cityguessr.training import opening
 
-    rows = [("profile", "experiment", "seed", "folder")]
+    rows = [("profile", "experiment", "seed", "code", "folder")]
     for profile, experiment, run in opening.everything():
         folder = run.folder.relative_to(paths.root()) if run.folder.is_relative_to(paths.root()) else run.folder
-        rows.append((profile, experiment, str(run.provenance["seed"]), str(folder)))
+        code = OLDER if opening.is_older(run) else "present"
+        rows.append((profile, experiment, str(run.provenance["seed"]), code, str(folder)))
     if len(rows) == 1:
         print(f"no run is trained in {paths.runs()}; `cityguessr train cityguessr` trains the small model")
         return 0
@@ -307,6 +312,12 @@ def _runs() -> int:
     print(f"in {paths.root()}:")
     for row in rows:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    older = [experiment for _, experiment, _, code, _ in rows[1:] if code == OLDER]
+    if older:
+        print(
+            f"older: code that has changed since trained {len(older)} of these {len(rows) - 1} runs. They can be "
+            f"asked, but a table trains their systems anew, as `cityguessr train {older[0]}` does"
+        )
     return 0
 
 

@@ -254,7 +254,8 @@ def guess(
         k: how many places per level.
         data_root: the real data set that the run's profile reads; a track needs it, for the coordinates in it.
 
-    Raises InputError for a file that is missing, no video, or shorter than the model's clips, and as `load` does.
+    Raises InputError for a file that is missing, no video, or shorter than the model's clips, for a folder without
+    pictures, and as `load` does.
 
     Example:
         >>> import cityguessr
@@ -266,6 +267,7 @@ def guess(
     """
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise InputError(f"k is {k!r}; it is how many places of each level are listed, at least 1")
+    video.check(path)
     place = paths.found(path)
     if run is None or isinstance(run, str | os.PathLike):
         run = guesser("cityguessr" if run is None else run)

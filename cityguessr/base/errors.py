@@ -1,5 +1,6 @@
 """What the project raises for bad input."""
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -33,15 +34,30 @@ def _in_one_line(message: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
-def one_of(what: str, value: object, allowed: Iterable[object]) -> InputError:
+MANY = 20  # names that are too many to find one's own among them
+
+
+def nearest(value: object, names: Iterable[str]) -> list[str]:
+    """The names most like what somebody typed, four at the most, the nearest first."""
+    return difflib.get_close_matches(str(value), list(names), 4)
+
+
+def one_of(what: str, value: object, allowed: Iterable[object], listing: str = "") -> InputError:
     """The error for a value outside a known set: `no profile 'huge'; it is one of mini, world68k`.
+
+    Of a large set it names those that are most like the value, where there are any.
 
     Args:
         what: what the value names, in the singular, such as `profile` or `data set`.
         allowed: what it may be, in the order to list them.
+        listing: a command that lists a large set.
 
     Example:
         >>> raise one_of("profile", name, PROFILES)
     """
-    known = ", ".join(item if isinstance(item, str) else repr(item) for item in allowed)
-    return InputError(f"no {what} {value!r}; it is one of {known}")
+    known = [item if isinstance(item, str) else repr(item) for item in allowed]
+    near = nearest(value, known) if len(known) > MANY else []
+    if near:
+        more = f"; `{listing}` lists them" if listing else ""
+        return InputError(f"no {what} {value!r}; it is one of {len(known)}, such as {', '.join(near)}{more}")
+    return InputError(f"no {what} {value!r}; it is one of {', '.join(known)}")

@@ -49,15 +49,13 @@ class Weights:
         megabytes: size of the download, about.
         purpose: what needs them.
         command: brings them where there is a network, with {name} and {path} in it.
-        title: what to call a file; a checkpoint is called by its name on the hub.
-        note: what the guide's page on the real data says after their place.
+        title: what is in a file; a checkpoint is known by its name on the hub.
     """
 
     megabytes: int | None
     purpose: str
     command: str = "hf download {name} --local-dir {path}"
     title: str = ""
-    note: str = "; the message says how"
 
 
 TABLE: dict[str, Weights] = {
@@ -82,7 +80,6 @@ TABLE: dict[str, Weights] = {
         "scenes of frames: Tables 6 and S1, ISNs, GeoDecoder",
         _CURL,
         "ResNet-50 of Places365",
-        ", from places2.csail.mit.edu/models_places365/",
     ),
 }
 """Name on the hub, or of a file -> the weights that the project knows of."""
@@ -91,11 +88,10 @@ _OTHER = Weights(None, "any other checkpoint of the hub")
 
 def markdown() -> str:
     """The table of weights as notebooks/guide/real_data.md prints it."""
-    rows = ["| weights | size | for | place in `data/weights/` |", "|---|---|---|---|"]
+    rows = ["| weights | size | for |", "|---|--:|---|"]
     for name, known in TABLE.items():
-        title = known.title or f"`{name}`"
-        place = f"`{name}`{known.note}" if known.title else f"`{Path(name).name}/`"
-        rows.append(f"| {title} | {known.megabytes} MB | {known.purpose} | {place} |")
+        title = f"`{name}` ({known.title})" if known.title else f"`{name}`"
+        rows.append(f"| {title} | {known.megabytes}&nbsp;MB | {known.purpose} |")
     return "\n".join(rows)
 
 

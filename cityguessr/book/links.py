@@ -104,7 +104,7 @@ class Library:
             parts = file.relative_to(self.root / "figures").with_suffix("").parts
             self.tables[file] = "tables/" + "-".join(part for part in parts if part != "tables")
             return f"{self.tables[file]}.html{'#' + cell(file, fragment) if fragment else ''}"
-        if inside and file.suffix in (".png", ".pdf", ".html", ".svg", ".jpg", ".gif"):
+        if inside and file.suffix in (".png", ".pdf", ".html", ".svg", ".jpg", ".gif", ".json"):
             self.files[file] = f"files/{file.name}"
             return self.files[file]
         return None

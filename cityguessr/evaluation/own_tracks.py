@@ -244,10 +244,9 @@ def _frames(path: Path, frames: int | None) -> tuple[Track, tuple[str, ...]]:
     """
     if frames is not None and frames < 1:
         raise InputError(f"{path}: frames is {frames}; a track has at least 1 frame")
+    video.check(path)
     if path.is_dir():
         files = frame_files(path)
-        if not files:
-            raise InputError(f"{path}: no picture is in it; a clip is a folder of <n>.jpg files")
         chosen = frame_indices(len(files), min(frames or len(files), len(files)))
         pictures = tuple(files[k] for k in chosen)
         return Track(str(path), "", "val", np.zeros((len(chosen), 2)), pictures), tuple(file.name for file in pictures)

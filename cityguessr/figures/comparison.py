@@ -37,7 +37,8 @@ def compare(
 ) -> Figure:
     """Paper and measured at a glance: one panel per level, one line per row, bars of one standard deviation over seeds.
 
-    Where clips of unseen videos were counted apart, theirs is a hollow dot below that of the seen ones.
+    Where clips of unseen videos were counted apart, theirs is a hollow dot below that of the seen ones. The title says
+    how far the order of the paper's rows is found here, whatever the seeds.
 
     Args:
         frame: the columns of `columns.COLUMNS`.
@@ -74,15 +75,42 @@ def compare(
             low, high = _ends(held_out, rows, f"{metric}{UNSEEN}", level, intervals)
             seen_and_unseen = held_out["measured"], low, high
         paper_and_measured(ax, level, cells["paper"], cells["measured"], *ends, unseen=seen_and_unseen)
-    fig.supxlabel(METRICS.get(metric, metric), fontsize=8.5)
+        ax.set_xlabel(textwrap.fill(METRICS.get(metric, metric), 20))
     bars = " ± one standard deviation over seeds" if part["std"].notna().any() else ""
     if intervals is not None:
         bars = ", 95 % interval"
     printed = bool(part["paper"].notna().any())
+    first = part[part["level"] == levels[0]].drop_duplicates("row")
+    found = _order(first["paper"], first["measured"], levels[0], "seen" if len(unseen) else "all")
     beside = "the paper beside what was measured" if printed else "what was measured"
-    fig.suptitle(f"Each row's {METRICS.get(metric, metric)}: {beside}", x=0.01, ha="left", fontsize=10)
+    title = f"{METRICS.get(metric, metric)}: {found or beside}"
+    fig.suptitle(title[0].upper() + title[1:], x=0.01, ha="left", fontsize=10)
     _legend(fig, "paper", f"measured{bars}", bool(bars), printed, len(unseen) > 0, below=True)
     return fig
+
+
+def _order(printed: pd.Series, measured: pd.Series, level: str, clips: str) -> str:
+    """How many pairs of the paper's rows are in its order here, in words; "" where there is no pair to compare."""
+    both = np.array([printed, measured], dtype=float)[:, (printed.notna() & measured.notna()).to_numpy()]
+    apart = np.sign(both[:, :, None] - both[:, None, :])[:, *np.triu_indices(both.shape[1], 1)]  # (2, pairs)
+    apart = apart[:, apart[0] != 0]  # rows that are level in print have no order
+    pairs, agree = apart.shape[1], int((apart[0] == apart[1]).sum())
+    if not pairs:
+        return ""
+    words = f"{agree} of {pairs} pairs of rows are in the paper's order"
+    if pairs == 1:
+        words = f"the rows are {'' if agree else 'not '}in the paper's order" if apart[1, 0] else "both rows are equal"
+    return f"{words} ({level}{'' if clips == 'all' else f', {clips} videos'})"
+
+
+def _decided(part: pd.DataFrame, clips: str) -> str:
+    """How many differences at the city have an interval without zero, in words; "" where none was measured."""
+    city = part[part["level"] == "city"].dropna(subset=["difference"])
+    apart = int(((city["low"] > 0) | (city["high"] < 0)).sum())
+    where = "at the city" if clips == "all" else f"at the city, on {clips} videos"
+    if len(city) < 2:
+        return f":\nthe interval {'excludes' if apart else 'includes'} zero {where}" if len(city) else ""
+    return f":\n{apart} of {len(city)} intervals exclude zero {where}"
 
 
 def _ends(
@@ -106,7 +134,7 @@ def differences(
 
     A dot is the measured difference, its line the interval, a hollow diamond the paper's own difference. Where clips of
     seen and unseen videos were compared, the hollow dot below is that of the unseen. Rows of the paper that are not in
-    the frame have their diamond and `not run`.
+    the frame have their diamond and `not run`. The title says how many intervals exclude zero at the city.
 
     Args:
         frame: columns row, label, level, difference, low, high: row minus reference in percentage points of top-1;
@@ -141,7 +169,8 @@ def differences(
         first, *others = [(part["difference"], part["low"], part["high"]) for part in drawn]
         paper_and_measured(ax, level, claimed, *first, missing, *others, from_zero=True)
         ax.set_xlabel("percentage points")
-    fig.suptitle(f"Top-1 accuracy that each row gains or loses against {of}", x=0.01, ha="left", fontsize=10)
+    decided = _decided(parts[0], shown_parts(frame)[0])
+    fig.suptitle(f"Top-1 accuracy that each row gains or loses against {of}{decided}", x=0.01, ha="left", fontsize=10)
     _legend(fig, "paper's difference", "measured, 95 % interval", True, table not in OWN_TABLES, len(parts) > 1, True)
     _make_room(fig, axes)
     return fig

@@ -44,8 +44,8 @@ def check_parameters(namespace: Mapping[str, Any]) -> None:
     unless it is these outputs that are made.
     From then on an interrupted cell of this kernel ends with one sentence.
 
-    Raises InputError, before anything runs, for a name that is not declared, a value of another type, one that is not
-    among the choices that the parameter's comment lists, and a seed that no training can have.
+    Raises InputError, before anything runs, for a name that is not declared, a value of another type, and one that
+    `parameters.check_value` refuses.
     """
     kernel.prepare()
     annotations = namespace.get("__annotations__")
@@ -65,7 +65,7 @@ def check_parameters(namespace: Mapping[str, Any]) -> None:
         if kind in TYPES.values():
             if not fits(value, kind) or (value in NULL and fits(None, kind)):
                 raise wrong(name, value, kind, _WHERE)
-            check_value(name, value, lines[name].choices if name in lines else (), _WHERE)
+            check_value(name, value, lines.get(name), _WHERE)
     if lines and not paths.keeping() and (note := difference({name: namespace.get(name) for name in lines}, lines)):
         kernel.show(note)
 

@@ -8,14 +8,16 @@ and for what a reader types in JupyterLab.
 
 import ast
 import difflib
+import os
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cityguessr.base import paths
 from cityguessr.base.errors import InputError
 from cityguessr.base.tables import read_json
 from cityguessr.notebooks.plain_yaml import load
@@ -45,6 +47,12 @@ class Parameter:
         """The values that the comment lists (`mini | world68k`, also after a colon or before a comma); or none."""
         listed = re.fullmatch(r"(?:[^|:]+: )?(\w+(?: \| \w+)+)(?:, .*)?", self.comment)
         return tuple(listed[1].split(" | ")) if listed else ()
+
+    @property
+    def least(self) -> float | None:
+        """The least number that the comment allows (`at least 1`, `counted from 0`); None where it names none."""
+        found = re.search(r"\b(?:at least|counted from) (\d+(?:\.\d+)?)", self.comment)
+        return float(found[1]) if found else None
 
 
 def type_name(kind: Any) -> str:
@@ -113,11 +121,27 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:80]}..."
 
 
-def check_value(name: str, value: Any, choices: Sequence[str], where: str) -> None:
-    """Refuse, before anything runs, a value that is not among the choices, and seeds that no training can have.
+def check_value(name: str, value: Any, line: Parameter | None, where: str) -> None:
+    """Refuse, before anything runs, a value that its page cannot use, as far as that is known before.
+
+    These are a value that is not among the choices of the comment or below its least number, seeds that no training can
+    have, and a video of one's own that is not there. How many clips or tracks there are, only a page's data knows.
+
+    Args:
+        line: the parameter, where it is known.
 
     Raises InputError.
     """
+    choices, least = (line.choices, line.least) if line else ((), None)
+    if least is not None and isinstance(value, int | float) and not isinstance(value, bool) and value < least:
+        raise InputError(f"{where}: parameter {name} is {value!r}; it is at least {least:g}")
+    if name == "video" and isinstance(value, str):
+        from cityguessr.data import video  # most pages ask for none
+
+        try:
+            video.check(value)
+        except InputError as error:
+            raise InputError(f"{where}: parameter video: {error}") from None
     if isinstance(value, str) and choices and value not in choices:
         raise InputError(f"{where}: {name} is {value!r}; it is one of {', '.join(choices)}")
     if name == "seeds" and isinstance(value, list) and (not value or len(set(value)) < len(value)):
@@ -189,8 +213,8 @@ def bind(notebook: Path, values: Mapping[str, Any], texts: Mapping[str, str]) ->
         values: name -> value with a type, as from YAML.
         texts: name -> value as typed on a command line.
 
-    Raises InputError for a name that the notebook does not declare, and for a value that does not fit its type or is
-    not among the choices that its comment lists.
+    Raises InputError for a name that the notebook does not declare, for a value that does not fit its type, and as
+    `check_value` does.
     """
     known, bound = declared(notebook), {}
     for name, value in [*values.items(), *texts.items()]:
@@ -205,6 +229,7 @@ def bind(notebook: Path, values: Mapping[str, Any], texts: Mapping[str, str]) ->
                 raise wrong(name, value, kind, notebook.stem) from None
         if not fits(value, kind):
             raise wrong(name, value, kind, notebook.stem)
-        check_value(name, value, known[name].choices, notebook.stem)
-        bound[name] = value
+        check_value(name, value, known[name], notebook.stem)
+        # a page runs in the project's root, wherever the command was given
+        bound[name] = os.fspath(paths.found(value)) if name == "video" and isinstance(value, str) else value
     return bound

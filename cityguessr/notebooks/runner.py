@@ -57,7 +57,7 @@ def find(name: str) -> Path:
         if not matches:
             raise one_of("figure", name, figures())
     if not matches:
-        raise one_of("notebook", name, [path.stem for path in notebooks])
+        raise one_of("notebook", name, [path.stem for path in notebooks], "cityguessr pages")
     if len(matches) > 1:
         raise InputError(f"{name!r} could be {' or '.join(path.stem for path in matches)}; give more of the name")
     return matches[0]

@@ -114,7 +114,7 @@ def chosen(names: Sequence[str], profile: str, seeds: Sequence[int], kinds: Sequ
     known = [ALL, *(name for kind in kinds for name in (*kind.tables, *kind.experiments))]
     for name in names:
         if name not in known:
-            raise one_of("table or experiment", name, dict.fromkeys(known))
+            raise one_of("table or experiment", name, dict.fromkeys(known), "cityguessr train --help")
     every = dict.fromkeys(name for kind in kinds for name in kind.profiles())
     if profile not in every:
         raise one_of("profile", profile, every)
@@ -179,8 +179,12 @@ def _execution(kind: Kind, execution: Execution) -> Execution:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring. Returns the exit code."""
+    tables = ", ".join(dict.fromkeys(name for kind in KINDS for name in kind.tables))
+    trained = ", ".join(name for kind in KINDS for name in kind.experiments)
     parser = argparse.ArgumentParser(
-        prog="python -m cityguessr.training", description="Train what tables need, here or on many machines."
+        prog="python -m cityguessr.training",
+        description="Train what tables need, here or on many machines.",
+        epilog=f"Tables: {tables}. Experiments: {trained}.",
     )
     names = "tables (table3, vidtag_msls), experiments (planet, vidtag), or all"
     parser.add_argument("names", nargs="+", metavar="NAME", help=names)

@@ -198,7 +198,7 @@ def get(experiment: str | Experiment) -> Experiment:
     if isinstance(experiment, Experiment):
         return experiment
     if experiment not in EXPERIMENTS:
-        raise one_of("experiment", experiment, EXPERIMENTS)
+        raise one_of("experiment", experiment, EXPERIMENTS, "cityguessr train --help")
     return EXPERIMENTS[experiment]
 
 

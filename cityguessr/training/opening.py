@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from cityguessr.base import paths
-from cityguessr.base.errors import CannotRun, InputError
+from cityguessr.base.errors import CannotRun, InputError, nearest
 from cityguessr.training import experiments, profiles
 from cityguessr.training.finished import FILES, PROVENANCE, Run
 from cityguessr.training.profiles import Profile
 from cityguessr.training.provenance import run_codes
 
-_SHOWN = 4  # runs of a folder that a message lists
+_SHOWN = 4  # runs of a folder, or experiments, that a message lists
 
 
 def load(
@@ -54,15 +54,19 @@ def finished(experiment: str, profile: str | Profile = "mini") -> list[Run]:
     for an unknown name.
     """
     profile = profiles.get(profile)
-    codes = run_codes()
 
     def order(run: Run) -> tuple[bool, bool, int]:
         record = run.provenance
         own = not Path(record["data"].get("folder", "")).name.startswith(f"{profile.name}-")
-        return own, record["code"] not in codes, record["seed"]
+        return own, is_older(run), record["seed"]
 
     runs = sorted(filter(_readable, map(Run, _folders(experiment, profile))), key=_written, reverse=True)
     return sorted(runs, key=order)
+
+
+def is_older(run: Run) -> bool:
+    """Whether a run was trained by code that has changed since."""
+    return run.provenance["code"] not in run_codes()
 
 
 def everything() -> Iterator[tuple[str, str, Run]]:
@@ -164,8 +168,12 @@ def _how_to_go_on(folder: Path) -> str:
 
 def _unknown(run: str | os.PathLike[str]) -> str:
     """What to say where neither a folder nor an experiment goes by what was given."""
-    trained = dict.fromkeys(name for _, name, _ in everything())
-    names = f"an experiment that is trained here ({', '.join(trained)})" if trained else "an experiment"
+    trained = list(dict.fromkeys(name for _, name, _ in everything()))
+    near = [nearest(part, trained) for part in reversed(Path(os.fsdecode(run)).parts)]
+    shown = trained if len(trained) <= _SHOWN else next(filter(None, near), [])
+    names = f" that is trained here ({', '.join(shown)})" if shown else ""
+    others = "" if len(shown) == len(trained) else f"; `cityguessr runs` lists all {len(trained)} that are trained here"
     return (
-        f"{paths.nowhere(run)}: no such folder, and no experiment has this name; give the folder of a run, or {names}"
+        f"{paths.nowhere(run)}: no such folder, and no experiment has this name; give the folder of a run, or an "
+        f"experiment{names}{others}"
     )

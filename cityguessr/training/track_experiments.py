@@ -362,7 +362,7 @@ def get(experiment: str | TrackExperiment) -> TrackExperiment:
     if isinstance(experiment, TrackExperiment):
         return experiment
     if experiment not in EXPERIMENTS:
-        raise one_of("VidTAG experiment", experiment, EXPERIMENTS)
+        raise one_of("VidTAG experiment", experiment, EXPERIMENTS, "cityguessr train --help")
     return EXPERIMENTS[experiment]
 
 

@@ -14,7 +14,7 @@ import cityguessr
 from cityguessr import __main__ as command
 from cityguessr.base.errors import CannotRun, InputError
 from cityguessr.taxonomy import LEVELS
-from cityguessr.training import runs
+from cityguessr.training import opening, runs
 from cityguessr.training.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,8 +98,11 @@ def test_bad_input_is_one_line(here: Path, run: Run, capsys: pytest.CaptureFixtu
     for arguments, message in (
         (
             ["guess", "gone.mp4", *TINY_RUN],
-            f"{here / 'gone.mp4'} and {run.folder.parents[3] / 'gone.mp4'}: no such file",
+            f"{here / 'gone.mp4'} and {run.folder.parents[3] / 'gone.mp4'}: no such file; give the path of a video",
         ),
+        (["guess", str(here / "gone.mp4"), *TINY_RUN], f"{here / 'gone.mp4'}: no such file; give the path of a video"),
+        (["guess", str(here), *TINY_RUN, "--train"], f"{here}: this is a folder, and no picture is in it; give"),
+        (["guess", "gone.mp4", "--train"], "gone.mp4: no such file"),  # before it trains
         (["guess", "walk", *TINY_RUN, "-k", "0"], "k is 0"),
         (["guess", "walk", "walk", "--map", "x.png"], "--map names one picture"),
         (["pages"], "no notebooks are here"),
@@ -143,8 +146,19 @@ def test_runs_lists_what_is_trained(here: Path, run: Run, capsys: pytest.Capture
     assert command.main(["runs"]) == 0
     head, names, row = capsys.readouterr().out.splitlines()
     assert head == f"in {run.folder.parents[3]}:"
-    assert names.split() == ["profile", "experiment", "seed", "folder"]
-    assert row.split() == ["tiny", "cityguessr", "0", str(run.folder.relative_to(run.folder.parents[3]))]
+    assert names.split() == ["profile", "experiment", "seed", "code", "folder"]
+    assert row.split() == ["tiny", "cityguessr", "0", "present", str(run.folder.relative_to(run.folder.parents[3]))]
+
+
+def test_runs_says_which_are_of_older_code(
+    here: Path, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "run_codes", lambda: ("another",))
+    assert command.main(["runs"]) == 0
+    *_, row, note = capsys.readouterr().out.splitlines()
+    assert row.split()[3] == "older"
+    assert note.startswith("older: code that has changed since trained 1 of these 1 runs. They can be asked")
+    assert "`cityguessr train cityguessr`" in note
 
 
 @pytest.mark.parametrize("door", command.DOORS)

@@ -179,7 +179,7 @@ def test_what_is_no_video_is_refused_by_name(locator: Locator, tracks: Tracks, t
     with pytest.raises(InputError, match=r"missing\.mp4"):
         locator(tmp_path / "missing.mp4")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty: no picture is in it"):
+    with pytest.raises(InputError, match="empty: this is a folder, and no picture is in it"):
         locator(tmp_path / "empty")
     pictures = folder_of(tracks.tracks[0].pictures, tmp_path / "clip")
     with pytest.raises(InputError, match="frames is 0; a track has at least 1 frame"):

@@ -99,7 +99,7 @@ def test_unknown_sampling_and_no_frames_are_refused() -> None:
 
 
 def test_a_missing_video_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.mp4: cannot be read \(No such file") as error:
+    with pytest.raises(InputError, match=r"gone\.mp4: no such file; give the path") as error:
         read_frames(tmp_path / "gone.mp4")
     one_line(error)
 

@@ -38,6 +38,46 @@ def test_differences_show_the_measured_interval_and_the_papers_difference() -> N
     plt.close(fig)
 
 
+def test_the_title_of_the_differences_counts_the_intervals_without_zero_at_the_city() -> None:
+    frame = _differences("planet", "isns", "videomae")  # at the city: -2 (-4 to 1)
+    frame.loc[(frame["row"] == "isns") & (frame["level"] == "city"), "high"] = -0.5
+    frame.loc[frame["row"] == "videomae", ["difference", "low", "high"]] = float("nan")
+    assert (
+        comparison.differences(frame, "table5").get_suptitle().endswith(":\n1 of 2 intervals exclude zero at the city")
+    )
+    of_unseen = frame.assign(clips_of="unseen", high=-0.5)
+    both = pd.concat([frame.assign(clips_of="seen"), of_unseen])
+    assert (
+        ":\n1 of 2 intervals exclude zero at the city, on seen videos"
+        in comparison.differences(both, "table5").get_suptitle()
+    )
+    one = comparison.differences(frame[frame["row"] == "planet"], "table5").get_suptitle()
+    assert one.endswith(":\nthe interval includes zero at the city")
+    assert "\n" not in comparison.differences(frame[frame["row"] == "videomae"], "table5").get_suptitle()
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        ([1, 3, 2, 9], "2 of 2 pairs of rows are in the paper's order (city)"),
+        ([1, 2, 3, 0], "1 of 2 pairs of rows are in the paper's order (city)"),
+        ([float("nan"), 2, 3, 0], "the rows are not in the paper's order (city)"),
+        ([float("nan"), 2, 2, 0], "both rows are equal (city)"),
+        ([1, 3, float("nan"), 0], "the rows are in the paper's order (city)"),
+        ([float("nan"), 2, float("nan"), 0], "the paper beside what was measured"),
+    ],
+)
+def test_the_title_says_how_far_the_order_of_the_papers_rows_is_found(measured: list[float], words: str) -> None:
+    """The first and the last but one are level in print, so that their order says nothing; the last is not printed."""
+    lines = [("table5", row, row, "top1", "city", 10.0, 0.0) for row in "abcd"]
+    frame = pd.DataFrame(lines, columns=["table", "row", "label", "metric", "level", "paper", "std"])
+    frame = frame.assign(paper=[10.0, 20.0, 10.0, float("nan")], measured=measured)
+    fig = comparison.compare(frame)
+    assert fig.get_suptitle() == f"Top-1 accuracy (%): {words}"
+    plt.close(fig)
+
+
 @pytest.mark.parametrize(("table", "reference"), [("table_s1", "scenes_16"), ("table5", "cityguessr")])
 def test_nothing_of_the_differences_is_cut_off_or_overlaps(table: str, reference: str) -> None:
     frame = _differences("planet", "isns", "own") if table == "table5" else _differences("own")

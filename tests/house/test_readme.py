@@ -1,6 +1,8 @@
 """The README and the guide: short enough to be read, and nothing that they point to is missing."""
 
 import functools
+import importlib
+import inspect
 import json
 import re
 from pathlib import Path
@@ -10,10 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 GUIDE = [page for page in sorted((ROOT / "notebooks" / "guide").glob("*.md")) if page.name != "slides.md"]
 TEXTS = [README, *GUIDE]
 each_text = pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 
+LONGEST_LINE = 88  # characters of code that the book shows in one line
 FENCE = re.compile(r"^( *)(`{3,}).*?^\1\2 *$", re.M | re.S)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")  # a link may have an image for its text
 TAG = re.compile(r"<(a|img)\s[^>]*?(?:href|src)=\"([^\"]+)\"[^>]*>")
@@ -105,6 +109,22 @@ def test_headings_are_told_apart(path: Path) -> None:
     assert sorted(names) == sorted(set(names))
 
 
+def markdown(path: Path) -> str:
+    """All prose of a page of the guide, or of a notebook, with its blocks of code."""
+    if path.suffix == ".md":
+        return path.read_text(encoding="utf-8")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+@pytest.mark.parametrize("path", [*TEXTS, *NOTEBOOKS, *SOLUTIONS], ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_line_of_code_to_copy_fits_the_width_of_the_book(path: Path) -> None:
+    text = markdown(path)
+    blocks = [match[0] for match in FENCE.finditer(text)]
+    blocks += re.findall(r"(?:^|\n\n)((?: {4}.*(?:\n|$))+)", FENCE.sub("", text)) if path.suffix == ".md" else []
+    assert [line for block in blocks for line in block.splitlines() if len(line) > LONGEST_LINE] == []
+
+
 def rows(text: str) -> list[list[str]]:
     """The rows of the tables in a text, without heads and rules."""
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
@@ -122,18 +142,49 @@ def test_the_minutes_of_a_path_add_up() -> None:
     assert {title: next(minutes[name] for name in minutes if name.startswith(title)) for title in wanted} == wanted
 
 
-def test_a_path_names_sections_that_the_pages_have() -> None:
+def headings(page: Path) -> list[str]:
+    return re.findall(r"^#+ (.*?)\s*$", markdown(page), re.M)
+
+
+def test_a_path_calls_a_page_by_its_number_and_title_and_names_sections_that_it_has() -> None:
     missing = []
     for row in [row for text in TIMED.values() for row in rows(text) if LINK.search(row[1])]:
-        page = (ROOT / "notebooks" / "guide" / LINK.search(row[1])[3]).resolve()
-        cells = [
-            cell for cell in json.loads(page.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "markdown"
+        link = LINK.search(row[1])
+        page = (ROOT / "notebooks" / "guide" / link[3]).resolve()
+        title, *sections = headings(page)
+        if link[2] != f"{page.stem[:2]} · {title}":  # a name without spaces would break inside a word
+            missing.append(link[2])
+        missing += [
+            f"{page.stem}: {section}"
+            for section in re.findall(r"\*([^*]+)\*", row[2] + " " + row[3])
+            if section not in sections
         ]
-        headings = re.findall(r"^#+ (.*?)\s*$", "\n".join("".join(cell["source"]) for cell in cells), re.M)
-        for section in re.findall(r"\*([^*]+)\*", row[2] + " " + row[3]):
-            if section not in headings:
-                missing.append(f"{page.stem}: {section}")
     assert missing == []
+
+
+def named(name: str) -> object:
+    """What goes by a dotted name inside the package. Raises AttributeError or ImportError where there is none."""
+    *modules, last = f"cityguessr.{name}".split(".")
+    return getattr(importlib.import_module(".".join(modules)), last)
+
+
+def test_each_equation_figure_and_table_has_a_section_of_a_page_and_a_function() -> None:
+    text = (ROOT / "notebooks" / "guide" / "structure.md").read_text(encoding="utf-8")
+    section = re.search(r"^## Where each equation is\n(.*?)^## ", text, re.M | re.S)[1]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| .*\]\(", line)]
+    wrong = []
+    for _, where, name in lines:
+        page = (ROOT / "notebooks" / "guide" / LINK.search(where)[3]).resolve()
+        if re.search(r"\*(.+)\*$", where)[1] not in headings(page)[1:] or LINK.search(where)[2] != page.stem[:2]:
+            wrong.append(where)
+        thing = named(name.strip("`"))
+        if not inspect.isfunction(thing) and not inspect.isclass(thing):
+            wrong.append(name)
+    assert wrong == []
+    listed = " ".join(what for what, *_ in lines)
+    wanted = [*(f"Eq. {n}:" for n in range(1, 6)), *(f"Fig. {n}" for n in range(1, 6)), "S6 to S10", "S1 to S3"]
+    wanted += [*(f"Fig. S{n}" for n in range(1, 6)), *(f"4.{n}" for n in (1, 2, 3, 4, 6)), "Table 1", "Tables 2 to 6"]
+    assert [name for name in wanted if name not in listed] == []
 
 
 def test_the_glossary_lists_its_terms_by_letter_and_defines_each_in_a_few_sentences_with_a_link() -> None:

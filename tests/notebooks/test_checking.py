@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CELL = """profile: str = "mini"  # mini | midi
 seeds: list[int] = [0]  # one training each; the outputs kept here hold seeds 0 to 4
 mode: str = "codependent"  # how answers are read: none | independent | codependent | traced
-clip: int = 12  # which clip
+clip: int = 12  # which clip, counted from 0
+video: str | None = None  # the path of a video of your own
 workers: int = 2  # processes"""
 CHECK = "from cityguessr import notebooks\n\nnotebooks.check_parameters(globals())"
 
@@ -55,6 +56,12 @@ def names(*cells: str) -> dict[str, Any]:
         (CELL.replace("[0]", "[]"), r"seeds is \[\]; give one or more, each once"),
         (CELL.replace("[0]", "[3, 3]"), r"seeds is \[3, 3\]; give one or more, each once"),
         (CELL.replace("= 12", "= '12'"), "clip must be int, and '12' is not"),
+        (CELL.replace("= 12", "= -1"), "parameter clip is -1; it is at least 0"),
+        (
+            CELL.replace("None = None", "None = 'gone.mp4'"),
+            r"parameter video: .*gone\.mp4: no such file; give",
+        ),
+        (CELL.replace("None = None", "None = '.'"), "parameter video: .*: this is a folder, and no picture is in it"),
     ],
 )
 def test_what_is_typed_in_the_parameters_cell_is_checked_before_anything_runs(

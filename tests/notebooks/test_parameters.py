@@ -100,6 +100,33 @@ def test_a_seed_that_no_training_can_have_is_refused_before_anything_runs(tmp_pa
         assert len(one_line(error)) < 200
 
 
+def test_a_video_is_looked_for_before_anything_runs_and_named_as_the_page_will_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page runs in the project's root, and a command is given anywhere."""
+    page = tmp_path / "page.ipynb"
+    page.write_text(PAGE % "video: str | None = None  # yours")
+    monkeypatch.setenv("CITYGUESSR_ROOT", str(tmp_path / "root"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "walk.mp4").touch()
+    assert parameters.bind(page, {}, {"video": "walk.mp4"}) == {"video": str(tmp_path / "here" / "walk.mp4")}
+    assert parameters.bind(page, {}, {"video": "null"}) == {"video": None}
+    with pytest.raises(InputError, match=r"page: parameter video: .*gone\.mp4: no such file"):
+        parameters.bind(page, {"video": "gone.mp4"}, {})
+
+
+def test_the_least_number_is_read_from_the_comment(tmp_path: Path) -> None:
+    page = tmp_path / "page.ipynb"
+    page.write_text(
+        PAGE % "track: int | None = 3  # which, counted from 1\\nshare: float = 1.0  # at least 0.5; of all"
+    )
+    assert parameters.bind(page, {"track": None, "share": 0.5}, {}) == {"track": None, "share": 0.5}
+    for name, value, least in (("track", 0, "1"), ("share", 0.4, "0.5")):
+        with pytest.raises(InputError, match=f"parameter {name} is {value}; it is at least {least}"):
+            parameters.bind(page, {}, {name: str(value)})
+
+
 @pytest.mark.parametrize(
     "content", ["[]", '{"cells": 3}', '{"cells": [{"source": 1}]}', PAGE % "a: int = (", PAGE % "a: int = 1\\u0000"]
 )

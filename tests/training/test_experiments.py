@@ -112,8 +112,10 @@ def test_contrast_names_what_differs() -> None:
 
 
 def test_an_unknown_experiment_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(InputError, match="no experiment 'cityguesser'; it is one of cityguessr, videomae"):
+    with pytest.raises(InputError, match=r"no experiment 'cityguesser'; it is one of .*, such as cityguessr"):
         experiments.get("cityguesser")
+    with pytest.raises(InputError, match="no experiment 'x'; it is one of cityguessr, videomae"):
+        experiments.get("x")  # like none of them: they are listed
 
 
 def test_a_profile_may_train_longer_on_fewer_sequences() -> None:

@@ -104,6 +104,16 @@ def test_a_name_without_a_run_says_what_trains_one(house: Path, monkeypatch: pyt
         InputError, match=r"no such folder, and no experiment has this name.*trained here \(cityguessr\)"
     ):
         cityguessr.load("citygesser")
+    crowd = [*experiments.EXPERIMENTS]
+    monkeypatch.setattr(opening, "everything", lambda: (("mini", name, None) for name in crowd))
+    for given in ("runs/mini/videomea/seed0-1a2b3c4d", "videomea"):
+        with pytest.raises(InputError, match=r"an experiment that is trained here \(videomae") as error:
+            cityguessr.load(given)
+        message = one_line(error)
+        assert message.endswith(f"; `cityguessr runs` lists all {len(crowd)} that are trained here")
+        assert sum(f"{name}," in message or f"{name})" in message for name in crowd) <= 4
+    with pytest.raises(InputError, match=r"the folder of a run, or an experiment; `cityguessr runs` lists all"):
+        cityguessr.load("nothing/like/it")
     with pytest.raises(InputError, match="no profile 'huge'"):
         cityguessr.load("cityguessr", profile="huge")
 

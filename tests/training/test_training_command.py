@@ -1,6 +1,7 @@
 """One command line for both kinds of training: whose a name is, what is listed, and what is refused."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,16 @@ def test_tables_and_experiments_by_name() -> None:
         "VidTAG": list(dict.fromkeys([*rows, "alpha_001", "vidtag"]))
     }
     assert names("vidtag", "planet") == {"CityGuessr": ["planet"], "VidTAG": ["vidtag"]}
-    with pytest.raises(InputError, match=r"no table or experiment 'table7'; it is one of all, table2.*vidtag_msls"):
+    with pytest.raises(InputError, match=r"'table7'; it is one of \d+, such as table6, .*`cityguessr train --help`"):
         names("table7")
+
+
+def test_the_help_lists_every_table_and_experiment(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    listed = re.findall(r"\w+", capsys.readouterr().out)
+    for kind in KINDS:
+        assert [name for name in (*kind.tables, *kind.experiments) if name not in listed] == []
 
 
 def test_a_name_says_whose_it_is() -> None:

@@ -46,7 +46,8 @@ def clip_vectors(clips: ClipDataset, feature: Callable[[Tensor], Tensor] = colou
     """
     starts = range(0, len(clips), batch)
     parts = (feature(clips.frames_of(range(s, min(s + batch, len(clips))))).float().cpu() for s in starts)
-    return functional.normalize(torch.cat(list(track(parts, f"vectors of {len(clips):,} clips", len(starts)))))
+    what = f"vectors of {len(clips):,} clips, in blocks of {batch}"
+    return functional.normalize(torch.cat(list(track(parts, what, len(starts)))))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from PIL import Image
 from cityguessr.base import apart, paths
 from cityguessr.base.errors import InputError
 from cityguessr.config import Sampling
-from cityguessr.data.frames import frame_files
+from cityguessr.data.frames import frame_files, picture_names
 from cityguessr.data.pictures import resize, shrink
 from cityguessr.data.sampling import RELEASED_KEPT, frame_indices
 from cityguessr.data.video import engines, packets
@@ -63,10 +63,26 @@ def read_frames(
     Raises InputError, naming the file, where it is missing, empty, truncated, damaged or no video, for too few frames,
     and where reading it takes too long or crashes the decoder.
     """
+    check(path)
     folder = paths.found(path)
     if folder.is_dir():  # read as preparation reads it, so that a model sees what it was trained on
         return np.stack([np.asarray(shrink(file, size)[0]) for file in frame_files(folder, frames, sampling)])
     return read_numbered(path, frames, size, sampling, limit_s=limit_s)[1]
+
+
+def check(path: str | os.PathLike[str]) -> None:
+    """Refuse, before any work, a path that leads nowhere, and a folder that is no clip because no picture is in it.
+
+    Raises InputError with the places that were looked at.
+    """
+    folder = paths.found(path)
+    if not folder.is_dir():
+        _absolute(path)
+    elif not picture_names(folder):
+        raise InputError(
+            f"{folder}: this is a folder, and no picture is in it; give the path of a video file, or of a folder with "
+            "the frames of one clip, <n>.jpg"
+        )
 
 
 def read_numbered(
@@ -109,7 +125,7 @@ def pick(
 def _absolute(path: str | os.PathLike[str]) -> str:
     """The path for a process that may stand in another folder, found by `paths.found`; a string, whatever bytes it has.
 
-    Raises InputError, with the places, for a relative path that leads nowhere.
+    Raises InputError, with the places, for a path that leads nowhere.
     """
     full = os.fspath(paths.found(path))
     if os.path.lexists(full) or "\0" in full:
@@ -119,9 +135,7 @@ def _absolute(path: str | os.PathLike[str]) -> str:
     for other in (unicodedata.normalize(form, place) for place in places for form in ("NFC", "NFD")):
         if os.path.lexists(other):
             return other
-    if len(places) > 1:
-        raise InputError(f"{paths.nowhere(path)}: no such file; give the path of a video file")
-    return full
+    raise InputError(f"{paths.nowhere(path)}: no such file; give the path of a video file")
 
 
 def _sample(path: str, frames: int, size: int, sampling: Sampling) -> tuple[list[int], np.ndarray]:

@@ -86,7 +86,8 @@ def check_file(path: str) -> os.stat_result:
     try:
         seen = os.stat(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a video file") from None
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise InputError(f"{path}: {reason}; give the path of a video file") from None
     except ValueError:
         raise InputError(f"{path!r}: no path of a file (it has a NUL character); correct it") from None
     if stat.S_ISDIR(seen.st_mode):
