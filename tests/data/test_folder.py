@@ -62,7 +62,7 @@ def test_bad_videos_are_rejected_with_their_reason(videos: Path, tmp_path: Path)
     assert list(reasons) == ["b", "c", "e", "f", "g"]
     for clip, reason in zip(
         reasons,
-        ["cut off", "not a video", "4 frames are needed", "is empty", "No such file"],
+        ["cut off", "not a video", "4 frames are needed", "is empty", "no such file"],
         strict=True,
     ):
         assert f"{clip}.mp4: " in reasons[clip]
