@@ -126,6 +126,16 @@ def number(value: float, metric: str, spread: float = math.nan, width: float = m
     return " ± ".join(words)
 
 
+def with_ends(value: float, low: float, high: float, metric: str) -> list[str]:
+    """A value and the ends of its interval as these tables print them.
+
+    The lower end of a lopsided interval, and its value, may be smaller than the interval is wide: they keep their own
+    first two digits, for no distance is 0.
+    """
+    half = (high - low) / 2
+    return [number(x, metric, width=min(half, x)) for x in (value, low, high)]
+
+
 def words(metric: str) -> str:
     """A metric as a heading: "Frames within 1 km (%)", "Fréchet distance, median (km)"."""
     above, heading = METRICS[metric]
@@ -255,8 +265,7 @@ def _certainty(
             low, high = intervals[row, metric, "gps"]
             # Where all sequences agree, their spread is zero and says nothing about the next one.
             unknown = math.isnan(low) or math.isnan(high) or (low == high and metric.endswith("km") and low in (0, 100))
-            ends = (number(end, metric, width=(high - low) / 2) for end in (low, high))
-            line.append(Cell("–" if unknown else " to ".join(ends)))
+            line.append(Cell("–" if unknown else " to ".join(with_ends(high, low, high, metric)[1:])))
         lines.append(tuple(line))
     several = max(len(runs) for runs in results.runs.values()) > 1
     over = "seeds and sequences" if several else f"sequences alone ({ONE_SEED})"
@@ -307,10 +316,16 @@ def beside(errors: pd.DataFrame) -> Styler:
         name = line["metric"]
         what = "median (km)" if name == "median_km" else f"within {name[7:-2]} km (%)"
         metric = name if name == "median_km" else "frame_25km"
-        low, high = (number(line[end], metric, width=(line["high"] - line["low"]) / 2) for end in ("low", "high"))
+        value, low, high = with_ends(line["value"], line["low"], line["high"], metric)
         gain = {"difference": line["difference"], "low": line["difference_low"], "high": line["difference_high"]}
-        value = f"{number(line['value'], metric, width=(line['high'] - line['low']) / 2)} [{low}, {high}]"
-        lines.append((line["system"], what, value, "" if line["system"] == first else difference(gain, metric)))
+        lines.append(
+            (
+                line["system"],
+                what,
+                f"{value} [{low}, {high}]",
+                "" if line["system"] == first else difference(gain, metric),
+            )
+        )
     columns = ["system", "measure", "value [95 % interval]", f"minus {first} [95 % interval]"]
     return pd.DataFrame(lines, columns=columns).style.hide()
 
