@@ -1,5 +1,6 @@
-"""What Sphinx is told about this book: formulas as MathML, and no more than a name for the rest."""
+"""What Sphinx is told about this book: formulas as MathML, and where names in code may break."""
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -11,7 +12,21 @@ from cityguessr.book.mathml import mathml
 def setup(app: Any) -> dict[str, Any]:
     """Called by Sphinx, which finds this module by its name in the list of extensions."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    app.connect("html-page-context", _break_names)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+_NAME = re.compile(r'(?<=<span class="pre">)[^<]+')
+
+
+def breaking(body: str) -> str:
+    """HTML in which a name in code, such as `text.features.text_features`, may break after a mark between its parts."""
+    return _NAME.sub(lambda name: re.sub(r"(?<=[^\W_])([._/])(?=\w{2})", r"\1<wbr>", name[0]), body)
+
+
+def _break_names(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    if "body" in context:
+        context["body"] = breaking(context["body"])
 
 
 def _inline(translator: Any, node: nodes.math) -> None:
