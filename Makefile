@@ -8,7 +8,7 @@ SEEDS ?=
 PARAMS ?=
 # Files of tests share nothing, and notebooks nothing but data/ and runs/, which are made before: they run side by side.
 # Only the last notebook reads what the others write.
-TESTS_AT_ONCE ?= -n logical --maxprocesses 4 --dist loadfile
+TESTS_AT_ONCE ?= --maxprocesses 4 --dist loadfile
 PYTEST_FLAGS ?= -x
 LAB_FLAGS ?=
 GPU_FLAGS ?=
@@ -18,7 +18,9 @@ TEST_FIGURES = runs/figures/test
 
 # Side by side, threads in excess of the processors wait for one another more than they work.
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(TESTS_AT_ONCE) $(PYTEST_FLAGS)
-NBVAL = CITYGUESSR_FIGURES=$(TEST_FIGURES) $(PYTEST) --nbval-lax --nbval-current-env
+NBVAL = CITYGUESSR_FIGURES=$(TEST_FIGURES) $(PYTEST) -n logical --nbval-lax --nbval-current-env
+# Many tests wait for a process that they started: one more of them than there are processors finds work meanwhile.
+ONE_MORE = -n $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 
 RUN = .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
@@ -58,7 +60,7 @@ test: env
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports --no-cache
 	@$(RUN) train
-	$(PYTEST) tests
+	$(PYTEST) $(ONE_MORE) tests
 	@$(NBVAL) notebooks/[0-8]*.ipynb notebooks/solutions/[0-8]*.ipynb
 	@$(NBVAL) notebooks/9*.ipynb notebooks/solutions/9*.ipynb
 
