@@ -8,7 +8,7 @@ SEEDS ?=
 PARAMS ?=
 # Files of tests share nothing, and notebooks nothing but data/ and runs/, which are made before: they run side by side.
 # Only the last notebook reads what the others write.
-TESTS_AT_ONCE ?= --maxprocesses 4 --dist loadfile
+TESTS_AT_ONCE ?=
 PYTEST_FLAGS ?= -x
 LAB_FLAGS ?=
 GPU_FLAGS ?=
@@ -16,11 +16,13 @@ BOOK_FLAGS ?=
 # The checks run the notebooks with one seed; figures/ holds what five seeds gave.
 TEST_FIGURES = runs/figures/test
 
-# Side by side, threads in excess of the processors wait for one another more than they work.
-PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(TESTS_AT_ONCE) $(PYTEST_FLAGS)
-NBVAL = CITYGUESSR_FIGURES=$(TEST_FIGURES) $(PYTEST) -n logical --nbval-lax --nbval-current-env
 # Many tests wait for a process that they started: one more of them than there are processors finds work meanwhile.
-ONE_MORE = -n $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+SIDE_BY_SIDE = --maxprocesses 4 --dist loadfile
+TESTS = $(or $(TESTS_AT_ONCE),-n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) $(SIDE_BY_SIDE))
+PAGES = $(or $(TESTS_AT_ONCE),-n logical $(SIDE_BY_SIDE))
+# Side by side, threads in excess of the processors wait for one another more than they work.
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(PYTEST_FLAGS)
+NBVAL = CITYGUESSR_FIGURES=$(TEST_FIGURES) $(PYTEST) $(PAGES) --nbval-lax --nbval-current-env
 
 RUN = .venv/bin/python -m cityguessr.notebooks
 CHOICES = $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(PARAMS)
@@ -60,7 +62,7 @@ test: env
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports --no-cache
 	@$(RUN) train
-	$(PYTEST) $(ONE_MORE) tests
+	$(PYTEST) $(TESTS) tests
 	@$(NBVAL) notebooks/[0-8]*.ipynb notebooks/solutions/[0-8]*.ipynb
 	@$(NBVAL) notebooks/9*.ipynb notebooks/solutions/9*.ipynb
 
