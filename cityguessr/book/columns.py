@@ -19,13 +19,18 @@ def aligned(page: str) -> str:
     return _TABLE.sub(lambda match: _table(match) if re.search(r"dataframe|\bT_", match["head"]) else match[0], page)
 
 
-def _breaking(text: str) -> str:
+def breaking(name: str, marks: str = "_/") -> str:
+    """A name such as `scene_targets` that may break after a mark between its parts, and nowhere else."""
+    return re.sub(rf"(?<=[^\W_])([{marks}])(?=\w{{3}})", r"\1<wbr>", name)
+
+
+def _cell(text: str) -> str:
     """The text of a cell with a true minus, and with the places where a line may end, and may not."""
     if "<" in text:  # not only text
         return text
     text = re.sub(r"^-(?=\d)", "−", re.sub(r"(?<=\d) (?=km\b)", "&nbsp;", text))
     whole = re.sub(r"[\[(][+−-]?\d[^\])]*[\])]", lambda match: match[0].replace(" ", "&nbsp;"), text)
-    return re.sub(r"(?<=\w)([_/])(?=\w{3})", r"\1<wbr>", whole)
+    return breaking(whole)
 
 
 def _table(match: re.Match[str]) -> str:
@@ -54,6 +59,4 @@ def _row(row: re.Match[str], names: dict[int, str]) -> str:
             given = f"{classes[1]} " if classes else ""
             new = f'<{cell["kind"]}{kept} class="{given}{names[place]}">{cell["text"]}</{cell["kind"]}>'
             text = text[: cell.start()] + new + text[cell.end() :]
-    return _CELL.sub(
-        lambda cell: f"<{cell['kind']}{cell['attributes']}>{_breaking(cell['text'])}</{cell['kind']}>", text
-    )
+    return _CELL.sub(lambda cell: f"<{cell['kind']}{cell['attributes']}>{_cell(cell['text'])}</{cell['kind']}>", text)

@@ -6,6 +6,7 @@ from typing import Any
 from docutils import nodes
 
 from cityguessr.base.errors import InputError
+from cityguessr.book.columns import breaking
 from cityguessr.book.mathml import mathml
 
 
@@ -19,14 +20,14 @@ def setup(app: Any) -> dict[str, Any]:
 _NAME = re.compile(r'(?<=<span class="pre">)[^<]+')
 
 
-def breaking(body: str) -> str:
+def names_break(body: str) -> str:
     """HTML in which a name in code, such as `text.features.text_features`, may break after a mark between its parts."""
-    return _NAME.sub(lambda name: re.sub(r"(?<=[^\W_])([._/])(?=\w{2})", r"\1<wbr>", name[0]), body)
+    return _NAME.sub(lambda name: breaking(name[0], "._/"), body)
 
 
 def _break_names(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     if "body" in context:
-        context["body"] = breaking(context["body"])
+        context["body"] = names_break(context["body"])
 
 
 def _inline(translator: Any, node: nodes.math) -> None:

@@ -176,10 +176,8 @@ def curves(
         ax.plot(km, cosines, color=MUTED, lw=1.1, ls=style, label=name)
     for (name, cosines), colour in zip(lines.items(), (REFERENCE, SERIES[0]), strict=False):
         ax.plot(km, cosines, color=colour, lw=2.2, label=name)
-    before, row = 0.0, 0
-    for name, at in sorted(
-        marks.items(), key=lambda mark: mark[1]
-    ):  # above the lines, in two rows where they are close
+    before, row = 0.0, 0  # the marks' names stand above the lines, in two rows where they are close
+    for name, at in sorted(marks.items(), key=lambda mark: mark[1]):
         row = 1 - row if at < 6 * before else 0
         before = at
         ax.axvline(at, color=GUIDE, lw=0.9, zorder=0)

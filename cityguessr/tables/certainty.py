@@ -96,10 +96,9 @@ def _spread(differences: pd.DataFrame) -> str:
         return ""
     shown = pd.concat([part_of(differences, part) for part in shown_parts(differences)])
     spreads = shown.loc[shown["level"] == "city", "seed_sd"].dropna()
-    ends = [f"{x:.1f}" for x in (spreads.min(), spreads.max())] if len(spreads) else []
-    if not ends:
+    if spreads.empty:
         return ""
-    sizes = " to ".join(dict.fromkeys(ends))
+    sizes = " to ".join(dict.fromkeys(f"{x:.1f}" for x in (spreads.min(), spreads.max())))
     return f"Their standard deviation over seeds is {sizes} points at the city (column `seed_sd` of the CSV). "
 
 

@@ -126,14 +126,13 @@ def number(value: float, metric: str, spread: float = math.nan, width: float = m
     return " ± ".join(words)
 
 
-def with_ends(value: float, low: float, high: float, metric: str) -> list[str]:
-    """A value and the ends of its interval as these tables print them.
+def of_interval(value: float, low: float, high: float, metric: str) -> str:
+    """A value, or an end, of the interval from `low` to `high` as these tables print it.
 
-    The lower end of a lopsided interval, and its value, may be smaller than the interval is wide: they keep their own
-    first two digits, for no distance is 0.
+    The lower end of a lopsided interval may be smaller than the interval is wide, and so may the value: they keep their
+    own first two digits, for no distance is 0.
     """
-    half = (high - low) / 2
-    return [number(x, metric, width=min(half, x)) for x in (value, low, high)]
+    return number(value, metric, width=min((high - low) / 2, value))
 
 
 def words(metric: str) -> str:
@@ -265,7 +264,9 @@ def _certainty(
             low, high = intervals[row, metric, "gps"]
             # Where all sequences agree, their spread is zero and says nothing about the next one.
             unknown = math.isnan(low) or math.isnan(high) or (low == high and metric.endswith("km") and low in (0, 100))
-            line.append(Cell("–" if unknown else " to ".join(with_ends(high, low, high, metric)[1:])))
+            line.append(
+                Cell("–" if unknown else " to ".join(of_interval(end, low, high, metric) for end in (low, high)))
+            )
         lines.append(tuple(line))
     several = max(len(runs) for runs in results.runs.values()) > 1
     over = "seeds and sequences" if several else f"sequences alone ({ONE_SEED})"
@@ -316,16 +317,11 @@ def beside(errors: pd.DataFrame) -> Styler:
         name = line["metric"]
         what = "median (km)" if name == "median_km" else f"within {name[7:-2]} km (%)"
         metric = name if name == "median_km" else "frame_25km"
-        value, low, high = with_ends(line["value"], line["low"], line["high"], metric)
+        ends = line["low"], line["high"]
+        value, low, high = (of_interval(x, *ends, metric) for x in (line["value"], *ends))
         gain = {"difference": line["difference"], "low": line["difference_low"], "high": line["difference_high"]}
-        lines.append(
-            (
-                line["system"],
-                what,
-                f"{value} [{low}, {high}]",
-                "" if line["system"] == first else difference(gain, metric),
-            )
-        )
+        beyond = "" if line["system"] == first else difference(gain, metric)
+        lines.append((line["system"], what, f"{value} [{low}, {high}]" if low else value, beyond))
     columns = ["system", "measure", "value [95 % interval]", f"minus {first} [95 % interval]"]
     return pd.DataFrame(lines, columns=columns).style.hide()
 

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 
 from cityguessr.book.columns import aligned
-from cityguessr.book.extension import breaking
+from cityguessr.book.extension import names_break
 
 TABLE = pd.DataFrame(
     {"claim": ["A video is better than its best single frame", "Scenes help"], "measured": [17.4, 0.1]}
@@ -56,7 +56,7 @@ def test_long_names_may_break_between_their_parts_and_intervals_may_not() -> Non
 
 def test_a_name_in_code_breaks_between_its_parts_and_nowhere_else() -> None:
     code = '<code><span class="pre">text.features.text_features</span></code>'
-    assert breaking(code) == '<code><span class="pre">text.<wbr>features.<wbr>text_<wbr>features</span></code>'
+    assert names_break(code) == '<code><span class="pre">text.<wbr>features.<wbr>text_<wbr>features</span></code>'
     for whole in ("make", "0.5", "__init__.py", "SelfCrossAttention"):
-        assert "<wbr>" not in breaking(f'<span class="pre">{whole}</span>')
-    assert breaking("a.name_of text") == "a.name_of text"
+        assert "<wbr>" not in names_break(f'<span class="pre">{whole}</span>')
+    assert names_break("a.name_of text") == "a.name_of text"

@@ -92,7 +92,8 @@ def test_a_distance_has_no_more_digits_than_its_uncertainty_leaves() -> None:
     assert track_table.number(3096.4, "dfd", 390.2) == "3,100 ± 390"
     assert track_table.number(2.743, "dfd_median", 0.402) == "2.74 ± 0.40"
     assert track_table.number(45.678, "frame_1km", 3.21) == "45.7 ± 3.2"
-    assert track_table.with_ends(4.43, 2.91, 310.1, "dfd_median") == ["4.4", "2.9", "310"]  # neither is 0 km
+    lopsided = [track_table.of_interval(x, 2.91, 310.1, "dfd_median") for x in (4.43, 2.91, 310.1)]
+    assert lopsided == ["4.4", "2.9", "310"]  # none is 0 km
     assert track_table.difference({"difference": -8.69, "low": -453, "high": 436}, "dfd") == "−10 [−450, +440]"
     assert track_table.difference({"difference": -0.04, "low": -1, "high": 1}, "frame_1km") == "0.0 [−1.0, +1.0]"
 
