@@ -28,7 +28,7 @@ def _cell(text: str) -> str:
     """The text of a cell with a true minus, and with the places where a line may end, and may not."""
     if "<" in text:  # not only text
         return text
-    text = re.sub(r"^-(?=\d)", "−", re.sub(r"(?<=\d) (?=km\b)", "&nbsp;", text))
+    text = re.sub(r"^-(?=\d)", "−", re.sub(r"(?<=\d) (?=km\b)|(?<=&lt;) (?=\d)", "&nbsp;", text))
     whole = re.sub(r"[\[(][+−-]?\d[^\])]*[\])]", lambda match: match[0].replace(" ", "&nbsp;"), text)
     return breaking(whole)
 

@@ -60,3 +60,7 @@ def test_a_name_in_code_breaks_between_its_parts_and_nowhere_else() -> None:
     for whole in ("make", "0.5", "__init__.py", "SelfCrossAttention"):
         assert "<wbr>" not in names_break(f'<span class="pre">{whole}</span>')
     assert names_break("a.name_of text") == "a.name_of text"
+
+
+def test_a_bound_stays_beside_its_number() -> None:
+    assert ">&lt;&nbsp;0.001<" in aligned(pd.DataFrame({"p": ["< 0.001", "0.703"]}).to_html())
